@@ -39,4 +39,5 @@
 //!
 //! `config::load` reads a configuration, `server::Server::start` runs it inside a tokio runtime.
 
+pub mod config;
 pub mod jms;

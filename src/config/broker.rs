@@ -1,0 +1,324 @@
+//! `<broker>`: its attributes, its children, and the few of them too small for a file of their own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::connectors::{self, TransportConnector};
+use super::destination::DestinationList;
+use super::macros::{choice, element};
+use super::network::{self, NetworkConnector, ProxyConnector};
+use super::plugins::{Plugin, Redelivery};
+use super::policy::PolicyMap;
+use super::report::{Problem, Remark};
+use super::store::{KahaDb, MemoryStore, PersistenceAdapter};
+use super::table::Reading;
+use super::units::{MemorySize, Secret};
+use super::usage::SystemUsage;
+use super::virtual_destinations::DestinationInterceptor;
+
+element! {
+    /// Everything about one broker.
+    pub struct BrokerConfig = "broker" {
+        name: String = "brokerName", "localhost".to_owned(), active;
+        /// Base of the folders that are not named; relative to the working folder.
+        data_directory: PathBuf = "dataDirectory" | "dataDirectoryFile",
+            PathBuf::from("activemq-data"), active;
+        /// false = nothing on disk, whatever the adapter.
+        persistent: bool = "persistent", true, active;
+        /// false = nothing to manage: console, REST and command line see an empty broker.
+        use_jmx: bool = "useJmx", true, active;
+        start: bool = "start", true, active;
+        start_async: bool = "startAsync", false, later;
+        /// Stop cleanly on SIGTERM and SIGINT.
+        use_shutdown_hook: bool = "useShutdownHook", true, active;
+        /// Empties the store at start.
+        delete_all_messages_on_startup: bool = "deleteAllMessagesOnStartup", false, active;
+        advisory_support: bool = "advisorySupport", true, active;
+        anonymous_producer_advisory_support: bool =
+            "anonymousProducerAdvisorySupport", false, later;
+        scheduler_support: bool = "schedulerSupport", false, later;
+        /// Unset = `<dataDirectory>/<brokerName>/scheduler`.
+        scheduler_directory: Option<PathBuf> =
+            "schedulerDirectory" | "schedulerDirectoryFile", None, later;
+        /// Unset = `<dataDirectory>/<brokerName>/tmp_storage`.
+        tmp_data_directory: Option<PathBuf> = "tmpDataDirectory", None, later;
+        max_scheduler_repeat_allowed: u32 = "maxSchedulerRepeatAllowed", 1000, later;
+        use_virtual_topics: bool = "useVirtualTopics", true, active;
+        use_mirrored_queues: bool = "useMirroredQueues", false, later;
+        use_temp_mirrored_queues: bool = "useTempMirroredQueues", true, later;
+        use_virtual_dest_subs: bool = "useVirtualDestSubs", false, later;
+        use_virtual_dest_subs_on_creation: bool = "useVirtualDestSubsOnCreation", false, later;
+        /// JMSXUserID is set to the user of the connection.
+        populate_jmsx_user_id: bool = "populateJMSXUserID", false, active;
+        use_authenticated_principal_for_jmsx_user_id: bool =
+            "useAuthenticatedPrincipalForJMSXUserID", false, later;
+        populate_user_name_in_mbeans: bool = "populateUserNameInMBeans", false, later;
+        allow_temp_auto_creation_on_send: bool = "allowTempAutoCreationOnSend", false, active;
+        cache_temp_destinations: bool = "cacheTempDestinations", false, later;
+        time_before_purge_temp_destinations: Duration =
+            "timeBeforePurgeTempDestinations", Duration::from_secs(5), later;
+        keep_durable_subs_active: bool = "keepDurableSubsActive", true, active;
+        /// Unset (-1) = never deleted.
+        offline_durable_subscriber_timeout: Option<Duration> =
+            "offlineDurableSubscriberTimeout", None, later;
+        offline_durable_subscriber_task_schedule: Duration =
+            "offlineDurableSubscriberTaskSchedule", Duration::from_secs(300), later;
+        expire_on_active_durable_subs: bool =
+            "enableMessageExpirationOnActiveDurableSubs", false, later;
+        /// 0 = inactive destinations are not looked for.
+        schedule_period_for_destination_purge: Duration =
+            "schedulePeriodForDestinationPurge", Duration::ZERO, later;
+        /// 0 = all.
+        max_purged_destinations_per_sweep: u32 = "maxPurgedDestinationsPerSweep", 0, later;
+        reject_durable_consumers: bool = "rejectDurableConsumers", false, active;
+        enable_statistics: bool = "enableStatistics", true, later;
+        monitor_connection_splits: bool = "monitorConnectionSplits", false, later;
+        /// The name is that of the host.
+        use_local_host_broker_name: bool = "useLocalHostBrokerName", false, later;
+        system_exit_on_shutdown: bool = "systemExitOnShutdown", false, later;
+        system_exit_on_shutdown_exit_code: i32 = "systemExitOnShutdownExitCode", 0, later;
+        restart_allowed: bool = "restartAllowed", true, later;
+        network_connector_start_async: bool = "networkConnectorStartAsync", false, later;
+        split_system_usage: bool =
+            "splitSystemUsageForProducersConsumers", false, later;
+        producer_system_usage_portion: u32 = "producerSystemUsagePortion", 60, later;
+        consumer_system_usage_portion: u32 = "consumerSystemUsagePortion", 40, later;
+        /// Limits above what there is are lowered (else: an error).
+        adjust_usage_limits: bool = "adjustUsageLimits", true, later;
+        /// 0 = disk space is looked at once.
+        schedule_period_for_disk_usage_check: Duration =
+            "schedulePeriodForDiskUsageCheck", Duration::ZERO, later;
+        /// Percent of free space before limits grow again; unset (-1) = any.
+        disk_usage_check_regrow_threshold: Option<u32> =
+            "diskUsageCheckRegrowThreshold", None, later;
+        /// A failing one-way transacted send spoils its transaction.
+        rollback_only_on_async_exception: bool = "rollbackOnlyOnAsyncException", true, active;
+        store_openwire_version: u32 = "storeOpenWireVersion", 11, later;
+
+        transport_connectors: Vec<TransportConnector> = "transportConnectors", Vec::new(), active;
+        /// Already part of `transport_connectors`.
+        transport_connector_uris: Vec<String> = "transportConnectorURIs", Vec::new(), active;
+        network_connectors: Vec<NetworkConnector> = "networkConnectors", Vec::new(), later;
+        /// Already part of `network_connectors`.
+        network_connector_uris: Vec<String> = "networkConnectorURIs", Vec::new(), later;
+        proxy_connectors: Vec<ProxyConnector> = "proxyConnectors", Vec::new(), later;
+        destination_policy: PolicyMap = "destinationPolicy", PolicyMap::default(), active;
+        system_usage: SystemUsage = "systemUsage" | "memoryManager", SystemUsage::default(), active;
+        producer_system_usage: Option<SystemUsage> = "producerSystemUsage", None, later;
+        consumer_system_usage: Option<SystemUsage> = "consumerSystemUsage", None, later;
+        /// As written; [`BrokerConfig::store`] says which one counts.
+        persistence_adapter: Option<PersistenceAdapter> = "persistenceAdapter", None, active;
+        persistence_factory: Option<PersistenceAdapter> = "persistenceFactory", None, active;
+        plugins: Vec<Plugin> = "plugins", Vec::new(), active;
+        destination_interceptors: Vec<DestinationInterceptor> =
+            "destinationInterceptors", Vec::new(), later;
+        /// Made at start.
+        destinations: DestinationList = "destinations", DestinationList::default(), active;
+        management: ManagementContext = "managementContext", ManagementContext::default(), active;
+        ssl_context: Option<SslContext> = "sslContext", None, later;
+        io_exception_handler: Option<IoExceptionHandler> = "ioExceptionHandler", None, later;
+        job_scheduler_store: Option<JobSchedulerStore> = "jobSchedulerStore", None, later;
+        temp_data_store: Option<TempDataStore> = "tempDataStore", None, later;
+        shutdown_hooks: Vec<ShutdownHook> = "shutdownHooks", Vec::new(), active;
+    }
+    without_effect {
+        "waitForSlave" = "false", "waitForSlaveTimeout" = "600000",
+        "shutdownOnMasterFailure" = "false", "shutdownOnSlaveFailure" = "false",
+        "passiveSlave" = "false", "brokerId", "brokerObjectName", "adminView", "regionBroker",
+        "destinationFactory", "messageAuthorizationPolicy", "brokerContext", "startException",
+        "dedicatedTaskRunner" = "false", "taskRunnerPriority" = "5",
+        "persistenceThreadPriority" = "10", "useLoggingForShutdownErrors" = "false",
+        "mbeanInvocationTimeout" = "0", "vmConnectorURI", "jmsBridgeConnectors", "services",
+        "persistenceTaskRunnerFactory", "consumerSystemUsageExecutor",
+        "supportFailOver" = "false", "masterConnectorURI", "tmpDataStore", "scheduler",
+    }
+}
+
+impl BrokerConfig {
+    /// The store that is to be used: with `persistent="false"` memory, else the adapter or
+    /// factory given, else KahaDB in `<dataDirectory>/<brokerName>/KahaDB`.
+    pub fn store(&self) -> PersistenceAdapter {
+        if !self.persistent {
+            return PersistenceAdapter::Memory(MemoryStore::default());
+        }
+        let given = self.persistence_adapter.as_ref().or(self.persistence_factory.as_ref());
+        given.cloned().unwrap_or_else(|| {
+            let directory = self.own_directory().join("KahaDB");
+            PersistenceAdapter::KahaDb(KahaDb { directory, ..KahaDb::default() })
+        })
+    }
+
+    /// `<dataDirectory>/<brokerName>`: what this broker keeps beside its store.
+    pub fn own_directory(&self) -> PathBuf {
+        self.data_directory.join(&self.name)
+    }
+}
+
+/// What can only be seen when everything has been read.
+pub(crate) fn finish(broker: &mut BrokerConfig, reading: &mut Reading<'_>) {
+    let used: String = broker.name.chars().map(|c| if is_name_char(c) { c } else { '_' }).collect();
+    if used != broker.name {
+        let given = std::mem::replace(&mut broker.name, used.clone());
+        reading.remark(&broker.place, Remark::BrokerName { given, used });
+    }
+    let short = connectors::of_uris(&broker.transport_connector_uris, &broker.place, reading);
+    broker.transport_connectors.extend(short);
+    connectors::finish(&mut broker.transport_connectors);
+    reading.quietly(true, |reading| {
+        let short = network::of_uris(&broker.network_connector_uris, &broker.place, reading);
+        broker.network_connectors.extend(short);
+    });
+    network::check(&mut broker.network_connectors, reading);
+    for plugin in &broker.plugins {
+        if let Plugin::Redelivery(plugin) = plugin {
+            check_redelivery(plugin, broker.scheduler_support, reading);
+        }
+    }
+}
+
+/// The plugin redelivers through the scheduler, whose clock ticks in seconds.
+fn check_redelivery(plugin: &Redelivery, scheduler: bool, reading: &mut Reading<'_>) {
+    if !scheduler {
+        reading.error(&plugin.place, Problem::RedeliveryNeedsScheduler);
+    }
+    for policy in plugin.policies.entries.iter().chain(&plugin.policies.default_entry) {
+        let delays = [policy.initial_redelivery_delay, policy.redelivery_delay];
+        if delays.iter().any(|delay| *delay < Duration::from_secs(1)) {
+            reading.error(&policy.place, Problem::RedeliveryTooSoon);
+        }
+    }
+}
+
+fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._-:".contains(c)
+}
+
+element! {
+    /// How the broker appears in management.
+    pub struct ManagementContext = "managementContext" {
+        create_connector: bool = "createConnector", false,
+            ignored("remote JMX (RMI) is not offered; use Jolokia over HTTP");
+        /// The beginning of all object names.
+        jmx_domain_name: String = "jmxDomainName", "org.apache.activemq".to_owned(), active;
+        allow_remote_address: bool = "allowRemoteAddressInMBeanNames", true, later;
+        /// Patterns of objects that do not appear, `endpoint=Consumer,connectionName=*`.
+        suppress_mbean: Vec<String> = "suppressMBean", Vec::new(), later;
+    }
+    without_effect {
+        "connectorPort" = "1099", "connectorHost" = "localhost", "connectorPath" = "/jmxrmi",
+        "rmiServerPort" = "0", "useMBeanServer" = "true", "createMBeanServer" = "true",
+        "findTigerMbeanServer" = "true", "environment", "MBeanServer", "brokerName", "server",
+    }
+}
+
+element! {
+    /// Keys and certificates for TLS. Locations: `file:PATH` or a path.
+    pub struct SslContext = "sslContext" {
+        key_store: Option<PathBuf> = "keyStore", None, active;
+        key_store_password: Option<Secret> = "keyStorePassword", None, active;
+        /// Unset = `key_store_password`.
+        key_store_key_password: Option<Secret> = "keyStoreKeyPassword", None, active;
+        /// Only a hint: the file's first bytes decide.
+        key_store_type: String = "keyStoreType", "jks".to_owned(), active;
+        trust_store: Option<PathBuf> = "trustStore", None, active;
+        trust_store_password: Option<Secret> = "trustStorePassword", None, active;
+        trust_store_type: String = "trustStoreType", "jks".to_owned(), active;
+        protocol: String = "protocol", "TLS".to_owned(), active;
+        crl_path: Option<PathBuf> = "crlPath", None, active;
+    }
+    without_effect {
+        "keyStoreAlgorithm" = "SunX509", "trustStoreAlgorithm" = "PKIX", "provider",
+        "secureRandomAlgorithm", "secureRandom", "keyManagers", "trustManagers", "SSLContext",
+    }
+}
+
+choice! {
+    /// What happens when the store cannot read or write.
+    pub enum IoExceptionHandler {
+        Default(IoExceptions) = "defaultIOExceptionHandler", active;
+        LeaseLocker(LeaseIoExceptions) =
+            "leaseLockerIOExceptionHandler" | "jDBCIOExceptionHandler", active;
+    }
+}
+
+element! {
+    pub struct IoExceptions = "defaultIOExceptionHandler" {
+        ignore_all_errors: bool = "ignoreAllErrors", false, active;
+        ignore_no_space_errors: bool = "ignoreNoSpaceErrors", true, active;
+        ignore_sql_exceptions: bool = "ignoreSQLExceptions", true, active;
+        /// Connectors stop while the store fails, and start again when it works.
+        stop_start_connectors: bool = "stopStartConnectors", false, active;
+        resume_check_sleep_period: Duration =
+            "resumeCheckSleepPeriod", Duration::from_secs(5), active;
+        system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
+    }
+    without_effect { "noSpaceMessage" = "space", "sqlExceptionMessage" }
+}
+
+element! {
+    pub struct LeaseIoExceptions = "leaseLockerIOExceptionHandler" | "jDBCIOExceptionHandler" {
+        ignore_all_errors: bool = "ignoreAllErrors", false, active;
+        ignore_no_space_errors: bool = "ignoreNoSpaceErrors", true, active;
+        ignore_sql_exceptions: bool = "ignoreSQLExceptions", false, active;
+        stop_start_connectors: bool = "stopStartConnectors", true, active;
+        resume_check_sleep_period: Duration =
+            "resumeCheckSleepPeriod", Duration::from_secs(5), active;
+        system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
+    }
+    without_effect { "noSpaceMessage" = "space", "sqlExceptionMessage" }
+}
+
+choice! {
+    /// Where scheduled messages are kept.
+    pub enum JobSchedulerStore {
+        KahaDb(KahaDbJobs) = "kahaDBJobScheduler" | "jobSchedulerStoreImpl", active;
+        Memory = "inMemoryJobSchedulerStore", active;
+    }
+}
+
+element! {
+    pub struct KahaDbJobs = "kahaDBJobScheduler" | "jobSchedulerStoreImpl" {
+        directory: Option<PathBuf> = "directory", None, active;
+        journal_max_file_length: MemorySize = "journalMaxFileLength", MemorySize::mib(32), active;
+        checkpoint_interval: Duration = "checkpointInterval", Duration::from_secs(5), active;
+        cleanup_interval: Duration = "cleanupInterval", Duration::from_secs(30), active;
+    }
+    without_effect {
+        "journalMaxWriteBatchSize", "enableIndexWriteAsync", "indexWriteBatchSize", "maxAsyncJobs",
+        "checksumJournalFiles", "checkForCorruptJournalFiles", "ignoreMissingJournalfiles",
+        "archiveDataLogs", "directoryArchive", "failIfDatabaseIsLocked", "useLock", "locker",
+        "lockKeepAlivePeriod", "indexCacheSize", "enableIndexDiskSyncs", "enableJournalDiskSyncs",
+    }
+}
+
+choice! {
+    /// Where non-persistent messages go that do not fit into memory.
+    pub enum TempDataStore {
+        PList(PListStore) = "pListStoreImpl" | "pListStore", active;
+    }
+}
+
+element! {
+    pub struct PListStore = "pListStoreImpl" | "pListStore" {
+        directory: Option<PathBuf> = "directory", None, active;
+        journal_max_file_length: MemorySize = "journalMaxFileLength", MemorySize::mib(32), active;
+        journal_max_write_batch: MemorySize =
+            "journalMaxWriteBatchSize", MemorySize::mib(4), active;
+        /// Bytes.
+        index_page_size: u32 = "indexPageSize", 4096, active;
+        /// Pages.
+        index_cache_size: u32 = "indexCacheSize", 100, active;
+        cleanup_interval: Duration = "cleanupInterval", Duration::from_secs(30), active;
+    }
+    without_effect {
+        "lazyInit" = "true", "failIfDatabaseIsLocked" = "false", "indexDirectory", "enableIndexWriteAsync", "indexEnablePageCaching", "brokerName",
+        "indexWriteBatchSize", "scheduler",
+    }
+}
+
+choice! {
+    /// The hook of the shipped files stops the console, which needs no help here.
+    pub enum ShutdownHook {
+        SpringContext = "springContextHook", active;
+    }
+}
