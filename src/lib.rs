@@ -41,3 +41,5 @@
 
 pub mod config;
 pub mod jms;
+pub mod security;
+pub mod store;
