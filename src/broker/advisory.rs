@@ -1,0 +1,278 @@
+//! Advisory messages: what happens in the broker, told on topics `ActiveMQ.Advisory.*`.
+//!
+//! A [`Notice`] says what happened; [`Announcer`] makes a message of it. Spelling of `orignalMessageId`
+//! and `orignalDestination` is as clients know it.
+
+use super::destination::Now;
+use crate::jms::info::ConsumerInfo;
+use crate::jms::info::{
+    ConnectionInfo, DestinationInfo, ProducerInfo, RemoveInfo, RemoveSubscriptionInfo,
+};
+use crate::jms::properties::{PropertyMap, PropertyValue};
+use crate::jms::{
+    BodyKind, BrokerId, ConsumerId, Described, Destination, DestinationKind, Message, MessageId,
+    ProducerId, Text,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// The topic below `ActiveMQ.Advisory.`.
+    suffix: String,
+    /// The destination whose policy decides whether bodies are included.
+    pub subject: Option<Destination>,
+    payload: Payload,
+    properties: Vec<(&'static str, PropertyValue)>,
+}
+
+#[derive(Clone, Debug)]
+enum Payload {
+    Nothing,
+    Described(Box<Described>),
+    /// A message, described without its body unless the policy wants it.
+    Message(Arc<Message>),
+    /// The message itself goes to the advisory topic.
+    Itself(Arc<Message>),
+}
+
+/// `Queue` or `Topic`, whether temporary or not.
+fn family(destination: &Destination) -> &'static str {
+    if destination.kind().is_queue() { "Queue" } else { "Topic" }
+}
+
+fn text(value: impl ToString) -> PropertyValue {
+    PropertyValue::String(value.to_string().into())
+}
+
+impl Notice {
+    fn new(suffix: String, payload: Payload) -> Self {
+        Self { suffix, subject: None, payload, properties: Vec::new() }
+    }
+
+    fn with(mut self, name: &'static str, value: PropertyValue) -> Self {
+        self.properties.push((name, value));
+        self
+    }
+
+    fn message(name: &str, destination: &Destination, message: &Arc<Message>) -> Self {
+        let kind = destination.kind().title();
+        let suffix = format!("{name}.{kind}.{}", destination.name());
+        let mut notice = Self::new(suffix, Payload::Message(Arc::clone(message)));
+        notice.subject = Some(destination.clone());
+        notice
+    }
+
+    fn with_origin(self, destination: &Destination, message: &Message) -> Self {
+        let id = message.message_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.with("orignalMessageId", text(id)).with("orignalDestination", text(destination))
+    }
+
+    pub fn delivered(destination: &Destination, message: &Arc<Message>) -> Self {
+        Self::message("MessageDelivered", destination, message).with_origin(destination, message)
+    }
+
+    pub fn consumed(destination: &Destination, message: &Arc<Message>) -> Self {
+        Self::message("MessageConsumed", destination, message).with_origin(destination, message)
+    }
+
+    pub fn dead(destination: &Destination, message: &Arc<Message>) -> Self {
+        Self::message("MessageDLQd", destination, message)
+    }
+
+    pub fn discarded(
+        destination: &Destination,
+        message: &Arc<Message>,
+        consumer: &ConsumerInfo,
+        count: u64,
+    ) -> Self {
+        let consumer = consumer.consumer_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        Self::message("MessageDiscarded", destination, message)
+            .with_origin(destination, message)
+            .with("consumerId", text(consumer))
+            .with("discardedCount", PropertyValue::Int(count))
+    }
+
+    pub fn expired(destination: &Destination, message: &Arc<Message>) -> Self {
+        let id = message.message_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let suffix = format!("Expired.{}.{}", family(destination), destination.name());
+        let mut notice = Self::new(suffix, Payload::Message(Arc::clone(message)));
+        notice.subject = Some(destination.clone());
+        notice.with("orignalMessageId", text(id))
+    }
+
+    pub fn no_consumer(destination: &Destination, message: &Arc<Message>) -> Self {
+        let suffix = format!("NoConsumer.{}.{}", family(destination), destination.name());
+        Self::new(suffix, Payload::Itself(Arc::clone(message)))
+    }
+
+    pub fn slow_consumer(destination: &Destination, consumer: &ConsumerInfo) -> Self {
+        let id = consumer.consumer_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let kind = destination.kind().title();
+        let described = Described::Consumer(consumer.clone());
+        Self::new(
+            format!("SlowConsumer.{kind}.{}", destination.name()),
+            Payload::Described(Box::new(described)),
+        )
+        .with("consumerId", text(id))
+    }
+
+    pub fn fast_producer(destination: &Destination, producer: &ProducerId) -> Self {
+        let kind = destination.kind().title();
+        let info = ProducerInfo {
+            producer_id: Some(producer.clone()),
+            destination: Some(destination.clone()),
+            ..ProducerInfo::default()
+        };
+        Self::new(
+            format!("FastProducer.{kind}.{}", destination.name()),
+            Payload::Described(Box::new(Described::Producer(info))),
+        )
+        .with("producerId", text(producer))
+    }
+
+    pub fn full(destination: &Destination, used_bytes: u64) -> Self {
+        let kind = destination.kind().title();
+        let used = i64::try_from(used_bytes).unwrap_or(i64::MAX);
+        Self::new(format!("FULL.{kind}.{}", destination.name()), Payload::Nothing)
+            .with("usageName", text(format!("Main:memory:{destination}:memory")))
+            .with("usageCount", PropertyValue::Long(used))
+    }
+
+    pub fn connection_added(info: &ConnectionInfo) -> Self {
+        let info = ConnectionInfo { password: Some("".into()), ..info.clone() };
+        Self::new("Connection".into(), Payload::Described(Box::new(Described::Connection(info))))
+    }
+
+    pub fn connection_removed(info: RemoveInfo) -> Self {
+        Self::new("Connection".into(), Payload::Described(Box::new(removed(info))))
+    }
+
+    /// A destination was created (operation 0) or removed (1).
+    pub fn destination(info: DestinationInfo) -> Self {
+        let kind = info.destination.as_ref().map_or(DestinationKind::Queue, Destination::kind);
+        Self::new(kind.title().into(), Payload::Described(Box::new(Described::Destination(info))))
+    }
+
+    fn about(what: &str, destination: &Destination, described: Described) -> Self {
+        let name = destination.name().replace(',', "&sbquo;");
+        let suffix = format!("{what}.{}.{name}", family(destination));
+        Self::new(suffix, Payload::Described(Box::new(described)))
+    }
+
+    pub fn consumer_added(destination: &Destination, info: &ConsumerInfo, count: u32) -> Self {
+        Self::about("Consumer", destination, Described::Consumer(info.clone()))
+            .with("consumerCount", number(count))
+    }
+
+    pub fn consumer_removed(destination: &Destination, info: RemoveInfo, count: u32) -> Self {
+        Self::about("Consumer", destination, removed(info)).with("consumerCount", number(count))
+    }
+
+    pub fn durable_removed(
+        destination: &Destination,
+        info: RemoveSubscriptionInfo,
+        count: u32,
+    ) -> Self {
+        Self::about("Consumer", destination, Described::RemoveSubscription(info))
+            .with("consumerCount", number(count))
+    }
+
+    pub fn producer_added(destination: &Destination, info: &ProducerInfo, count: u32) -> Self {
+        Self::about("Producer", destination, Described::Producer(info.clone()))
+            .with("producerCount", number(count))
+    }
+
+    pub fn producer_removed(destination: &Destination, info: RemoveInfo, count: u32) -> Self {
+        Self::about("Producer", destination, removed(info)).with("producerCount", number(count))
+    }
+
+    pub fn master_broker() -> Self {
+        Self::new("MasterBroker".into(), Payload::Nothing)
+    }
+
+    /// The advisory topic.
+    pub fn topic(&self) -> Destination {
+        Destination::topic(format!("{}{}", Destination::ADVISORY_PREFIX, self.suffix))
+    }
+}
+
+fn number(count: u32) -> PropertyValue {
+    PropertyValue::Int(i32::try_from(count).unwrap_or(i32::MAX))
+}
+
+/// Advisories do not tell what the last delivered message was.
+fn removed(info: RemoveInfo) -> Described {
+    Described::Remove(RemoveInfo { last_delivered_sequence_id: -2, ..info })
+}
+
+/// Makes messages of notices.
+#[derive(Debug)]
+pub struct Announcer {
+    broker_name: Text,
+    broker_id: BrokerId,
+    producer: ProducerId,
+    next: AtomicI64,
+}
+
+impl Announcer {
+    pub fn new(broker_name: Text, broker_id: BrokerId, connection: Text) -> Self {
+        let producer = ProducerId { connection: Some(connection), session: 0, value: 0 };
+        Self { broker_name, broker_id, producer, next: AtomicI64::new(0) }
+    }
+
+    /// An id for a message of the broker's own.
+    pub fn next_id(&self) -> MessageId {
+        MessageId {
+            producer: Some(self.producer.clone()),
+            producer_sequence: self.next.fetch_add(1, Ordering::Relaxed) + 1,
+            ..MessageId::default()
+        }
+    }
+
+    /// The message for `topic`, perhaps for one consumer only.
+    pub fn message(
+        &self,
+        notice: &Notice,
+        topic: &Destination,
+        origin_url: &str,
+        include_body: bool,
+        target: Option<ConsumerId>,
+    ) -> Message {
+        if let Payload::Itself(message) = &notice.payload {
+            return Message { destination: Some(topic.clone()), ..(**message).clone() };
+        }
+        let mut properties = PropertyMap::default();
+        properties.set("originBrokerName", text(&self.broker_name));
+        properties.set("originBrokerId", text(&self.broker_id));
+        properties.set("originBrokerURL", text(origin_url));
+        for (name, value) in &notice.properties {
+            properties.set(*name, value.clone());
+        }
+        let described = match &notice.payload {
+            Payload::Nothing | Payload::Itself(_) => None,
+            Payload::Described(described) => Some(Arc::new((**described).clone())),
+            Payload::Message(message) if include_body => {
+                Some(Arc::new(Described::Message(Arc::clone(message))))
+            }
+            Payload::Message(message) => {
+                let bare = Message { content: None, ..(**message).clone() };
+                Some(Arc::new(Described::Message(Arc::new(bare))))
+            }
+        };
+        Message {
+            kind: BodyKind::Message,
+            producer_id: Some(self.producer.clone()),
+            message_id: Some(self.next_id()),
+            destination: Some(topic.clone()),
+            jms_type: Some("Advisory".into()),
+            properties: properties.encode().ok(),
+            described,
+            target_consumer_id: target,
+            broker_in_time: Now::read().wall_ms,
+            ..Message::default()
+        }
+    }
+}

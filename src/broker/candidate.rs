@@ -1,0 +1,90 @@
+//! A message as selectors see it: headers and properties by name (semantics.md section 18).
+
+use crate::jms::properties::{self, ValueRef};
+use crate::jms::selector::{Source, Value};
+use crate::jms::{Destination, Message, TransactionId};
+use std::borrow::Cow;
+
+/// A message that may be delivered, and how often it was before.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    pub message: &'a Message,
+    pub redeliveries: i32,
+}
+
+impl Candidate<'_> {
+    /// A property of the message; null when it has none or its property map is damaged.
+    pub fn property(&self, name: &str) -> Value<'_> {
+        let Some(map) = &self.message.properties else { return Value::Null };
+        match properties::find(map, name) {
+            Ok(Some(value)) => from_property(value),
+            Ok(None) | Err(_) => Value::Null,
+        }
+    }
+}
+
+fn from_property(value: ValueRef<'_>) -> Value<'_> {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Bool(value) => Value::Boolean(value),
+        ValueRef::Byte(value) => Value::Byte(value),
+        ValueRef::Char(value) => Value::Char(value),
+        ValueRef::Short(value) => Value::Short(value),
+        ValueRef::Int(value) => Value::Int(value),
+        ValueRef::Long(value) => Value::Long(value),
+        ValueRef::Float(value) => Value::Float(value),
+        ValueRef::Double(value) => Value::Double(value),
+        ValueRef::String(text) => Value::String(text),
+        ValueRef::Bytes(_) | ValueRef::Map(_) | ValueRef::List(_) => Value::Other,
+    }
+}
+
+fn text(value: Option<&str>) -> Value<'_> {
+    value.map_or(Value::Null, |text| Value::String(Cow::Borrowed(text)))
+}
+
+fn shown<'a>(value: Option<impl ToString>) -> Value<'a> {
+    value.map_or(Value::Null, |value| Value::String(Cow::Owned(value.to_string())))
+}
+
+impl Source for Candidate<'_> {
+    fn value(&self, name: &str) -> Value<'_> {
+        let message = self.message;
+        if !name.starts_with("JMS") {
+            return self.property(name);
+        }
+        match name {
+            "JMSDestination" => {
+                let original: Option<&Destination> = message.original_destination.as_ref();
+                shown(original.or(message.destination.as_ref()))
+            }
+            "JMSReplyTo" => shown(message.reply_to.as_ref()),
+            "JMSType" => text(message.jms_type.as_deref()),
+            "JMSDeliveryMode" => {
+                text(Some(if message.persistent { "PERSISTENT" } else { "NON_PERSISTENT" }))
+            }
+            "JMSPriority" => Value::Int(i32::from(message.priority)),
+            "JMSMessageID" => shown(message.message_id.as_ref()),
+            "JMSTimestamp" => Value::Long(message.timestamp),
+            "JMSCorrelationID" => text(message.correlation_id.as_deref()),
+            "JMSExpiration" => Value::Long(message.expiration),
+            "JMSRedelivered" => Value::Boolean(self.redeliveries > 0),
+            "JMSXDeliveryCount" => Value::Int(self.redeliveries.saturating_add(1)),
+            "JMSXGroupID" => text(message.group_id.as_deref()),
+            "JMSXGroupSeq" => Value::Int(message.group_sequence),
+            "JMSXUserID" => text(message.user_id.as_deref()),
+            "JMSXProducerTXID" => {
+                let id: Option<&TransactionId> = message.original_transaction_id.as_ref();
+                shown(id.or(message.transaction_id.as_ref()))
+            }
+            "JMSActiveMQBrokerInTime" => Value::Long(message.broker_in_time),
+            "JMSActiveMQBrokerOutTime" => Value::Long(message.broker_out_time),
+            "JMSActiveMQBrokerPath" => shown(message.broker_path.as_ref().map(|path| {
+                let names = path.iter().flatten().map(ToString::to_string);
+                names.collect::<Vec<_>>().join(",")
+            })),
+            "JMSXGroupFirstForConsumer" => Value::Boolean(message.group_first_for_consumer),
+            _ => self.property(name),
+        }
+    }
+}

@@ -1,0 +1,524 @@
+//! A client's consumers: subscribing, acknowledging, pulling.
+
+use super::super::destination::in_flight::{Ack, AckRange, Window};
+use super::super::destination::queue::Pull;
+use super::super::destination::subscription::TopicSubscription;
+use super::super::destination::topic::TopicMember;
+use super::super::destination::{DestinationHandle, Op};
+use super::super::error::BrokerError;
+use super::super::outbox::{Item, RangeUse, Receipt, SubscriptionKey};
+use super::super::policy::Policy;
+use super::super::router::{PatternListener, QueueConsumer};
+use super::{Client, Consumer, Notice};
+use crate::jms::info::{ConsumerInfo, ObjectId, RemoveInfo};
+use crate::jms::selector::Selector;
+use crate::jms::{AckKind, ConsumerId, Destination, MessageAck, MessagePull, Text};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// The client library's default prefetches; a policy replaces only these.
+mod client_default {
+    pub(super) const QUEUE: i32 = 1000;
+    pub(super) const TOPIC: i32 = 32767;
+    pub(super) const DURABLE: i32 = 100;
+    pub(super) const BROWSER: i32 = 500;
+}
+
+impl Client {
+    /// Opens a consumer; one that is open already is fine.
+    pub async fn add_consumer(&mut self, info: ConsumerInfo) -> Result<(), BrokerError> {
+        let field = |field| BrokerError::FieldMissing { command: "ConsumerInfo", field };
+        let id = info.consumer_id.clone().ok_or_else(|| field("consumerId"))?;
+        let destination = info.destination.clone().ok_or_else(|| field("destination"))?;
+        if !self.knows_session(&id.session_id()) {
+            let action = "add a consumer to a session";
+            let id = id.session_id().to_string().into();
+            return Err(BrokerError::NotRegistered { action, id });
+        }
+        if self.consumers.contains_key(&id) {
+            return Ok(());
+        }
+        self.check_limit("consumer", self.consumers.len(), self.transport.consumers_max)?;
+        let parts = destination.parts();
+        if parts.iter().all(|part| part.name().trim().is_empty()) {
+            return Err(BrokerError::DestinationNameEmpty);
+        }
+        let selector = parse_selector(info.selector.as_ref())?;
+        self.flush().await;
+        for part in &parts {
+            self.adopt_temporary(part).await?;
+        }
+        let (info, changed) = self.apply_policy_prefetch(info, &parts);
+        let info = Arc::new(info);
+        let durable_name = info.subscription_name.clone().filter(|name| !name.is_empty());
+        let mut consumer = Consumer {
+            key: self.broker.next_subscription(),
+            info: Arc::clone(&info),
+            queues: None,
+            topics: None,
+            durable: None,
+            counted: Vec::new(),
+        };
+        match durable_name {
+            Some(name) => {
+                self.activate_durable(&mut consumer, name, &destination, selector).await?;
+            }
+            None => self.subscribe(&mut consumer, &parts, selector).await?,
+        }
+        if changed {
+            let (consumer, prefetch) = (Arc::clone(&info), info.prefetch_size);
+            self.outbox.push(Item::Prefetch { consumer, prefetch });
+        }
+        self.count_consumer(&mut consumer, &parts).await;
+        self.broker.registry.consumer_added(id.clone(), Arc::clone(&info));
+        if hears_notices(&parts) {
+            self.broker.forward.listener_added();
+        }
+        self.consumers.insert(id, consumer);
+        self.replay_advisories(&info, &parts).await;
+        Ok(())
+    }
+
+    /// Puts the policy's prefetch in place of the client library's default.
+    fn apply_policy_prefetch(
+        &self,
+        mut info: ConsumerInfo,
+        parts: &[Destination],
+    ) -> (ConsumerInfo, bool) {
+        let [part] = parts else { return (info, false) };
+        let policy = self.broker.policy(part);
+        let durable = info.subscription_name.is_some();
+        let (default, wanted) = match (part.kind().is_queue(), info.browser, durable) {
+            (true, true, _) => (client_default::BROWSER, policy.browser_prefetch),
+            (true, false, _) => (client_default::QUEUE, policy.queue_prefetch),
+            (false, _, true) => (client_default::DURABLE, policy.durable_prefetch),
+            (false, _, false) => (client_default::TOPIC, policy.topic_prefetch),
+        };
+        match wanted {
+            Some(wanted) if info.prefetch_size == default && wanted != default => {
+                info.prefetch_size = wanted;
+                (info, true)
+            }
+            _ => (info, false),
+        }
+    }
+
+    /// Joins a consumer to the queues and topics it names.
+    async fn subscribe(
+        &self,
+        consumer: &mut Consumer,
+        parts: &[Destination],
+        selector: Option<Selector>,
+    ) -> Result<(), BrokerError> {
+        let (queues, topics): (Vec<_>, Vec<_>) =
+            parts.iter().partition(|part| part.kind().is_queue());
+        if !queues.is_empty() {
+            let several = queues.len() > 1 || queues.iter().any(|part| part.is_pattern());
+            let prefetch = consumer.info.prefetch_size;
+            // A browser without prefetch would never see anything: it has no other way to ask.
+            let prefetch = if consumer.info.browser { prefetch.max(1) } else { prefetch };
+            let joined = Arc::new(QueueConsumer {
+                key: consumer.key,
+                info: Arc::clone(&consumer.info),
+                selector: selector.clone(),
+                outbox: Arc::clone(&self.outbox),
+                window: Arc::new(Window::new(prefetch)),
+                queues: Mutex::default(),
+                several,
+            });
+            if several {
+                self.outbox.track_order(consumer.key);
+            }
+            consumer.queues = Some(Arc::clone(&joined));
+            for part in queues {
+                let handles = self
+                    .resolve(consumer.key, part, PatternListener::Queue(Arc::clone(&joined)))
+                    .await?;
+                for handle in handles {
+                    if let Some(op) = joined.subscribe_op(&handle) {
+                        handle.send(vec![op]).await;
+                    }
+                }
+            }
+        }
+        if !topics.is_empty() {
+            let policy: Policy = self.broker.policy(topics[0]);
+            let subscription = Arc::new(TopicSubscription::new(
+                consumer.key,
+                Arc::clone(&consumer.info),
+                selector,
+                Arc::clone(&self.outbox),
+                Arc::new(policy),
+            ));
+            consumer.topics = Some(Arc::clone(&subscription));
+            self.join(consumer.key, &topics, &TopicMember::Plain(subscription)).await?;
+        }
+        Ok(())
+    }
+
+    /// Joins a topic subscription to the topics it names.
+    pub(super) async fn join(
+        &self,
+        key: SubscriptionKey,
+        topics: &[&Destination],
+        member: &TopicMember,
+    ) -> Result<(), BrokerError> {
+        for part in topics {
+            let listener = PatternListener::Topic(member.clone());
+            for handle in self.resolve(key, part, listener).await? {
+                handle.send(vec![Op::Join { member: member.clone(), receipt: None }]).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The destinations a name stands for; a pattern also gets those that come later.
+    async fn resolve(
+        &self,
+        key: SubscriptionKey,
+        part: &Destination,
+        listener: PatternListener,
+    ) -> Result<Vec<Arc<DestinationHandle>>, BrokerError> {
+        if part.is_pattern() {
+            return Ok(self.broker.router.listen(key, part.clone(), listener));
+        }
+        Ok(vec![self.broker.destination(part, Some(&self.connection_id())).await?])
+    }
+
+    /// Counts a consumer at its destinations and tells who watches.
+    async fn count_consumer(&self, consumer: &mut Consumer, parts: &[Destination]) {
+        let counts_already = consumer.durable.as_ref().is_some_and(|d| d.key != consumer.key);
+        for part in parts {
+            let handles = match self.broker.router.find(part) {
+                Some(handle) => vec![handle],
+                None if part.is_pattern() => {
+                    let all = self.broker.router.all().into_iter();
+                    all.filter(|h| super::super::router::matches(part, &h.destination)).collect()
+                }
+                None => Vec::new(),
+            };
+            let mut count = 0;
+            for handle in handles {
+                let consumers = &handle.gauges.consumers;
+                // A browser takes nothing and a durable that was offline is counted still.
+                count += if consumer.info.browser || counts_already {
+                    consumers.load(Ordering::Relaxed)
+                } else {
+                    let now = consumers.fetch_add(1, Ordering::Relaxed) + 1;
+                    consumer.counted.push(handle);
+                    now
+                };
+            }
+            if !part.is_advisory() {
+                self.announce(Notice::consumer_added(part, &consumer.info, count)).await;
+            }
+        }
+    }
+
+    /// Closes a consumer. `last_delivered` as in `RemoveInfo`.
+    pub async fn remove_consumer(
+        &mut self,
+        id: &ConsumerId,
+        last_delivered: i64,
+    ) -> Result<(), BrokerError> {
+        if !self.consumers.contains_key(id) {
+            let action = "remove a consumer from a session";
+            return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
+        }
+        self.drop_consumer(id, last_delivered).await;
+        Ok(())
+    }
+
+    pub(super) async fn drop_consumer(&mut self, id: &ConsumerId, last_delivered: i64) {
+        let Some(consumer) = self.consumers.remove(id) else { return };
+        self.flush().await;
+        let destination = consumer.info.destination.clone();
+        let parts = destination.iter().flat_map(Destination::parts).collect::<Vec<_>>();
+        if let Some(joined) = &consumer.queues {
+            self.broker.router.unlisten(consumer.key);
+            let queues = std::mem::take(&mut *joined.queues.lock());
+            for queue in queues {
+                let key = consumer.key;
+                queue.send(vec![Op::Unsubscribe { key, last_delivered, receipt: None }]).await;
+            }
+        }
+        if let (Some(_), Some(destination)) = (&consumer.topics, &destination) {
+            self.leave(consumer.key, destination).await;
+        }
+        self.outbox.forget(consumer.key);
+        if let Some(durable) = &consumer.durable {
+            durable.deactivate(last_delivered);
+        }
+        self.broker.registry.consumer_removed(id);
+        if hears_notices(&parts) {
+            self.broker.forward.listener_removed();
+        }
+        let mut counts = Vec::new();
+        for handle in &consumer.counted {
+            let consumers = &handle.gauges.consumers;
+            // A durable subscription counts until it is deleted.
+            let count = if consumer.durable.is_some() {
+                consumers.load(Ordering::Relaxed)
+            } else {
+                consumers.fetch_sub(1, Ordering::Relaxed) - 1
+            };
+            counts.push((&handle.destination, count));
+        }
+        for part in parts.iter().filter(|part| !part.is_advisory()) {
+            let mine = counts.iter().filter(|(of, _)| super::super::router::matches(part, of));
+            let count = mine.map(|(_, count)| count).sum();
+            let info = RemoveInfo {
+                object_id: Some(ObjectId::Consumer(id.clone())),
+                response_required: consumer.info.response_required,
+                ..RemoveInfo::default()
+            };
+            self.announce(Notice::consumer_removed(part, info, count)).await;
+        }
+    }
+
+    /// Acknowledges messages. Acknowledgements of unknown consumers are ignored (failover replays).
+    pub async fn acknowledge(
+        &mut self,
+        ack: MessageAck,
+        receipt: &mut Option<Receipt>,
+    ) -> Result<(), BrokerError> {
+        let kind = AckKind::from_code(ack.ack_type).ok_or_else(|| BrokerError::Unknown {
+            what: "Unknown acknowledgment type",
+            value: i64::from(ack.ack_type),
+        })?;
+        let transaction = match &ack.transaction_id {
+            None => None,
+            Some(id) => Some(self.in_transaction(id, |transaction| transaction.key)?),
+        };
+        let Some(consumer) = ack.consumer_id.as_ref().and_then(|id| self.consumers.get(id)) else {
+            settle(receipt);
+            return Ok(());
+        };
+        let on_queue = ack.destination.as_ref().is_none_or(|of| of.kind().is_queue());
+        if let (Some(topics), false) = (&consumer.topics, on_queue && consumer.queues.is_some()) {
+            if kind == AckKind::Unmatched {
+                let ack = format!("ack type {}", ack.ack_type).into();
+                return Err(BrokerError::AckInvalid { ack });
+            }
+            let topics = Arc::clone(topics);
+            self.with_effects(|now, out| {
+                topics.acknowledge(kind, ack.message_count, now, out);
+            });
+            settle(receipt);
+            return Ok(());
+        }
+        let Some(last) = ack.last_message_id.clone() else {
+            settle(receipt);
+            return Ok(());
+        };
+        let mut internal = Ack {
+            subscription: consumer.key,
+            kind,
+            range: AckRange::Span { first: ack.first_message_id.clone(), last },
+            count: ack.message_count,
+            transaction,
+            cause: ack.poison_cause.clone().map(Box::new),
+        };
+        if let Some(durable) = consumer.durable.clone() {
+            self.with_effects(|now, out| durable.acknowledge(&internal, now, out))?;
+            if let (Some(id), true) = (&ack.transaction_id, binds(kind)) {
+                self.in_transaction(id, |transaction| transaction.touch_durable(&durable))?;
+            }
+            settle(receipt);
+            return Ok(());
+        }
+        let Some(joined) = consumer.queues.clone() else {
+            settle(receipt);
+            return Ok(());
+        };
+        if joined.several {
+            return self.acknowledge_several(&joined, &ack, internal, receipt).await;
+        }
+        let Some(queue) = joined.queues.lock().first().cloned() else {
+            settle(receipt);
+            return Ok(());
+        };
+        internal.transaction = transaction;
+        self.bind(&ack, kind, &queue)?;
+        self.hand(&queue, Op::Ack { ack: Box::new(internal), receipt: receipt.take() }).await;
+        Ok(())
+    }
+
+    /// Notes in the transaction, if there is one, that `queue` has acknowledged messages.
+    fn bind(
+        &mut self,
+        ack: &MessageAck,
+        kind: AckKind,
+        queue: &Arc<DestinationHandle>,
+    ) -> Result<(), BrokerError> {
+        match &ack.transaction_id {
+            Some(id) if binds(kind) => {
+                self.in_transaction(id, |transaction| transaction.touch_queue(queue))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An acknowledgement of a consumer with several queues: its range may span them.
+    async fn acknowledge_several(
+        &mut self,
+        joined: &Arc<QueueConsumer>,
+        ack: &MessageAck,
+        internal: Ack,
+        receipt: &mut Option<Receipt>,
+    ) -> Result<(), BrokerError> {
+        let AckRange::Span { first, last } = &internal.range else { return Ok(()) };
+        let single = internal.kind == AckKind::Individual;
+        let (first, what) = match (internal.kind, internal.transaction) {
+            // How far the application has come counts from the oldest message it holds.
+            (AckKind::Delivered, _) => (None, RangeUse::Look),
+            (kind, _) if !binds(kind) => (first.as_ref(), RangeUse::Look),
+            (_, None) => (first.as_ref(), RangeUse::Remove),
+            (_, Some(transaction)) => (first.as_ref(), RangeUse::Mark(transaction)),
+        };
+        let first = if single { Some(last) } else { first };
+        let Some(range) = self.outbox.range(joined.key, first, last, what) else {
+            return match internal.kind {
+                AckKind::Individual => {
+                    settle(receipt);
+                    Ok(())
+                }
+                _ => Err(BrokerError::AckUnknown { ack: internal.describe() }),
+            };
+        };
+        if internal.kind == AckKind::Delivered {
+            joined.window.extend_to(i32::try_from(range.len()).unwrap_or(i32::MAX));
+            settle(receipt);
+            return Ok(());
+        }
+        let queues: Vec<Arc<DestinationHandle>> = joined.queues.lock().clone();
+        let mut by_queue: Vec<(u16, Vec<_>)> = Vec::new();
+        for (id, source) in range {
+            match by_queue.iter_mut().find(|(at, _)| *at == source) {
+                Some((_, ids)) => ids.push(id),
+                None => by_queue.push((source, vec![id])),
+            }
+        }
+        let mut receipts = receipt.take().map(|r| r.split(by_queue.len())).unwrap_or_default();
+        for (source, ids) in by_queue {
+            let Some(queue) = queues.get(usize::from(source)) else { continue };
+            self.bind(ack, internal.kind, queue)?;
+            let range = AckRange::Exactly(ids);
+            let part = Ack { range, ..internal.clone() };
+            self.hand(queue, Op::Ack { ack: Box::new(part), receipt: receipts.pop() }).await;
+        }
+        self.flush().await;
+        // Room in the shared window is room for all of them.
+        for queue in &queues {
+            queue.wake();
+        }
+        Ok(())
+    }
+
+    /// A consumer without prefetch asks for a message.
+    pub async fn pull(&mut self, pull: MessagePull) -> Result<(), BrokerError> {
+        let Some(consumer) = pull.consumer_id.as_ref().and_then(|id| self.consumers.get(id)) else {
+            return Ok(());
+        };
+        let key = consumer.key;
+        let patience = match pull.timeout {
+            0 => None,
+            ms => Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+        };
+        if let Some(topics) = consumer.topics.clone() {
+            if let Some(ticket) = self.with_effects(|now, out| topics.pull(now, out)) {
+                later(patience, move || topics.end_pull(ticket));
+            }
+        } else if let Some(durable) = consumer.durable.clone()
+            && let Some(ticket) = self.with_effects(|now, out| durable.pull(now, out))
+        {
+            later(patience, move || durable.end_pull(ticket));
+        }
+        let Some(consumer) = pull.consumer_id.as_ref().and_then(|id| self.consumers.get(id)) else {
+            return Ok(());
+        };
+        let Some(joined) = consumer.queues.clone() else { return Ok(()) };
+        let deadline = patience.map(|patience| Instant::now() + patience);
+        let answered = joined.several.then(|| Arc::new(AtomicBool::new(false)));
+        let queues: Vec<Arc<DestinationHandle>> = joined.queues.lock().clone();
+        let last = queues.len().saturating_sub(1);
+        for (at, queue) in queues.iter().enumerate() {
+            // All may serve the pull; the last one asked also says when there was nothing.
+            let deadline = deadline.filter(|_| at == last);
+            let pull = Pull { deadline, answered: answered.clone() };
+            self.hand(queue, Op::Pull { key, pull }).await;
+        }
+        Ok(())
+    }
+
+    /// The client changes the prefetch of one of its consumers.
+    pub async fn set_prefetch(&mut self, id: &ConsumerId, prefetch: i32) {
+        let Some(consumer) = self.consumers.get(id) else { return };
+        let (topics, durable) = (consumer.topics.clone(), consumer.durable.clone());
+        if let Some(joined) = consumer.queues.clone() {
+            joined.window.set_prefetch(prefetch);
+            self.flush().await;
+            let queues: Vec<Arc<DestinationHandle>> = joined.queues.lock().clone();
+            for queue in queues {
+                queue.send(vec![Op::Wake]).await;
+            }
+        }
+        self.with_effects(|now, out| {
+            if let Some(topics) = topics {
+                topics.set_prefetch(prefetch, now, out);
+            }
+            if let Some(durable) = durable {
+                durable.set_prefetch(prefetch, now, out);
+            }
+        });
+    }
+}
+
+/// Whether acknowledgements of this kind take messages away, so that a transaction must know.
+fn binds(kind: AckKind) -> bool {
+    matches!(kind, AckKind::Standard | AckKind::Individual | AckKind::Expired | AckKind::Poison)
+}
+
+fn settle(receipt: &mut Option<Receipt>) {
+    if let Some(receipt) = receipt.take() {
+        receipt.resolve(Ok(()));
+    }
+}
+
+/// Ends a pull of a topic consumer after its time. One task per open pull, and a consumer has one.
+fn later(patience: Option<Duration>, end: impl FnOnce() + Send + 'static) {
+    let Some(patience) = patience else { return };
+    if patience.is_zero() {
+        end();
+    } else {
+        tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            end();
+        });
+    }
+}
+
+fn parse_selector(text: Option<&Text>) -> Result<Option<Selector>, BrokerError> {
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return Ok(None) };
+    match Selector::parse(text) {
+        Ok(selector) => Ok(Some(selector)),
+        Err(error) => {
+            tracing::debug!(selector = %text, %error, "invalid selector");
+            Err(BrokerError::InvalidSelector(Text::clone(text)))
+        }
+    }
+}
+
+/// Whether a consumer of these destinations may hear what destinations have to tell: it listens to
+/// advisories beyond those of temporary destinations, which every client does.
+fn hears_notices(parts: &[Destination]) -> bool {
+    parts.iter().any(|part| {
+        let about = part.name().strip_prefix(Destination::ADVISORY_PREFIX);
+        match about {
+            Some(about) => !part.kind().is_queue() && about != "TempQueue" && about != "TempTopic",
+            None => !part.kind().is_queue() && part.is_pattern(),
+        }
+    })
+}

@@ -1,0 +1,121 @@
+//! A client's durable subscriptions: taking, replacing and deleting them.
+
+use super::super::destination::Op;
+use super::super::destination::durable::{DurableKey, DurableSubscription};
+use super::super::destination::topic::TopicMember;
+use super::super::error::BrokerError;
+use super::super::outbox::SubscriptionKey;
+use super::{Client, Consumer, Notice};
+use crate::jms::info::RemoveSubscriptionInfo;
+use crate::jms::selector::Selector;
+use crate::jms::{Destination, Text};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Client {
+    /// Takes a durable subscription, creating it or, when it asks for something else than before,
+    /// creating it anew.
+    pub(super) async fn activate_durable(
+        &self,
+        consumer: &mut Consumer,
+        name: Text,
+        destination: &Destination,
+        selector: Option<Selector>,
+    ) -> Result<(), BrokerError> {
+        if self.broker.options.reject_durables {
+            return Err(BrokerError::DurablesRejected);
+        }
+        if destination.is_advisory() {
+            return Err(BrokerError::DurableAdvisory);
+        }
+        let parts = destination.parts();
+        if parts.iter().any(|part| part.kind().is_queue()) {
+            return Err(BrokerError::DurableNotTopic(destination.clone()));
+        }
+        let client = self.entry.info.client_id.clone().ok_or(BrokerError::ClientIdMissing)?;
+        let owner = DurableKey { client, name };
+        let info = &consumer.info;
+        if let Some(present) = self.broker.registry.durable(&owner) {
+            if present.is_active() {
+                let DurableKey { client, name } = owner;
+                return Err(BrokerError::DurableInUse { client, name });
+            }
+            let same = present.destination == *destination
+                && blank_is_none(&present.selector_text) == blank_is_none(&info.selector)
+                && present.no_local == info.no_local;
+            if same {
+                self.with_effects(|now, out| {
+                    present.activate(Arc::clone(info), Arc::clone(&self.outbox), now, out)
+                })?;
+                consumer.key = present.key;
+                consumer.durable = Some(present);
+                return Ok(());
+            }
+            self.destroy_durable(&owner).await;
+        }
+        let durable = Arc::new(DurableSubscription::new(
+            consumer.key,
+            owner,
+            destination.clone(),
+            Arc::clone(info),
+            selector,
+            Arc::new(self.broker.policy(&parts[0])),
+            self.broker.options.keep_durables_active,
+        ));
+        self.with_effects(|now, out| {
+            durable.activate(Arc::clone(info), Arc::clone(&self.outbox), now, out)
+        })?;
+        self.broker.registry.durable_added(Arc::clone(&durable));
+        consumer.durable = Some(Arc::clone(&durable));
+        let topics: Vec<&Destination> = parts.iter().collect();
+        self.join(durable.key, &topics, &TopicMember::Durable(durable)).await
+    }
+
+    /// Removes a durable subscription with its backlog from its topics.
+    async fn destroy_durable(&self, owner: &DurableKey) -> Option<Arc<DurableSubscription>> {
+        let durable = self.broker.registry.durable_removed(owner)?;
+        self.leave(durable.key, &durable.destination).await;
+        Some(durable)
+    }
+
+    pub(super) async fn leave(&self, key: SubscriptionKey, destination: &Destination) {
+        let mut handles = self.broker.router.unlisten(key);
+        let exact = destination.parts().into_iter().filter(|part| !part.is_pattern());
+        handles.extend(exact.filter_map(|part| self.broker.router.find(&part)));
+        for handle in handles.iter().filter(|handle| !handle.destination.kind().is_queue()) {
+            handle.send(vec![Op::Leave { key, receipt: None }]).await;
+        }
+    }
+
+    /// Deletes a durable subscription of this client.
+    pub async fn forget_durable(
+        &mut self,
+        info: RemoveSubscriptionInfo,
+    ) -> Result<(), BrokerError> {
+        let client = info.client_id.clone().unwrap_or_else(|| "null".into());
+        let name = info.subscription_name.clone().unwrap_or_else(|| "null".into());
+        let owner = DurableKey { client: Text::clone(&client), name: Text::clone(&name) };
+        // Only its own client may delete a subscription.
+        let own = self.entry.info.client_id.as_ref() == Some(&client);
+        let present = self.broker.registry.durable(&owner).filter(|_| own);
+        let Some(durable) = present else {
+            return Err(BrokerError::DurableMissing { client, name });
+        };
+        if durable.is_active() {
+            return Err(BrokerError::DurableActive);
+        }
+        self.destroy_durable(&owner).await;
+        for part in durable.destination.parts() {
+            let count =
+                self.broker.router.find(&part).map_or(0, |handle| {
+                    handle.gauges.consumers.fetch_sub(1, Ordering::Relaxed) - 1
+                });
+            self.announce(Notice::durable_removed(&part, info.clone(), count)).await;
+        }
+        Ok(())
+    }
+}
+
+fn blank_is_none(selector: &Option<Text>) -> Option<&str> {
+    selector.as_deref().map(str::trim).filter(|text| !text.is_empty())
+}

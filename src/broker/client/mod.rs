@@ -1,0 +1,335 @@
+//! One client connection as the broker serves it.
+//!
+//! A [`Client`] is owned by the task of its connection. It checks that what a command names belongs to
+//! this connection, keeps the client's sessions, producers, consumers and open transactions, and hands
+//! work to destinations, consecutive operations for one destination together.
+
+mod consume;
+mod destinations;
+mod durable;
+mod replay;
+mod send;
+mod transact;
+
+use super::destination::durable::DurableSubscription;
+use super::destination::subscription::TopicSubscription;
+use super::destination::{DestinationHandle, Effects, Now, Op};
+use super::error::BrokerError;
+use super::outbox::{Outbox, SubscriptionKey};
+use super::registry::{Admission, ConnectionEntry};
+use super::router::QueueConsumer;
+use super::transaction::Transaction;
+use super::{Broker, Notice};
+use crate::jms::info::{ConnectionInfo, ConsumerInfo, ObjectId, ProducerInfo, RemoveInfo};
+use crate::jms::{
+    ConnectionId, ConsumerId, Destination, ProducerId, SessionId, Text, TransactionId,
+};
+use hashbrown::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::Notify;
+
+/// What a connection's transport tells the broker.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    /// The peer, such as `tcp://127.0.0.1:51234`.
+    pub remote: Text,
+    /// The connector's published address.
+    pub connector_url: Text,
+    /// Ends the transport.
+    pub stop: Arc<Notify>,
+    pub allow_link_stealing: bool,
+    pub producers_max: u32,
+    pub consumers_max: u32,
+}
+
+/// A connected client.
+pub struct Client {
+    broker: Arc<Broker>,
+    entry: Arc<ConnectionEntry>,
+    transport: Transport,
+    outbox: Arc<Outbox>,
+    /// The peer is a broker.
+    network: bool,
+    sessions: HashSet<SessionId>,
+    producers: HashMap<ProducerId, Producer>,
+    consumers: HashMap<ConsumerId, Consumer>,
+    transactions: HashMap<TransactionId, Transaction>,
+    /// Temporary destinations of this connection.
+    temporaries: Vec<Destination>,
+    /// Destinations used lately.
+    routes: HashMap<Destination, Arc<DestinationHandle>>,
+    /// Operations not handed over yet, all for one destination.
+    batch: Option<(Arc<DestinationHandle>, Vec<Op>)>,
+    /// Destinations where sends of this connection may be parked.
+    parked: Vec<Arc<DestinationHandle>>,
+}
+
+#[derive(Debug)]
+struct Producer {
+    info: Arc<ProducerInfo>,
+    /// Where it is counted.
+    counted: Vec<Arc<DestinationHandle>>,
+}
+
+#[derive(Debug)]
+struct Consumer {
+    key: SubscriptionKey,
+    info: Arc<ConsumerInfo>,
+    /// Its queues, if it listens to any.
+    queues: Option<Arc<QueueConsumer>>,
+    topics: Option<Arc<TopicSubscription>>,
+    durable: Option<Arc<DurableSubscription>>,
+    /// Where it is counted.
+    counted: Vec<Arc<DestinationHandle>>,
+}
+
+/// Sessions, open transactions and temporary destinations one connection may have, of each: far above
+/// what clients use, so that one that opens them without end does not take the broker's memory.
+const OBJECTS_MAX: u32 = 65_536;
+
+/// How many destinations a connection remembers the way to.
+const ROUTES_MAX: usize = 256;
+
+impl Client {
+    /// Admits a client. Waits for an older connection with the same id to be cleaned up.
+    pub async fn connect(
+        broker: Arc<Broker>,
+        info: ConnectionInfo,
+        transport: Transport,
+        outbox: Arc<Outbox>,
+        network: bool,
+    ) -> Result<Self, BrokerError> {
+        let accepts = &broker.options.authenticator;
+        if !accepts.accepts(info.user_name.as_deref(), info.password.as_deref()) {
+            let user = info.user_name.unwrap_or_else(|| "null".into());
+            return Err(BrokerError::BadCredentials { user });
+        }
+        let info = Arc::new(ConnectionInfo { password: None, ..info });
+        let number = broker.next_number();
+        let entry = loop {
+            let name = &broker.options.name;
+            let admission = broker.registry.enter(
+                number,
+                &info,
+                &transport.remote,
+                &transport.stop,
+                transport.allow_link_stealing,
+                name,
+            )?;
+            match admission {
+                Admission::Welcome(entry) => break entry,
+                // Its sender is dropped only with the entry, which tells first.
+                Admission::Wait(mut gone) => drop(gone.wait_for(|gone| *gone).await),
+            }
+        };
+        let client = Self {
+            broker,
+            entry,
+            transport,
+            outbox,
+            network,
+            sessions: HashSet::new(),
+            producers: HashMap::new(),
+            consumers: HashMap::new(),
+            transactions: HashMap::new(),
+            temporaries: Vec::new(),
+            routes: HashMap::new(),
+            batch: None,
+            parked: Vec::new(),
+        };
+        client.announce(Notice::connection_added(&client.entry.info)).await;
+        Ok(client)
+    }
+
+    /// The id the client chose.
+    pub fn connection_id(&self) -> ConnectionId {
+        self.entry.info.connection_id.clone().unwrap_or_default()
+    }
+
+    /// How the client introduced itself.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.entry.info
+    }
+
+    /// Whether this connection has more to hand over.
+    pub fn has_batch(&self) -> bool {
+        self.batch.is_some()
+    }
+
+    /// Hands over what is gathered.
+    pub async fn flush(&mut self) {
+        if let Some((handle, ops)) = self.batch.take() {
+            handle.send(ops).await;
+        }
+    }
+
+    /// Adds an operation for `handle` to the batch; a batch for another destination goes first.
+    async fn hand(&mut self, handle: &Arc<DestinationHandle>, op: Op) {
+        match &mut self.batch {
+            Some((current, ops)) if Arc::ptr_eq(current, handle) && ops.len() < BATCH_MAX => {
+                ops.push(op);
+            }
+            _ => {
+                self.flush().await;
+                self.batch = Some((Arc::clone(handle), vec![op]));
+            }
+        }
+    }
+
+    async fn announce(&self, notice: Notice) {
+        self.broker.publish_from(notice, Some(&self.transport.connector_url)).await;
+    }
+
+    /// Runs `work`, which leaves effects, and carries them out.
+    fn with_effects<R>(&self, work: impl FnOnce(Now, &mut Effects) -> R) -> R {
+        let mut effects = Effects::default();
+        let result = work(Now::read(), &mut effects);
+        self.broker.run_effects(&mut effects);
+        result
+    }
+
+    /// Opens a session; one that is open already is fine.
+    pub fn add_session(&mut self, id: SessionId) -> Result<(), BrokerError> {
+        self.check_limit("session", self.sessions.len(), OBJECTS_MAX)?;
+        self.sessions.insert(id);
+        Ok(())
+    }
+
+    /// Refuses one more of what there are `count` already.
+    fn check_limit(&self, what: &'static str, count: usize, limit: u32) -> Result<(), BrokerError> {
+        if count < limit as usize {
+            return Ok(());
+        }
+        let connection = self.connection_id().to_string().into();
+        Err(BrokerError::LimitReached { what, connection, limit })
+    }
+
+    /// Sessions of this connection; -1 is always there.
+    fn knows_session(&self, id: &SessionId) -> bool {
+        id.value == -1 || self.sessions.contains(id)
+    }
+
+    /// Closes a session with its producers and consumers.
+    pub async fn remove_session(
+        &mut self,
+        id: &SessionId,
+        last_delivered: i64,
+    ) -> Result<(), BrokerError> {
+        if id.value != -1 && !self.sessions.remove(id) {
+            let action = "remove a session";
+            return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
+        }
+        let consumers: Vec<ConsumerId> = self
+            .consumers
+            .keys()
+            .filter(|consumer| consumer.session_id() == *id)
+            .cloned()
+            .collect();
+        for consumer in consumers {
+            self.remove_consumer(&consumer, last_delivered).await?;
+        }
+        let producers: Vec<ProducerId> = self
+            .producers
+            .keys()
+            .filter(|producer| producer.session_id() == *id)
+            .cloned()
+            .collect();
+        for producer in producers {
+            self.remove_producer(&producer).await?;
+        }
+        Ok(())
+    }
+
+    /// Opens a producer; one that is open already is fine.
+    pub async fn add_producer(&mut self, info: ProducerInfo) -> Result<(), BrokerError> {
+        let field = || BrokerError::FieldMissing { command: "ProducerInfo", field: "producerId" };
+        let id = info.producer_id.clone().ok_or_else(field)?;
+        if !self.knows_session(&id.session_id()) {
+            let action = "add a producer to a session";
+            let id = id.session_id().to_string().into();
+            return Err(BrokerError::NotRegistered { action, id });
+        }
+        if self.producers.contains_key(&id) {
+            return Ok(());
+        }
+        self.check_limit("producer", self.producers.len(), self.transport.producers_max)?;
+        let mut counted = Vec::new();
+        for part in info.destination.iter().flat_map(Destination::parts) {
+            if part.kind().is_temporary() && self.broker.router.find(&part).is_none() {
+                continue;
+            }
+            let handle = self.broker.destination(&part, Some(&self.connection_id())).await?;
+            let count = handle.gauges.producers.fetch_add(1, Ordering::Relaxed) + 1;
+            if !part.is_advisory() {
+                self.announce(Notice::producer_added(&part, &info, count)).await;
+            }
+            counted.push(handle);
+        }
+        let info = Arc::new(info);
+        self.broker.registry.producer_added(id.clone(), Arc::clone(&info));
+        self.producers.insert(id, Producer { info, counted });
+        Ok(())
+    }
+
+    /// Whether `id` is a producer of this client that sends ahead of acknowledgements.
+    pub fn has_window(&self, id: &ProducerId) -> bool {
+        self.producers.get(id).is_some_and(|producer| producer.info.window_size > 0)
+    }
+
+    /// Closes a producer.
+    pub async fn remove_producer(&mut self, id: &ProducerId) -> Result<(), BrokerError> {
+        let Some(producer) = self.producers.remove(id) else {
+            let action = "remove a producer";
+            return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
+        };
+        self.broker.registry.producer_removed(id);
+        for handle in producer.counted {
+            let count = handle.gauges.producers.fetch_sub(1, Ordering::Relaxed) - 1;
+            if !handle.destination.is_advisory() {
+                let info = RemoveInfo {
+                    object_id: Some(ObjectId::Producer(id.clone())),
+                    response_required: producer.info.response_required,
+                    ..RemoveInfo::default()
+                };
+                let notice = Notice::producer_removed(&handle.destination, info, count);
+                self.announce(notice).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends everything of this connection. `last_delivered` is -2 when the connection was lost.
+    pub async fn close(&mut self, last_delivered: i64) {
+        self.flush().await;
+        for handle in std::mem::take(&mut self.parked) {
+            handle.send(vec![Op::ConnectionClosed(self.entry.number)]).await;
+        }
+        let consumers: Vec<ConsumerId> = self.consumers.keys().cloned().collect();
+        for id in consumers {
+            self.drop_consumer(&id, last_delivered).await;
+        }
+        let producers: Vec<ProducerId> = self.producers.keys().cloned().collect();
+        for id in producers {
+            // Known: the id is from the table.
+            drop(self.remove_producer(&id).await);
+        }
+        let own = std::mem::take(&mut self.transactions).into_values();
+        let abandoned = self.broker.transactions.abandon(self.entry.number);
+        for transaction in own.chain(abandoned) {
+            self.roll_back(transaction, None).await;
+        }
+        for destination in std::mem::take(&mut self.temporaries) {
+            self.broker.remove_destination(&destination, Some(&self.connection_id())).await;
+        }
+        self.broker.registry.leave(&self.entry);
+        let info = RemoveInfo {
+            object_id: Some(ObjectId::Connection(self.connection_id())),
+            ..RemoveInfo::default()
+        };
+        self.announce(Notice::connection_removed(info)).await;
+    }
+}
+
+/// Operations gathered for one destination before they go: bounds what one connection has under way.
+const BATCH_MAX: usize = 128;

@@ -1,0 +1,216 @@
+//! Messages from a client into destinations.
+
+use super::super::destination::{Admission, DestinationHandle, Incoming, Op};
+use super::super::error::BrokerError;
+use super::super::outbox::Receipt;
+use super::super::router::VIRTUAL_TOPIC_PREFIX;
+use super::super::transaction::PendingSend;
+use super::{Client, Notice, ROUTES_MAX};
+use crate::jms::{Destination, DestinationKind, Message, TransactionId};
+use std::sync::Arc;
+
+impl Client {
+    /// Sends a message. Returns when it is on its way; `receipt` is taken then, and resolves when the
+    /// message is in (and stored, if persistent). Without receipt a full destination makes this call
+    /// wait: the sender's connection is not read meanwhile.
+    pub async fn send(
+        &mut self,
+        mut message: Arc<Message>,
+        now_ms: i64,
+        receipt: &mut Option<Receipt>,
+    ) -> Result<(), BrokerError> {
+        let destination = message.destination.clone().ok_or(BrokerError::DestinationNameEmpty)?;
+        let known = message.producer_id.as_ref().is_some_and(|id| self.producers.contains_key(id));
+        if !known {
+            return Err(BrokerError::ProducerUnknown { destination });
+        }
+        // Nobody shares it yet: nothing is copied.
+        let stamped = Arc::make_mut(&mut message);
+        stamped.broker_in_time = now_ms;
+        stamped.broker_out_time = 0;
+        stamped.target_consumer_id = None;
+        if self.broker.options.populate_user_id {
+            stamped.user_id.clone_from(&self.entry.info.user_name);
+        }
+        if destination.is_composite() {
+            let parts = destination.parts();
+            if parts.is_empty() {
+                return Err(BrokerError::DestinationNameEmpty);
+            }
+            return self.fan_out(&message, &destination, parts, receipt).await;
+        }
+        let virtual_topic = self.broker.options.virtual_topics
+            && destination.kind() == DestinationKind::Topic
+            && destination.name().starts_with(VIRTUAL_TOPIC_PREFIX);
+        if virtual_topic {
+            let queues = self.broker.router.fed_by(destination.name());
+            if !queues.is_empty() {
+                let queues = queues.into_iter().map(|queue| queue.destination.clone());
+                let targets = queues.chain([destination.clone()]).collect();
+                return self.fan_out(&message, &destination, targets, receipt).await;
+            }
+        }
+        self.route(&destination, message, receipt).await
+    }
+
+    /// Sends a copy to each of `parts`, which `original` stands for.
+    async fn fan_out(
+        &mut self,
+        message: &Message,
+        original: &Destination,
+        parts: Vec<Destination>,
+        receipt: &mut Option<Receipt>,
+    ) -> Result<(), BrokerError> {
+        let mut receipts = receipt.take().map(|r| r.split(parts.len())).unwrap_or_default();
+        for part in parts {
+            let copy = Message {
+                destination: Some(part.clone()),
+                original_destination: if part == *original {
+                    message.original_destination.clone()
+                } else {
+                    Some(original.clone())
+                },
+                ..message.clone()
+            };
+            let mut receipt = receipts.pop();
+            if let Err(error) = self.route(&part, Arc::new(copy), &mut receipt).await {
+                let waiting = receipts.into_iter().chain(receipt);
+                let answers: usize =
+                    waiting.map(|receipt| receipt.resolve(Err(error.clone()))).count();
+                return if answers > 0 { Ok(()) } else { Err(error) };
+            }
+        }
+        Ok(())
+    }
+
+    /// The way to a destination that is sent to.
+    async fn handle_for(
+        &mut self,
+        destination: &Destination,
+    ) -> Result<Arc<DestinationHandle>, BrokerError> {
+        if let Some(handle) = self.routes.get(destination) {
+            if !handle.is_gone() {
+                return Ok(Arc::clone(handle));
+            }
+            self.routes.remove(destination);
+        }
+        let create =
+            !destination.kind().is_temporary() || self.broker.options.create_temporaries_on_send;
+        let handle = match self.broker.router.find(destination) {
+            Some(handle) => handle,
+            None if create => {
+                self.broker.destination(destination, Some(&self.connection_id())).await?
+            }
+            None => return Err(BrokerError::DestinationMissing(destination.clone())),
+        };
+        if self.routes.len() >= ROUTES_MAX {
+            self.routes.clear();
+        }
+        self.routes.insert(destination.clone(), Arc::clone(&handle));
+        Ok(handle)
+    }
+
+    /// Takes memory for a message and hands it to one destination, or keeps it in its transaction.
+    async fn route(
+        &mut self,
+        destination: &Destination,
+        message: Arc<Message>,
+        receipt: &mut Option<Receipt>,
+    ) -> Result<(), BrokerError> {
+        let handle = self.handle_for(destination).await?;
+        let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
+        let may_park = receipt.is_some() && message.transaction_id.is_none();
+        let admission = self.admit(&handle, &message, bytes, may_park).await?;
+        if let Some(id) = message.transaction_id.clone() {
+            if admission != Admission::Credited {
+                handle.usage.take(bytes);
+            }
+            let send = PendingSend { handle, message, bytes };
+            self.in_transaction(&id, move |transaction| transaction.sends.push(send))?;
+            if let Some(receipt) = receipt.take() {
+                receipt.resolve(Ok(()));
+            }
+            return Ok(());
+        }
+        let connection = self.entry.number;
+        let redeliveries = message.redelivery_counter;
+        let receipt = receipt.take();
+        let incoming = Incoming { message, bytes, admission, receipt, connection, redeliveries };
+        self.hand(&handle, Op::Send(incoming)).await;
+        Ok(())
+    }
+
+    /// How a message gets its memory (semantics.md section 8).
+    async fn admit(
+        &mut self,
+        handle: &Arc<DestinationHandle>,
+        message: &Message,
+        bytes: u64,
+        may_park: bool,
+    ) -> Result<Admission, BrokerError> {
+        let policy = &handle.policy;
+        if !policy.producer_flow_control || handle.destination.is_advisory() {
+            return Ok(Admission::Forced);
+        }
+        if handle.usage.try_take(bytes) {
+            return Ok(Admission::Credited);
+        }
+        if policy.send_fail_if_no_space && !self.network {
+            self.tell_full(handle, message).await;
+            return Err(BrokerError::MemoryFull(handle.destination.clone()));
+        }
+        if may_park {
+            if !self.parked.iter().any(|present| Arc::ptr_eq(present, handle)) {
+                self.parked.retain(|present| !present.is_gone());
+                self.parked.push(Arc::clone(handle));
+            }
+            return Ok(Admission::Park);
+        }
+        // What this connection sent before must get in, or it would wait for itself.
+        self.flush().await;
+        super::super::destination::warn_full(&handle.destination, &handle.usage, 0);
+        self.tell_full(handle, message).await;
+        if policy.send_fail_after.is_zero() {
+            handle.usage.acquire(bytes).await;
+        } else {
+            let patience = policy.send_fail_after;
+            let waited = tokio::time::timeout(patience, handle.usage.acquire(bytes)).await;
+            if waited.is_err() {
+                let producer = message.producer_id.as_ref().map(ToString::to_string);
+                return Err(BrokerError::MemoryWaitTimeout {
+                    producer: producer.unwrap_or_default().into(),
+                    destination: handle.destination.clone(),
+                });
+            }
+        }
+        *handle.fast_producer_told.lock() = None;
+        Ok(Admission::Credited)
+    }
+
+    /// Advisories for a destination that is full, once per producer until it has room.
+    async fn tell_full(&self, handle: &Arc<DestinationHandle>, message: &Message) {
+        let Some(producer) = message.producer_id.clone() else { return };
+        let known = handle.fast_producer_told.lock().replace(producer.clone());
+        if known.as_ref() == Some(&producer) {
+            return;
+        }
+        if handle.policy.advisory_when_full {
+            self.announce(Notice::full(&handle.destination, handle.usage.used())).await;
+        }
+        if handle.policy.advisory_for_fast_producers {
+            self.announce(Notice::fast_producer(&handle.destination, &producer)).await;
+        }
+    }
+
+    /// Notes that a send in a transaction failed without an answer: it can only be rolled back.
+    pub fn mark_rollback_only(&mut self, id: &TransactionId, cause: &BrokerError) {
+        if !self.broker.options.rollback_only_on_async_failure {
+            return;
+        }
+        let cause = cause.to_string();
+        // A transaction that is not open has nothing to mark.
+        drop(self.in_transaction(id, |transaction| {
+            transaction.rollback_only.get_or_insert_with(|| cause.into());
+        }));
+    }
+}

@@ -1,0 +1,120 @@
+//! Messages that nobody could consume, and the copies of them that go to the dead letter queue.
+
+use super::destination::durable::DurableKey;
+use super::policy::{DeadLetterStrategy, DeadLetterTarget};
+use crate::jms::properties::{PropertyMap, PropertyValue};
+use crate::jms::{Destination, DestinationKind, Message, Text, Throwable};
+use std::sync::Arc;
+
+/// Why a message is dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The consumer gave it up.
+    Client(Throwable),
+    /// Past this expiration, ms since the epoch.
+    Expired(i64),
+    /// A topic subscription (by its consumer id) had no room for it.
+    Discarded(Text),
+}
+
+/// Text of the property `dlqDeliveryFailureCause`.
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Client(cause) => cause.fmt(f),
+            Self::Expired(at) => {
+                write!(f, "java.lang.Throwable: Message Expired. Expiration:{at}")
+            }
+            Self::Discarded(consumer) => {
+                write!(f, "java.lang.Throwable: TopicSubDiscard. ID:{consumer}")
+            }
+        }
+    }
+}
+
+/// A message that leaves its destination for the dead letter queue.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    pub message: Arc<Message>,
+    pub from: Destination,
+    /// None when the client gave no reason.
+    pub cause: Option<Cause>,
+    /// The durable subscription it was for.
+    pub subscriber: Option<DurableKey>,
+}
+
+impl DeadLetterStrategy {
+    /// Where `letter` goes; none when it is dropped.
+    pub fn destination(&self, letter: &DeadLetter) -> Option<Destination> {
+        let expired = matches!(letter.cause, Some(Cause::Expired(_)));
+        if (!letter.message.persistent && !self.process_non_persistent)
+            || (expired && !self.process_expired)
+        {
+            return None;
+        }
+        let target = match &self.target {
+            DeadLetterTarget::Discard => return None,
+            DeadLetterTarget::Shared(destination) => destination.clone(),
+            DeadLetterTarget::Individual {
+                queue_prefix,
+                queue_suffix,
+                topic_prefix,
+                topic_suffix,
+                queue_for_queue,
+                queue_for_topic,
+                per_durable_subscriber,
+            } => {
+                let from = &letter.from;
+                let (prefix, suffix, queue) = if from.kind().is_queue() {
+                    (queue_prefix, queue_suffix, *queue_for_queue)
+                } else {
+                    (topic_prefix, topic_suffix, *queue_for_topic)
+                };
+                let subscriber = letter.subscriber.as_ref().filter(|_| *per_durable_subscriber);
+                let subscriber = subscriber
+                    .map(|key| format!(".{}:{}", key.client, key.name))
+                    .unwrap_or_default();
+                let name = format!("{prefix}{}{subscriber}{suffix}", from.name());
+                let kind = if queue { DestinationKind::Queue } else { DestinationKind::Topic };
+                Destination::new(kind, Some(name.into()))
+            }
+        };
+        (target != letter.from).then_some(target)
+    }
+
+    /// The copy that goes to `destination` (semantics.md section 10).
+    pub fn copy(&self, letter: &DeadLetter, destination: &Destination, now_ms: i64) -> Message {
+        let mut message = (*letter.message).clone();
+        let mut properties = message
+            .properties
+            .as_ref()
+            .and_then(|map| PropertyMap::decode(map).ok())
+            .unwrap_or_default();
+        message.original_destination = Some(letter.from.clone());
+        message.destination = Some(destination.clone());
+        if self.expiration_ms > 0 {
+            message.expiration = now_ms + self.expiration_ms;
+        } else {
+            if properties.get("originalExpiration").is_none() {
+                properties.set("originalExpiration", PropertyValue::Long(message.expiration));
+            }
+            message.expiration = 0;
+        }
+        if !message.persistent {
+            message.persistent = true;
+            let mode = PropertyValue::String("NON_PERSISTENT".into());
+            properties.set("originalDeliveryMode", mode);
+        }
+        if let Some(cause) = &letter.cause {
+            let cause = PropertyValue::String(cause.to_string().into());
+            properties.set("dlqDeliveryFailureCause", cause);
+        }
+        // Only a property name that no frame can carry fails to encode.
+        message.properties = properties.encode().ok().or(message.properties);
+        message.original_transaction_id =
+            message.transaction_id.take().or(message.original_transaction_id);
+        message.redelivery_counter = 0;
+        message.group_first_for_consumer = false;
+        message
+    }
+}

@@ -1,0 +1,208 @@
+//! Recent message ids, so that a message sent twice is taken once.
+//!
+//! Per producer a window over its sequence numbers, one bit each, as wide as `maxAuditDepth`. Sequence
+//! numbers below the window are unknown and pass: the audit may miss a duplicate, it never loses a
+//! message.
+
+use crate::jms::{MessageId, ProducerId};
+use hashbrown::HashMap;
+
+/// Which messages of which producers have been seen.
+#[derive(Debug)]
+pub struct Audit {
+    depth: i64,
+    producers_max: usize,
+    windows: HashMap<ProducerId, Window>,
+    clock: u64,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    /// Highest sequence seen.
+    highest: i64,
+    /// Ring of bits, indexed by sequence modulo its length.
+    bits: Vec<u64>,
+    used: u64,
+}
+
+impl Audit {
+    /// Remembers `depth` messages of each of `producers_max` producers.
+    pub fn new(depth: u32, producers_max: usize) -> Self {
+        Self {
+            depth: (i64::from(depth.max(1)) + 63) / 64 * 64,
+            producers_max: producers_max.max(1),
+            windows: HashMap::new(),
+            clock: 0,
+        }
+    }
+
+    /// Notes `id`; true when it had been noted before. Ids without producer are never duplicates.
+    pub fn is_duplicate(&mut self, id: &MessageId) -> bool {
+        let Some(producer) = &id.producer else { return false };
+        self.clock += 1;
+        if let Some(window) = self.windows.get_mut(producer) {
+            window.used = self.clock;
+            return window.note(id.producer_sequence, self.depth);
+        }
+        if self.windows.len() >= self.producers_max {
+            self.evict();
+        }
+        let mut window = Window { used: self.clock, ..Window::default() };
+        window.highest = id.producer_sequence;
+        window.bits = vec![0; 1];
+        window.set(id.producer_sequence);
+        self.windows.insert(producer.clone(), window);
+        false
+    }
+
+    /// Forgets `id`, so that it may come again.
+    pub fn forget(&mut self, id: &MessageId) {
+        if let Some(window) = id.producer.as_ref().and_then(|p| self.windows.get_mut(p)) {
+            let width = window.width();
+            if id.producer_sequence <= window.highest
+                && window.highest - id.producer_sequence < width
+            {
+                window.clear(id.producer_sequence);
+            }
+        }
+    }
+
+    /// Drops the eighth of the producers that was quiet for longest.
+    fn evict(&mut self) {
+        let mut used: Vec<u64> = self.windows.values().map(|window| window.used).collect();
+        used.sort_unstable();
+        let limit = used[used.len() / 8];
+        self.windows.retain(|_, window| window.used > limit);
+    }
+}
+
+impl Window {
+    fn width(&self) -> i64 {
+        i64::try_from(self.bits.len()).unwrap_or(i64::MAX / 64) * 64
+    }
+
+    /// Notes `sequence`; true when it was noted before.
+    fn note(&mut self, sequence: i64, depth: i64) -> bool {
+        if sequence > self.highest {
+            self.advance(sequence, depth);
+            self.set(sequence);
+            return false;
+        }
+        if self.highest.saturating_sub(sequence) >= self.width() {
+            if self.highest.saturating_sub(sequence) >= depth {
+                return false;
+            }
+            self.widen(depth);
+        }
+        let seen = self.get(sequence);
+        self.set(sequence);
+        seen
+    }
+
+    fn advance(&mut self, sequence: i64, depth: i64) {
+        let step = sequence.saturating_sub(self.highest);
+        if self.width() < depth {
+            self.widen((self.width() * 2).min(depth));
+        }
+        if step >= self.width() {
+            self.bits.fill(0);
+        } else {
+            for gone in self.highest + 1..=sequence {
+                self.clear(gone);
+            }
+        }
+        self.highest = sequence;
+    }
+
+    /// Grows the ring to `width` bits, keeping what is known.
+    fn widen(&mut self, width: i64) {
+        let words = usize::try_from(width / 64).unwrap_or(1).max(1);
+        if words <= self.bits.len() {
+            return;
+        }
+        let old = std::mem::replace(&mut self.bits, vec![0; words]);
+        let old_width = i64::try_from(old.len()).unwrap_or(1) * 64;
+        for back in 0..old_width {
+            let sequence = self.highest.saturating_sub(back);
+            let (word, mask) = place(sequence, old.len());
+            if old[word] & mask != 0 {
+                self.set(sequence);
+            }
+        }
+    }
+
+    fn get(&self, sequence: i64) -> bool {
+        let (word, mask) = place(sequence, self.bits.len());
+        self.bits[word] & mask != 0
+    }
+
+    fn set(&mut self, sequence: i64) {
+        let (word, mask) = place(sequence, self.bits.len());
+        self.bits[word] |= mask;
+    }
+
+    fn clear(&mut self, sequence: i64) {
+        let (word, mask) = place(sequence, self.bits.len());
+        self.bits[word] &= !mask;
+    }
+}
+
+/// The word and bit of `sequence` in a ring of `words` words.
+fn place(sequence: i64, words: usize) -> (usize, u64) {
+    let bits = i64::try_from(words).map_or(i64::MAX, |words| words.saturating_mul(64));
+    let bit = sequence.rem_euclid(bits);
+    (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn id(producer: &str, sequence: i64) -> MessageId {
+        MessageId {
+            producer: Some(ProducerId { connection: Some(producer.into()), session: 1, value: 1 }),
+            producer_sequence: sequence,
+            ..MessageId::default()
+        }
+    }
+
+    proptest::proptest! {
+        /// Inside the window the audit is exact; it never calls a new message a duplicate.
+        #[test]
+        fn agrees_with_a_set_inside_the_window(steps in proptest::collection::vec(-70i64..200, 1..400)) {
+            let (mut audit, mut seen) = (Audit::new(128, 4), HashSet::new());
+            let (mut at, mut highest) = (0i64, i64::MIN);
+            for step in steps {
+                at = (at + step).max(0);
+                let duplicate = audit.is_duplicate(&id("p", at));
+                if duplicate {
+                    proptest::prop_assert!(seen.contains(&at));
+                } else if highest.saturating_sub(at) < 64 {
+                    proptest::prop_assert!(!seen.contains(&at));
+                }
+                seen.insert(at);
+                highest = highest.max(at);
+            }
+        }
+    }
+
+    #[test]
+    fn a_forgotten_message_may_come_again() {
+        let mut audit = Audit::new(64, 4);
+        assert!(!audit.is_duplicate(&id("p", 7)));
+        assert!(audit.is_duplicate(&id("p", 7)));
+        audit.forget(&id("p", 7));
+        assert!(!audit.is_duplicate(&id("p", 7)));
+    }
+
+    #[test]
+    fn the_producers_that_were_quiet_for_longest_are_forgotten_first() {
+        let mut audit = Audit::new(64, 8);
+        for producer in 0..9 {
+            audit.is_duplicate(&id(&producer.to_string(), 1));
+        }
+        assert!(!audit.is_duplicate(&id("0", 1)), "the first one is forgotten");
+        assert!(audit.is_duplicate(&id("8", 1)));
+    }
+}

@@ -1,0 +1,173 @@
+//! What the tests of destinations share: messages, a clock that is passed on, the reading side of an
+//! outbox, and random numbers that a seed repeats.
+
+use super::queue::QueueContext;
+use super::{Admission, Incoming, Now};
+use crate::broker::outbox::{Delivery, Item, Outbox, Receipt};
+use crate::broker::policy::Policy;
+use crate::broker::usage::Usage;
+use crate::jms::{ConsumerId, ConsumerInfo, Destination, Message, MessageId, ProducerId};
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Bytes every test message counts for.
+pub(super) const BYTES: u64 = 10;
+
+/// A message of producer 1 on connection `connection`, number `number` there.
+pub(super) fn message(connection: &str, number: i64) -> Message {
+    let producer = ProducerId { connection: Some(connection.into()), session: 1, value: 1 };
+    Message {
+        message_id: Some(MessageId {
+            producer: Some(producer.clone()),
+            producer_sequence: number,
+            ..MessageId::default()
+        }),
+        producer_id: Some(producer),
+        destination: Some(Destination::queue("Q")),
+        priority: 4,
+        ..Message::default()
+    }
+}
+
+/// `message` with its memory taken by nobody yet.
+pub(super) fn incoming(message: Message, receipt: Option<Receipt>) -> Incoming {
+    Incoming {
+        message: Arc::new(message),
+        bytes: BYTES,
+        admission: Admission::Forced,
+        receipt,
+        connection: 1,
+        redeliveries: 0,
+    }
+}
+
+/// A consumer `value` of connection `connection`.
+pub(super) fn consumer(connection: &str, value: u64, prefetch: i32) -> ConsumerInfo {
+    ConsumerInfo {
+        consumer_id: Some(ConsumerId {
+            connection: Some(connection.into()),
+            session: 1,
+            value: value.cast_signed(),
+        }),
+        destination: Some(Destination::queue("Q")),
+        prefetch_size: prefetch,
+        ..ConsumerInfo::default()
+    }
+}
+
+pub(super) fn context(
+    destination: Destination,
+    policy: Policy,
+    usage: &Arc<Usage>,
+) -> QueueContext {
+    QueueContext {
+        destination,
+        policy: Arc::new(policy),
+        usage: Arc::clone(usage),
+        sequence: Arc::new(AtomicI64::new(0)),
+        wake: Arc::new(|| {}),
+    }
+}
+
+/// Time that passes when a test says so.
+#[derive(Clone, Copy)]
+pub(super) struct Clock {
+    start: Instant,
+    pub(super) ms: u64,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self { start: Instant::now(), ms: 1_000_000 }
+    }
+
+    pub(super) fn at(&self, ms: u64) -> Instant {
+        self.start + Duration::from_millis(ms)
+    }
+
+    pub(super) fn wall_ms(&self) -> i64 {
+        self.ms.cast_signed()
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now { instant: self.at(self.ms), wall_ms: self.wall_ms() }
+    }
+}
+
+/// Everything that waits in `outbox`.
+pub(super) fn take(outbox: &Outbox) -> Vec<Item> {
+    let mut items = Vec::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    match outbox.poll_take(&mut cx, &mut items) {
+        Poll::Ready(()) | Poll::Pending => items,
+    }
+}
+
+/// The deliveries that wait in `outbox`.
+pub(super) fn deliveries(outbox: &Outbox) -> Vec<Delivery> {
+    let delivery = |item| match item {
+        Item::Delivery(delivery) => Some(delivery),
+        _ => None,
+    };
+    take(outbox).into_iter().filter_map(delivery).collect()
+}
+
+/// The producer's numbers of the messages that wait in `outbox`; -1 for a delivery without message.
+pub(super) fn numbers(outbox: &Outbox) -> Vec<i64> {
+    let number = |delivery: Delivery| {
+        let id = delivery.message.as_ref().and_then(|message| message.message_id.as_ref());
+        id.map_or(-1, |id| id.producer_sequence)
+    };
+    deliveries(outbox).into_iter().map(number).collect()
+}
+
+/// Random numbers (splitmix64).
+pub(super) struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 to `n - 1`.
+    pub(super) fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.next() % n as u64).expect("below a usize")
+    }
+
+    /// True once in `n` times.
+    pub(super) fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
+
+/// Runs `walk` for many seeds. `BROKER_MODEL_SEEDS` sets how many, `BROKER_MODEL_SEED` repeats one.
+pub(super) fn for_seeds(count: u64, walk: impl Fn(Random)) {
+    /// Names the seed of a walk that panics.
+    struct Walk(u64);
+    impl Drop for Walk {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("failed with BROKER_MODEL_SEED={}", self.0);
+            }
+        }
+    }
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
+    let seeds = match number("BROKER_MODEL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("BROKER_MODEL_SEEDS").unwrap_or(count),
+    };
+    for seed in seeds {
+        let walking = Walk(seed);
+        walk(Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)));
+        drop(walking);
+    }
+}

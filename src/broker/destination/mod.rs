@@ -1,0 +1,224 @@
+//! Destinations: queues and topics, each owned by one task.
+//!
+//! [`Queue`](queue::Queue) and [`Topic`](topic::Topic) are plain state; the task in `task` feeds them
+//! what arrives in the mailbox and carries out their [`Effects`]. A destination task waits for its
+//! mailbox only: never for memory, disk, a socket or another mailbox.
+
+pub mod audit;
+pub mod durable;
+#[cfg(test)]
+mod fixture;
+mod groups;
+pub mod in_flight;
+mod parking;
+pub mod queue;
+mod recovery;
+pub mod subscription;
+mod task;
+pub mod topic;
+#[cfg(test)]
+mod topic_tests;
+
+pub use task::{DestinationHandle, Gauges, TaskIo, spawn_queue, spawn_topic};
+
+use self::in_flight::{Ack, TransactionKey};
+use self::queue::{NewSubscription, Pull};
+use self::topic::TopicMember;
+use super::advisory::Notice;
+use super::candidate::Candidate;
+use super::dead_letter::DeadLetter;
+use super::error::BrokerError;
+use super::outbox::{Receipt, SubscriptionKey};
+use super::policy::Policy;
+use super::usage::Usage;
+use crate::jms::selector::Selector;
+use crate::jms::{ConsumerInfo, Destination, Message, Text};
+use crate::store::StoreOp;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// The time a batch is handled at: read once per batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub instant: Instant,
+    /// ms since the epoch.
+    pub wall_ms: i64,
+}
+
+impl Now {
+    /// Reads both clocks.
+    pub fn read() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            instant: Instant::now(),
+            wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// What a destination is asked to do.
+#[derive(Debug)]
+pub enum Op {
+    Send(Incoming),
+    Ack {
+        ack: Box<Ack>,
+        receipt: Option<Receipt>,
+    },
+    Subscribe {
+        new: Box<NewSubscription>,
+        receipt: Option<Receipt>,
+    },
+    Unsubscribe {
+        key: SubscriptionKey,
+        /// As in `RemoveInfo`: -2 unknown, -1 nothing, else a broker sequence.
+        last_delivered: i64,
+        receipt: Option<Receipt>,
+    },
+    /// Topics: a subscription joins.
+    Join {
+        member: TopicMember,
+        receipt: Option<Receipt>,
+    },
+    /// Topics: a subscription leaves.
+    Leave {
+        key: SubscriptionKey,
+        receipt: Option<Receipt>,
+    },
+    Pull {
+        key: SubscriptionKey,
+        pull: Pull,
+    },
+    EndTransaction {
+        transaction: TransactionKey,
+        commit: bool,
+        receipt: Option<Receipt>,
+    },
+    /// A connection is gone: its parked sends are dropped.
+    ConnectionClosed(u64),
+    /// There may be room for parked sends, or in a window shared with other destinations.
+    Wake,
+    Purge {
+        receipt: Option<Receipt>,
+    },
+    /// The destination is removed; its task ends.
+    Destroy {
+        receipt: Option<Receipt>,
+    },
+    Counters(tokio::sync::oneshot::Sender<QueueCounters>),
+}
+
+/// How a message gets its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Taken already.
+    Credited,
+    /// The sender waits for the receipt: keep the message aside until there is room.
+    Park,
+    /// Taken whatever the limits say: the broker's own messages.
+    Forced,
+}
+
+/// A message on its way into a destination.
+#[derive(Debug)]
+pub struct Incoming {
+    pub message: Arc<Message>,
+    /// What it counts in memory.
+    pub bytes: u64,
+    pub admission: Admission,
+    pub receipt: Option<Receipt>,
+    /// The broker's number of the sender's connection.
+    pub connection: u64,
+    pub redeliveries: i32,
+}
+
+impl Incoming {
+    /// The id of the sending producer, for texts.
+    fn producer(&self) -> Text {
+        self.message.producer_id.as_ref().map(ToString::to_string).unwrap_or_default().into()
+    }
+}
+
+/// What must happen outside after a batch.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Receipts to resolve now.
+    pub receipts: Vec<(Receipt, Result<(), BrokerError>)>,
+    /// What the store is to do, as one atomic submit.
+    pub store: Vec<StoreOp>,
+    /// Receipts to resolve when that is durable.
+    pub durable: Vec<Receipt>,
+    pub dead_letters: Vec<DeadLetter>,
+    pub notices: Vec<Notice>,
+    /// The destination has ended.
+    pub destroyed: bool,
+}
+
+impl Effects {
+    fn resolve(&mut self, receipt: Option<Receipt>, result: Result<(), BrokerError>) {
+        if let Some(receipt) = receipt {
+            self.receipts.push((receipt, result));
+        }
+    }
+
+    fn stored(&mut self, receipt: Option<Receipt>) {
+        self.durable.extend(receipt);
+    }
+
+    fn dead_letter(&mut self, letter: DeadLetter) {
+        self.dead_letters.push(letter);
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.notices.push(notice);
+    }
+}
+
+/// Counters of one destination, since the broker's start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounters {
+    pub enqueued: u64,
+    pub dispatched: u64,
+    pub dequeued: u64,
+    pub expired: u64,
+    pub in_flight: u64,
+    /// Messages there now.
+    pub size: u64,
+    pub consumers: u64,
+}
+
+/// Whether a message is for a consumer: the selector matches, noLocal does not exclude it, and it is not
+/// meant for another one alone.
+pub(crate) fn accepts(
+    info: &ConsumerInfo,
+    selector: Option<&Selector>,
+    candidate: &Candidate<'_>,
+) -> bool {
+    let message = candidate.message;
+    if info.no_local {
+        let from = message.message_id.as_ref().and_then(|id| id.producer.as_ref());
+        let from = from.and_then(|producer| producer.connection.as_ref());
+        let own = info.consumer_id.as_ref().and_then(|id| id.connection.as_ref());
+        if from.is_some() && from == own {
+            return false;
+        }
+    }
+    if message.target_consumer_id.is_some() && message.target_consumer_id != info.consumer_id {
+        return false;
+    }
+    selector.is_none_or(|selector| selector.matches(candidate))
+}
+
+pub(crate) fn warn_full(destination: &Destination, usage: &Usage, size: u64) {
+    tracing::warn!(
+        "Usage Manager Memory Limit ({}) reached on {destination}, size {size}. Producers will be \
+         throttled to the rate at which messages are removed from this destination to prevent flooding \
+         it. See http://activemq.apache.org/producer-flow-control.html for more info",
+        usage.limit()
+    );
+}
+
+fn notice_full(policy: &Policy, destination: &Destination, usage: &Usage, out: &mut Effects) {
+    if policy.advisory_when_full {
+        out.notice(Notice::full(destination, usage.used()));
+    }
+}

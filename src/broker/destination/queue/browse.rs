@@ -1,0 +1,112 @@
+//! Queue browsers: they see what is there when they come and take nothing.
+
+use super::{NewSubscription, Queue};
+use crate::broker::candidate::Candidate;
+use crate::broker::destination::in_flight::Entry;
+use crate::broker::outbox::{Delivery, Item, SubscriptionKey};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One browser and what it has yet to see.
+#[derive(Debug)]
+pub(super) struct Browser {
+    new: NewSubscription,
+    page: VecDeque<Entry>,
+    /// Messages asked for without prefetch and not sent yet.
+    pulls: usize,
+    /// The end was told.
+    finished: bool,
+}
+
+impl Browser {
+    pub(super) fn key(&self) -> SubscriptionKey {
+        self.new.key
+    }
+
+    /// The client has seen `messages` of them: as many more may be sent.
+    pub(super) fn acknowledged(&self, messages: i32) {
+        self.new.window.settle(messages.max(0));
+    }
+
+    /// The client asks for one message, or to be told that there are no more.
+    pub(super) fn pull(&mut self) {
+        if self.new.window.prefetch() == 0 {
+            self.pulls = self.pulls.saturating_add(1);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.pulls > 0 || self.new.window.has_room()
+    }
+
+    /// Ends the browse early.
+    pub(super) fn finish(&mut self) {
+        self.page.clear();
+    }
+}
+
+impl Queue {
+    /// Takes the picture a new browser sees: dispatched and pending messages in order, at most
+    /// `maxBrowsePageSize` of them.
+    pub(super) fn browse(&mut self, new: NewSubscription) {
+        let max = self.context.policy.browse_page_max;
+        let held = self.subscriptions.iter().flat_map(|subscription| {
+            let held = subscription.in_flight.iter();
+            held.filter(|held| held.transaction.is_none() && !held.purged)
+        });
+        let mut page: Vec<&Entry> =
+            held.map(|held| &held.entry).chain(self.pending.values().take(max)).collect();
+        page.sort_by_key(|entry| self.key(entry));
+        let page = page
+            .into_iter()
+            .filter(|entry| {
+                super::super::accepts(
+                    &new.info,
+                    new.selector.as_ref(),
+                    &Candidate { message: &entry.message, redeliveries: entry.redeliveries },
+                )
+            })
+            .take(max)
+            .cloned()
+            .collect();
+        self.browsers.push(Browser { new, page, pulls: 0, finished: false });
+    }
+
+    /// Sends browsers what their windows allow, and the end after the last message.
+    pub(super) fn page_browsers(&mut self) {
+        let destination = &self.context.destination;
+        let waiting = |browser: &&mut Browser| !browser.finished || browser.pulls > 0;
+        for browser in self.browsers.iter_mut().filter(waiting) {
+            let mut items = Vec::new();
+            let blank = |browser: &Browser| Delivery {
+                subscription: browser.new.key,
+                consumer: Arc::clone(&browser.new.info),
+                destination: destination.clone(),
+                message: None,
+                sequence: 0,
+                redeliveries: 0,
+                group_first: false,
+                hold: None,
+                source: browser.new.source,
+            };
+            while browser.has_room()
+                && let Some(entry) = browser.page.pop_front()
+            {
+                browser.pulls = browser.pulls.saturating_sub(1);
+                browser.new.window.add(1);
+                items.push(Item::Delivery(Delivery {
+                    sequence: entry.sequence,
+                    redeliveries: entry.redeliveries,
+                    message: Some(entry.message),
+                    ..blank(browser)
+                }));
+            }
+            if browser.page.is_empty() {
+                let end = usize::from(!std::mem::replace(&mut browser.finished, true));
+                let answers = end.max(std::mem::take(&mut browser.pulls));
+                items.extend((0..answers).map(|_| Item::Delivery(blank(browser))));
+            }
+            browser.new.outbox.push_all(&mut items);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The rules of queues, one by one and at random beside a model.
+
+mod model;
+mod rules;
+mod walk;

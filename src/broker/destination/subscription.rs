@@ -1,0 +1,336 @@
+//! A non-durable topic subscription: a window, and what waits for it.
+//!
+//! Nothing is remembered after it was sent: acknowledgements only open the window (semantics.md
+//! section 3). Topics offer messages and the connection acknowledges them from their own tasks, so the
+//! state is behind a lock, which also covers the push to the outbox: released before, a message offered
+//! later could overtake one offered earlier. The outbox takes no other lock.
+
+use super::in_flight::Entry;
+use super::{Effects, Now};
+use crate::broker::advisory::Notice;
+use crate::broker::candidate::Candidate;
+use crate::broker::dead_letter::{Cause, DeadLetter};
+use crate::broker::outbox::{Delivery, Item, Outbox, SubscriptionKey};
+use crate::broker::policy::{Eviction, PendingLimit, Policy};
+use crate::jms::selector::{Selector, Value};
+use crate::jms::{AckKind, ConsumerInfo, Destination, Text};
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A consumer of topics.
+#[derive(Debug)]
+pub struct TopicSubscription {
+    pub key: SubscriptionKey,
+    pub info: Arc<ConsumerInfo>,
+    selector: Option<Selector>,
+    outbox: Arc<Outbox>,
+    policy: Arc<Policy>,
+    /// Most messages beyond the prefetch.
+    pending_max: Option<usize>,
+    state: Mutex<State>,
+}
+
+/// Pulls of a consumer without prefetch, numbered as they come and answered in that order.
+#[derive(Debug, Default)]
+pub(super) struct Pulls {
+    asked: u64,
+    answered: u64,
+}
+
+impl Pulls {
+    /// One more; returns its ticket.
+    pub(super) fn ask(&mut self) -> u64 {
+        self.asked += 1;
+        self.asked
+    }
+
+    /// Whether the pull with this ticket waits.
+    pub(super) fn owes(&self, ticket: u64) -> bool {
+        self.answered < ticket
+    }
+
+    /// Whether any waits.
+    pub(super) fn any(&self) -> bool {
+        self.answered < self.asked
+    }
+
+    pub(super) fn answer(&mut self) {
+        self.answered += 1;
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn forget(&mut self) {
+        self.answered = self.asked;
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    prefetch: i32,
+    extension: i32,
+    in_flight: i32,
+    pending: VecDeque<Entry>,
+    pulls: Pulls,
+    slow: bool,
+    discarded: u64,
+}
+
+impl TopicSubscription {
+    pub fn new(
+        key: SubscriptionKey,
+        info: Arc<ConsumerInfo>,
+        selector: Option<Selector>,
+        outbox: Arc<Outbox>,
+        policy: Arc<Policy>,
+    ) -> Self {
+        let prefetch = info.prefetch_size.max(0);
+        let by_policy = match policy.pending_limit {
+            PendingLimit::None => None,
+            PendingLimit::Constant(limit) => Some(limit as usize),
+            PendingLimit::PrefetchRate(rate) => Some((f64::from(prefetch) * rate) as usize),
+        };
+        let own = usize::try_from(info.maximum_pending_message_limit).ok().filter(|own| *own > 0);
+        let pending_max = match (by_policy, own) {
+            (Some(policy), Some(own)) => Some(policy.min(own)),
+            (policy, own) => policy.or(own),
+        };
+        Self {
+            key,
+            info,
+            selector,
+            outbox,
+            policy,
+            pending_max,
+            state: Mutex::new(State { prefetch, ..State::default() }),
+        }
+    }
+
+    /// Takes the messages that match; returns how many were sent at once.
+    pub fn offer(&self, entries: &[Entry], now: Now, out: &mut Effects) -> u64 {
+        let matches = |entry: &&Entry| {
+            let candidate = Candidate { message: &entry.message, redeliveries: entry.redeliveries };
+            super::accepts(&self.info, self.selector.as_ref(), &candidate)
+        };
+        // Selectors are evaluated before the lock is taken.
+        let accepted: Vec<&Entry> = entries.iter().filter(matches).collect();
+        if accepted.is_empty() {
+            return 0;
+        }
+        let mut items = Vec::with_capacity(accepted.len());
+        let mut state = self.state.lock();
+        for entry in accepted {
+            if state.pending.is_empty() && state.has_room() {
+                items.push(self.delivery(&mut state, entry.clone()));
+            } else {
+                state.pending.push_back(entry.clone());
+            }
+        }
+        self.limit_pending(&mut state, now, out);
+        let sent = items.len() as u64;
+        self.outbox.push_all(&mut items);
+        sent
+    }
+
+    /// The client has settled (or, with [`AckKind::Delivered`], seen) `count` messages.
+    pub fn acknowledge(&self, kind: AckKind, count: i32, now: Now, out: &mut Effects) {
+        let count = count.max(0);
+        let mut state = self.state.lock();
+        match kind {
+            AckKind::Delivered => {
+                let most = state.in_flight;
+                state.extension = state.extension.saturating_add(count).min(most);
+            }
+            AckKind::Redelivered | AckKind::Unmatched => return,
+            AckKind::Standard | AckKind::Individual | AckKind::Expired | AckKind::Poison => {
+                state.in_flight = (state.in_flight - count).max(0);
+                state.extension = (state.extension - count).max(0);
+            }
+        }
+        self.send_pending(&mut state, now, out);
+    }
+
+    /// Changes the prefetch.
+    pub fn set_prefetch(&self, prefetch: i32, now: Now, out: &mut Effects) {
+        let mut state = self.state.lock();
+        state.prefetch = prefetch.max(0);
+        self.send_pending(&mut state, now, out);
+    }
+
+    /// Asks for one message; a ticket for [`Self::end_pull`] when there is none yet.
+    pub fn pull(&self, now: Now, out: &mut Effects) -> Option<u64> {
+        let mut state = self.state.lock();
+        if state.prefetch > 0 {
+            return None;
+        }
+        let ticket = state.pulls.ask();
+        self.send_pending(&mut state, now, out);
+        state.pulls.owes(ticket).then_some(ticket)
+    }
+
+    /// Ends a pull that waited long enough: answers that there is nothing, unless it was answered.
+    pub fn end_pull(&self, ticket: u64) {
+        let mut state = self.state.lock();
+        if state.pulls.owes(ticket) {
+            state.pulls.answer();
+            self.outbox.push(Item::Delivery(self.empty()));
+        }
+    }
+
+    /// Messages waiting beyond the window, and messages discarded so far.
+    pub fn backlog(&self) -> (usize, u64) {
+        let state = self.state.lock();
+        (state.pending.len(), state.discarded)
+    }
+
+    fn send_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
+        let mut items = Vec::new();
+        while state.has_room()
+            && let Some(entry) = state.pending.pop_front()
+        {
+            if entry.message.is_expired(now.wall_ms) {
+                self.expired(&entry, out);
+            } else {
+                items.push(self.delivery(state, entry));
+            }
+        }
+        if state.pending.is_empty() {
+            state.slow = false;
+        }
+        self.outbox.push_all(&mut items);
+    }
+
+    fn delivery(&self, state: &mut State, entry: Entry) -> Item {
+        if state.prefetch == 0 {
+            state.pulls.answer();
+        }
+        state.in_flight = state.in_flight.saturating_add(1);
+        let destination = entry.message.destination.clone();
+        Item::Delivery(Delivery {
+            destination: destination.unwrap_or_else(|| Destination::topic("")),
+            message: Some(entry.message),
+            sequence: entry.sequence,
+            redeliveries: entry.redeliveries,
+            hold: entry.hold,
+            ..self.empty()
+        })
+    }
+
+    fn empty(&self) -> Delivery {
+        let destination = self.info.destination.clone();
+        Delivery {
+            subscription: self.key,
+            consumer: Arc::clone(&self.info),
+            destination: destination.unwrap_or_else(|| Destination::topic("")),
+            message: None,
+            sequence: 0,
+            redeliveries: 0,
+            group_first: false,
+            hold: None,
+            source: None,
+        }
+    }
+
+    /// A message in the backlog went past its time.
+    fn expired(&self, entry: &Entry, out: &mut Effects) {
+        let Some(from) = entry.message.destination.clone() else { return };
+        out.notice(Notice::expired(&from, &entry.message));
+        let cause = Some(Cause::Expired(entry.message.expiration));
+        let message = Arc::clone(&entry.message);
+        out.dead_letter(DeadLetter { message, from, cause, subscriber: None });
+    }
+
+    /// Marks a consumer that falls behind, and evicts what is over its limit.
+    fn limit_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
+        let behind = i32::try_from(state.pending.len()).unwrap_or(i32::MAX);
+        if !state.slow && state.prefetch > 1 && behind > state.prefetch {
+            state.slow = true;
+            tracing::warn!(
+                consumer = %Text::from(self.consumer()),
+                "has twice its prefetch limit pending, without an ack; it appears to be slow"
+            );
+            if self.policy.advisory_for_slow_consumers
+                && let Some(destination) = &self.info.destination
+            {
+                out.notice(Notice::slow_consumer(destination, &self.info));
+            }
+        }
+        let Some(max) = self.pending_max else { return };
+        if state.pending.len() <= max {
+            return;
+        }
+        state.pending.retain(|entry| {
+            let expired = entry.message.is_expired(now.wall_ms);
+            if expired {
+                self.expired(entry, out);
+            }
+            !expired
+        });
+        while state.pending.len() > max {
+            let at = self.victim(&state.pending);
+            let Some(entry) = state.pending.remove(at) else { return };
+            state.discarded += 1;
+            self.discarded(&entry, state.discarded, out);
+        }
+    }
+
+    fn consumer(&self) -> String {
+        self.info.consumer_id.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Which message goes first, by the eviction strategy.
+    fn victim(&self, pending: &VecDeque<Entry>) -> usize {
+        match &self.policy.eviction {
+            Eviction::Oldest => 0,
+            Eviction::OldestWithLowestPriority => {
+                let lowest = pending.iter().enumerate();
+                lowest
+                    .min_by_key(|(at, entry)| (entry.message.priority, *at))
+                    .map_or(0, |(at, _)| at)
+            }
+            Eviction::UniqueProperty(name) => {
+                let mut newest: HashMap<String, (usize, i64)> = HashMap::new();
+                for (at, entry) in pending.iter().enumerate() {
+                    let candidate = Candidate { message: &entry.message, redeliveries: 0 };
+                    let value = match candidate.property(name) {
+                        Value::Null => return at,
+                        value => format!("{value:?}"),
+                    };
+                    let stamp = entry.message.timestamp;
+                    match newest.get_mut(&value) {
+                        None => {
+                            newest.insert(value, (at, stamp));
+                        }
+                        // An older one of the same value goes.
+                        Some((older, time)) if *time <= stamp => return *older,
+                        Some(_) => return at,
+                    }
+                }
+                0
+            }
+        }
+    }
+
+    fn discarded(&self, entry: &Entry, count: u64, out: &mut Effects) {
+        let Some(from) = entry.message.destination.clone() else { return };
+        if self.policy.advisory_for_discarding {
+            out.notice(Notice::discarded(&from, &entry.message, &self.info, count));
+        }
+        if from.is_advisory() {
+            return;
+        }
+        let cause = Some(Cause::Discarded(self.consumer().into()));
+        let message = Arc::clone(&entry.message);
+        out.dead_letter(DeadLetter { message, from, cause, subscriber: None });
+    }
+}
+
+impl State {
+    fn has_room(&self) -> bool {
+        if self.prefetch == 0 {
+            return self.pulls.any();
+        }
+        self.in_flight < self.prefetch.saturating_add(self.extension)
+    }
+}

@@ -1,0 +1,256 @@
+//! Random commands into a topic with one plain and one durable subscription, beside lists of what
+//! each should see.
+
+use super::durable::{DurableKey, DurableSubscription};
+use super::fixture::{
+    BYTES, Clock, Random, consumer, context, for_seeds, incoming, message, numbers,
+};
+use super::in_flight::{Ack, AckRange, TransactionKey};
+use super::subscription::TopicSubscription;
+use super::topic::{Topic, TopicMember};
+use super::{Effects, Op};
+use crate::broker::outbox::{Outbox, SubscriptionKey};
+use crate::broker::policy::Policy;
+use crate::broker::usage::Usage;
+use crate::jms::{AckKind, ConsumerInfo, Destination, Message};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Steps per seed.
+const STEPS: usize = 400;
+const SEEDS: u64 = 150;
+
+struct World {
+    clock: Clock,
+    usage: Arc<Usage>,
+    out: Effects,
+    topic: Topic,
+    plain: Arc<TopicSubscription>,
+    plain_outbox: Arc<Outbox>,
+    durable: Arc<DurableSubscription>,
+    durable_outbox: Option<Arc<Outbox>>,
+}
+
+/// A consumer's window and what it should get.
+#[derive(Debug, Default)]
+struct Model {
+    prefetch: usize,
+    extension: usize,
+    pending: VecDeque<i64>,
+    /// With what a transaction holds.
+    held: Vec<(i64, bool)>,
+    expects: Vec<i64>,
+}
+
+impl Model {
+    fn send(&mut self) {
+        while self.held.len() < self.prefetch + self.extension {
+            let Some(number) = self.pending.pop_front() else { return };
+            self.held.push((number, false));
+            self.expects.push(number);
+        }
+    }
+
+    fn settled(&mut self, count: usize) {
+        self.extension = self.extension.saturating_sub(count);
+        self.send();
+    }
+}
+
+fn info(prefetch: i32) -> Arc<ConsumerInfo> {
+    let destination = Some(Destination::topic("T"));
+    Arc::new(ConsumerInfo { destination, ..consumer("c1", 1, prefetch) })
+}
+
+fn world(policy: Policy, prefetch: i32) -> World {
+    let usage = Usage::new(0, None);
+    let (clock, mut out) = (Clock::new(), Effects::default());
+    let policy_of_members = Arc::new(policy.clone());
+    let mut topic = Topic::new(context(Destination::topic("T"), policy, &usage));
+    let plain_outbox = Arc::new(Outbox::default());
+    let plain = Arc::new(TopicSubscription::new(
+        SubscriptionKey(1),
+        info(prefetch),
+        None,
+        Arc::clone(&plain_outbox),
+        Arc::clone(&policy_of_members),
+    ));
+    let durable = Arc::new(DurableSubscription::new(
+        SubscriptionKey(2),
+        DurableKey { client: "C".into(), name: "S".into() },
+        Destination::topic("T"),
+        info(prefetch),
+        None,
+        policy_of_members,
+        true,
+    ));
+    for member in
+        [TopicMember::Plain(Arc::clone(&plain)), TopicMember::Durable(Arc::clone(&durable))]
+    {
+        topic.handle(Op::Join { member, receipt: None }, clock.now(), &mut out);
+    }
+    World { clock, usage, out, topic, plain, plain_outbox, durable, durable_outbox: None }
+}
+
+impl World {
+    fn send(&mut self, number: i64) {
+        let message =
+            Message { destination: Some(Destination::topic("T")), ..message("c0", number) };
+        let now = self.clock.now();
+        self.topic.handle(Op::Send(incoming(message, None)), now, &mut self.out);
+    }
+
+    fn settle(&mut self) {
+        self.topic.settle_batch(self.clock.now(), &mut self.out);
+    }
+
+    fn activate(&mut self, prefetch: i32) {
+        let outbox = Arc::new(Outbox::default());
+        self.durable_outbox = Some(Arc::clone(&outbox));
+        let activated =
+            self.durable.activate(info(prefetch), outbox, self.clock.now(), &mut self.out);
+        activated.expect("it was inactive");
+    }
+
+    fn ack(&mut self, kind: AckKind, first: i64, last: i64, count: usize, tx: Option<u64>) {
+        let id = |number| message("c0", number).message_id.expect("it has an id");
+        let ack = Ack {
+            subscription: SubscriptionKey(2),
+            kind,
+            range: AckRange::Span { first: Some(id(first)), last: id(last) },
+            count: i32::try_from(count).expect("few"),
+            transaction: tx.map(TransactionKey),
+            cause: None,
+        };
+        let answer = self.durable.acknowledge(&ack, self.clock.now(), &mut self.out);
+        assert_eq!(answer, Ok(false));
+    }
+}
+
+#[test]
+fn subscriptions_of_a_topic_do_what_the_model_does() {
+    for_seeds(SEEDS, |random| walk(random, STEPS));
+}
+
+fn walk(mut random: Random, steps: usize) {
+    let prefetch = random.pick(&[1, 2, 7]);
+    let mut world = world(Policy::default(), i32::try_from(prefetch).expect("small"));
+    let mut plain = Model { prefetch, ..Model::default() };
+    let mut durable = Model::default();
+    let mut online = false;
+    let mut next = 0;
+    for _ in 0..steps {
+        match random.below(10) {
+            0..4 if durable.pending.len() + plain.pending.len() < 60 => {
+                for _ in 0..=random.below(3) {
+                    world.send(next);
+                    plain.pending.push_back(next);
+                    durable.pending.push_back(next);
+                    next += 1;
+                }
+                world.settle();
+            }
+            4 | 5 => {
+                let count = random.below(plain.held.len() + 2);
+                let kind = random.pick(&[AckKind::Standard, AckKind::Delivered]);
+                let now = world.clock.now();
+                let many = i32::try_from(count).expect("few");
+                world.plain.acknowledge(kind, many, now, &mut world.out);
+                if kind == AckKind::Delivered {
+                    plain.extension = (plain.extension + count).min(plain.held.len());
+                } else {
+                    plain.held.drain(..count.min(plain.held.len()));
+                    plain.settled(count);
+                }
+            }
+            6 | 7 if online && !durable.held.is_empty() => {
+                let first = random.below(durable.held.len());
+                let last = first + random.below(durable.held.len() - first);
+                let (a, b) = (durable.held[first].0, durable.held[last].0);
+                let count = last - first + 1;
+                match random.below(3) {
+                    0 => {
+                        world.ack(AckKind::Delivered, a, b, count, None);
+                        durable.extension = durable.extension.max(last + 1);
+                    }
+                    1 => {
+                        world.ack(AckKind::Standard, a, b, count, Some(1));
+                        durable.held[first..=last].iter_mut().for_each(|held| held.1 = true);
+                        durable.extension = durable.extension.max(last + 1);
+                    }
+                    _ => {
+                        world.ack(AckKind::Standard, a, b, count, None);
+                        durable.held.drain(first..=last);
+                        durable.settled(count);
+                    }
+                }
+            }
+            8 => {
+                let commit = random.one_in(2);
+                let now = world.clock.now();
+                world.durable.end_transaction(TransactionKey(1), commit, now, &mut world.out);
+                let before = durable.held.len();
+                durable.held.retain(|held| !(commit && held.1));
+                durable.held.iter_mut().for_each(|held| held.1 = false);
+                durable.settled(before - durable.held.len());
+            }
+            // While a transaction holds messages its consumer stays.
+            9 if durable.held.iter().all(|held| !held.1) => {
+                if online {
+                    world.durable.deactivate(-2);
+                    let back: Vec<i64> = durable.held.drain(..).map(|held| held.0).collect();
+                    durable.pending.extend(back);
+                    durable.pending.make_contiguous().sort_unstable();
+                    durable.prefetch = 0;
+                    durable.extension = 0;
+                } else {
+                    world.activate(i32::try_from(prefetch).expect("small"));
+                    durable.prefetch = prefetch;
+                }
+                online = !online;
+            }
+            _ => {}
+        }
+        plain.send();
+        durable.send();
+        assert_eq!(numbers(&world.plain_outbox), std::mem::take(&mut plain.expects));
+        let received = world.durable_outbox.as_ref().map(|outbox| numbers(outbox));
+        assert_eq!(received.unwrap_or_default(), std::mem::take(&mut durable.expects));
+        assert_eq!(world.plain.backlog().0, plain.pending.len());
+        assert_eq!(world.durable.size(), durable.pending.len() + durable.held.len());
+        // A message is in memory as long as one of them has it; the plain one only until it is sent.
+        let mut there: Vec<i64> = plain.pending.iter().chain(&durable.pending).copied().collect();
+        there.extend(durable.held.iter().map(|held| held.0));
+        there.sort_unstable();
+        there.dedup();
+        assert_eq!(world.usage.used(), there.len() as u64 * BYTES);
+    }
+    let World { topic, plain, durable, usage, out, .. } = world;
+    drop((topic, plain, durable, out));
+    assert_eq!(usage.used(), 0);
+}
+
+#[test]
+fn a_pull_that_was_answered_does_not_end_the_next_one() {
+    let mut world = world(Policy::default(), 0);
+    let now = world.clock.now();
+    let first = world.plain.pull(now, &mut world.out).expect("nothing is there");
+    world.send(0);
+    world.settle();
+    let second = world.plain.pull(now, &mut world.out).expect("nothing is there");
+    world.plain.end_pull(first);
+    assert_eq!(numbers(&world.plain_outbox), [0]);
+    world.plain.end_pull(second);
+    assert_eq!(numbers(&world.plain_outbox), [-1]);
+
+    world.activate(0);
+    assert_eq!(world.durable.pull(now, &mut world.out), None, "the message is there");
+    let old = world.durable.pull(now, &mut world.out).expect("nothing is there");
+    world.durable.deactivate(-1);
+    world.activate(0);
+    assert_eq!(world.durable.pull(now, &mut world.out), None, "it came back");
+    world.durable.pull(now, &mut world.out).expect("nothing is there");
+    world.durable.end_pull(old);
+    let outbox = world.durable_outbox.as_ref().expect("it is active");
+    assert_eq!(numbers(outbox), [0]);
+}

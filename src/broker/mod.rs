@@ -1,0 +1,355 @@
+//! The core: queues, topics, subscriptions and transactions, without any protocol.
+//!
+//! A protocol session opens a [`Client`](client::Client) per connection and talks to the broker through it; what comes
+//! back waits in the connection's [`Outbox`](outbox::Outbox). The calls are few: connect, add and remove producer and
+//! consumer, send, acknowledge, pull, transaction, destination, forget durable, close.
+//!
+//! Invariants: one task per destination, waiting for its mailbox only; producers take memory before the
+//! mailbox; destinations send on (dead letters, notices) through [`forward`].
+
+pub mod advisory;
+pub mod candidate;
+pub mod client;
+pub mod dead_letter;
+pub mod destination;
+pub mod error;
+pub mod forward;
+pub mod outbox;
+pub mod policy;
+pub mod registry;
+pub mod router;
+pub mod transaction;
+pub mod usage;
+
+use self::advisory::{Announcer, Notice};
+use self::dead_letter::DeadLetter;
+use self::destination::audit::Audit;
+use self::destination::{Admission, DestinationHandle, Effects, Incoming, Now, Op};
+use self::destination::{TaskIo, spawn_queue, spawn_topic};
+use self::error::BrokerError;
+use self::forward::{Forward, ForwardReceiver, ForwardSender};
+use self::outbox::{Receipt, SubscriptionKey};
+use self::policy::Policy;
+use self::registry::Registry;
+use self::router::Router;
+use self::transaction::Transactions;
+use self::usage::Usage;
+use crate::jms::info::DestinationInfo;
+use crate::jms::{BrokerId, ConnectionId, ConsumerId, Destination, Text};
+use crate::security::Authenticator;
+use crate::store::Store;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// What a broker is started with.
+pub struct BrokerOptions {
+    pub name: Text,
+    pub id: BrokerId,
+    /// Gives each destination its policy.
+    pub policy: Box<dyn Fn(&Destination) -> Policy + Send + Sync>,
+    /// `memoryUsage`, bytes.
+    pub memory_limit_bytes: u64,
+    pub advisories: bool,
+    /// `useVirtualTopics`.
+    pub virtual_topics: bool,
+    /// `populateJMSXUserID`.
+    pub populate_user_id: bool,
+    /// `allowTempAutoCreationOnSend`.
+    pub create_temporaries_on_send: bool,
+    /// `keepDurableSubsActive`: offline durable subscriptions keep non-persistent messages too.
+    pub keep_durables_active: bool,
+    /// `rollbackOnlyOnAsyncException`.
+    pub rollback_only_on_async_failure: bool,
+    /// `rejectDurableConsumers`.
+    pub reject_durables: bool,
+    pub authenticator: Authenticator,
+    /// The address clients are told in advisories when the event came through no connector.
+    pub default_url: Text,
+}
+
+/// A running broker.
+pub struct Broker {
+    pub options: BrokerOptions,
+    pub router: Router,
+    pub registry: Registry,
+    pub transactions: Transactions,
+    pub memory: Arc<Usage>,
+    sequence: Arc<AtomicI64>,
+    store: Arc<dyn Store>,
+    forward: ForwardSender,
+    announcer: Announcer,
+    /// What each dead letter queue got recently.
+    dead_letters: Mutex<HashMap<Destination, Audit>>,
+    next_number: AtomicU64,
+}
+
+impl Broker {
+    /// Starts a broker on `store`; must be called inside a tokio runtime.
+    pub fn start(options: BrokerOptions, store: Arc<dyn Store>) -> Arc<Self> {
+        let (forward, receiver) = forward::channel();
+        let connection = format!("{}-broker", options.id);
+        let announcer =
+            Announcer::new(Text::clone(&options.name), options.id.clone(), connection.into());
+        let broker = Arc::new(Self {
+            router: Router::default(),
+            registry: Registry::default(),
+            transactions: Transactions::default(),
+            memory: Usage::new(options.memory_limit_bytes, None),
+            sequence: Arc::new(AtomicI64::new(store.last_sequence())),
+            store,
+            forward,
+            announcer,
+            dead_letters: Mutex::default(),
+            next_number: AtomicU64::new(1),
+            options,
+        });
+        tokio::spawn(carry(Arc::downgrade(&broker), receiver));
+        broker
+    }
+
+    /// A number that no connection or subscription of this broker had before.
+    fn next_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn next_subscription(&self) -> SubscriptionKey {
+        SubscriptionKey(self.next_number())
+    }
+
+    /// The policy of `destination`.
+    pub fn policy(&self, destination: &Destination) -> Policy {
+        let policy = (self.options.policy)(destination);
+        if !destination.is_advisory() {
+            return policy;
+        }
+        // An advisory about an advisory would have one of its own, and so on without end.
+        Policy {
+            advisory_for_consumed: false,
+            advisory_for_delivery: false,
+            advisory_for_discarding: false,
+            advisory_for_fast_producers: false,
+            advisory_for_slow_consumers: false,
+            advisory_when_full: false,
+            advisory_if_no_consumers: false,
+            ..policy
+        }
+    }
+
+    /// The destination, created if need be on behalf of `creator`.
+    pub async fn destination(
+        &self,
+        destination: &Destination,
+        creator: Option<&ConnectionId>,
+    ) -> Result<Arc<DestinationHandle>, BrokerError> {
+        if let Some(present) = self.router.find(destination) {
+            return Ok(present);
+        }
+        if destination.name().trim().is_empty() {
+            return Err(BrokerError::DestinationNameEmpty);
+        }
+        let (handle, made) = self.router.find_or_insert(destination, |present| {
+            let policy = Arc::new(self.policy(destination));
+            if let Some(limit) = policy.destinations_max
+                && present >= limit as usize
+            {
+                let policy = Text::clone(&policy.name);
+                return Err(BrokerError::TooManyDestinations { limit, policy });
+            }
+            let usage = Usage::new(policy.memory_limit_bytes, Some(Arc::clone(&self.memory)));
+            let io = TaskIo { store: Arc::clone(&self.store), forward: self.forward.clone() };
+            let spawn = if destination.kind().is_queue() { spawn_queue } else { spawn_topic };
+            Ok(spawn(
+                destination.clone(),
+                policy,
+                usage,
+                creator.cloned(),
+                Arc::clone(&self.sequence),
+                io,
+            ))
+        })?;
+        if made && !destination.is_advisory() {
+            tracing::debug!(%destination, "destination created");
+            self.announce_destination(destination, creator, 0).await;
+        }
+        Ok(handle)
+    }
+
+    async fn announce_destination(
+        &self,
+        destination: &Destination,
+        creator: Option<&ConnectionId>,
+        operation_type: i8,
+    ) {
+        let info = DestinationInfo {
+            connection_id: creator.cloned(),
+            destination: Some(destination.clone()),
+            operation_type,
+            ..DestinationInfo::default()
+        };
+        let notice = Notice::destination(info);
+        let topic = notice.topic();
+        if !self.options.advisories || !self.router.has_listener(&topic) {
+            return;
+        }
+        // Clients refuse to send to a temporary destination they have not heard of: whoever learns of
+        // it from a message must have been told before.
+        let (receipt, told) = Receipt::waiter();
+        let receipt = destination.kind().is_temporary().then_some(receipt);
+        let waits = receipt.is_some();
+        self.send_notice(&notice, &topic, None, None, receipt).await;
+        if waits {
+            // A topic that is gone told everybody it could.
+            told.await.unwrap_or_default();
+        }
+    }
+
+    /// Removes a destination with all it holds. Unknown ones are fine.
+    pub async fn remove_destination(&self, destination: &Destination, by: Option<&ConnectionId>) {
+        let Some(handle) = self.router.remove(destination) else { return };
+        handle.send(vec![Op::Destroy { receipt: None }]).await;
+        tracing::debug!(%destination, "destination removed");
+        if !destination.is_advisory() {
+            self.announce_destination(destination, by, 1).await;
+            let name = destination.name();
+            let (family, kind) = (
+                if destination.kind().is_queue() { "Queue" } else { "Topic" },
+                destination.kind().title(),
+            );
+            for (what, kind) in [
+                ("Consumer", family),
+                ("Producer", family),
+                ("Expired", family),
+                ("NoConsumer", family),
+                ("SlowConsumer", kind),
+                ("FastProducer", kind),
+                ("MessageDiscarded", kind),
+                ("MessageDelivered", kind),
+                ("MessageConsumed", kind),
+                ("MessageDLQd", kind),
+                ("FULL", kind),
+            ] {
+                let topic = format!("{}{what}.{kind}.{name}", Destination::ADVISORY_PREFIX);
+                let topic = Destination::topic(topic);
+                if let Some(idle) = self.router.find(&topic)
+                    && idle.gauges.consumers.load(Ordering::Relaxed) == 0
+                    && let Some(handle) = self.router.remove(&topic)
+                {
+                    handle.send(vec![Op::Destroy { receipt: None }]).await;
+                }
+            }
+        }
+    }
+
+    /// Publishes a notice if somebody listens to its topic.
+    pub async fn publish(&self, notice: Notice) {
+        self.publish_from(notice, None).await;
+    }
+
+    /// As [`Self::publish`], naming the connector the event came through.
+    pub async fn publish_from(&self, notice: Notice, origin_url: Option<&str>) {
+        if !self.options.advisories {
+            return;
+        }
+        let topic = notice.topic();
+        if self.router.has_listener(&topic) {
+            self.send_notice(&notice, &topic, origin_url, None, None).await;
+        }
+    }
+
+    /// Sends a notice to one consumer, whether or not it is published.
+    async fn replay(&self, notice: &Notice, target: ConsumerId) {
+        self.send_notice(notice, &notice.topic(), None, Some(target), None).await;
+    }
+
+    async fn send_notice(
+        &self,
+        notice: &Notice,
+        topic: &Destination,
+        origin_url: Option<&str>,
+        target: Option<ConsumerId>,
+        receipt: Option<Receipt>,
+    ) {
+        let body = notice.subject.as_ref().is_some_and(|of| self.policy(of).advisory_includes_body);
+        let url = origin_url.unwrap_or(&self.options.default_url);
+        let message = self.announcer.message(notice, topic, url, body, target);
+        // Boxed: creating the topic may itself be announced, though never for advisory topics.
+        let Ok(handle) = Box::pin(self.destination(topic, None)).await else { return };
+        let bytes = message.size() as u64;
+        handle
+            .send(vec![Op::Send(Incoming {
+                message: Arc::new(message),
+                bytes,
+                admission: Admission::Forced,
+                receipt,
+                connection: 0,
+                redeliveries: 0,
+            })])
+            .await;
+    }
+
+    /// Moves a message to its dead letter queue, as the policy of its destination says.
+    async fn bury(&self, letter: DeadLetter) {
+        let policy = self.policy(&letter.from);
+        let strategy = &policy.dead_letter;
+        let Some(destination) = strategy.destination(&letter) else { return };
+        if strategy.audit && self.was_buried(&letter, &destination, &policy) {
+            return;
+        }
+        let message = strategy.copy(&letter, &destination, Now::read().wall_ms);
+        match self.destination(&destination, None).await {
+            Ok(handle) => {
+                let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
+                handle
+                    .send(vec![Op::Send(Incoming {
+                        message: Arc::new(message),
+                        bytes,
+                        admission: Admission::Forced,
+                        receipt: None,
+                        connection: 0,
+                        redeliveries: 0,
+                    })])
+                    .await;
+                self.publish(Notice::dead(&letter.from, &letter.message)).await;
+            }
+            Err(error) => {
+                tracing::error!(%destination, %error, "a dead message could not be kept");
+            }
+        }
+    }
+
+    fn was_buried(&self, letter: &DeadLetter, at: &Destination, policy: &Policy) -> bool {
+        let strategy = &policy.dead_letter;
+        let Some(id) = &letter.message.message_id else { return false };
+        let mut audits = self.dead_letters.lock();
+        audits
+            .entry(at.clone())
+            .or_insert_with(|| Audit::new(strategy.audit_depth, strategy.audit_producers))
+            .is_duplicate(id)
+    }
+
+    /// Carries out what a subscription left to do.
+    fn run_effects(&self, effects: &mut Effects) {
+        for (receipt, result) in effects.receipts.drain(..) {
+            receipt.resolve(result);
+        }
+        for letter in effects.dead_letters.drain(..) {
+            self.forward.push(Forward::DeadLetter(letter));
+        }
+        for notice in effects.notices.drain(..) {
+            self.forward.push(Forward::Notice(notice));
+        }
+    }
+}
+
+/// The broker's task for what destinations send on.
+async fn carry(broker: std::sync::Weak<Broker>, mut receiver: ForwardReceiver) {
+    while let Some(forward) = receiver.recv().await {
+        let Some(broker) = broker.upgrade() else { return };
+        match forward {
+            Forward::DeadLetter(letter) => broker.bury(letter).await,
+            Forward::Notice(notice) => broker.publish(notice).await,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What holds for one destination: the values of its `<policyEntry>`, resolved.
+
+use crate::jms::Text;
+use std::time::Duration;
+
+/// The policy of one destination; names and defaults as in ActiveMQ 5.17.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The pattern of the entry, for messages.
+    pub name: Text,
+    pub producer_flow_control: bool,
+    /// Bytes; 0: a share of the broker's limit.
+    pub memory_limit_bytes: u64,
+    pub queue_prefetch: Option<i32>,
+    pub topic_prefetch: Option<i32>,
+    pub durable_prefetch: Option<i32>,
+    pub browser_prefetch: Option<i32>,
+    pub use_prefetch_extension: bool,
+    pub prioritized_messages: bool,
+    pub use_consumer_priority: bool,
+    pub strict_order_dispatch: bool,
+    pub all_consumers_exclusive: bool,
+    pub browse_page_max: usize,
+    /// How often pending messages are looked through for expired ones; zero: never.
+    pub expire_period: Duration,
+    pub minimum_message_bytes: u64,
+    pub send_fail_if_no_space: bool,
+    /// Fails a waiting send after this long; zero: waits for ever.
+    pub send_fail_after: Duration,
+    pub blocked_warning_interval: Duration,
+    pub audit: bool,
+    pub audit_depth: u32,
+    pub audit_producers: usize,
+    /// Most destinations the entry may create; none: no limit.
+    pub destinations_max: Option<u32>,
+    pub advisory_for_consumed: bool,
+    pub advisory_for_delivery: bool,
+    pub advisory_for_discarding: bool,
+    pub advisory_for_fast_producers: bool,
+    pub advisory_for_slow_consumers: bool,
+    pub advisory_when_full: bool,
+    pub advisory_if_no_consumers: bool,
+    pub advisory_includes_body: bool,
+    pub dead_letter: DeadLetterStrategy,
+    /// Most messages a topic subscription keeps beyond its prefetch.
+    pub pending_limit: PendingLimit,
+    pub eviction: Eviction,
+    pub groups: GroupMapKind,
+    /// What a topic keeps for retroactive consumers.
+    pub recovery: RecoveryKind,
+    /// Every consumer of a topic is retroactive.
+    pub always_retroactive: bool,
+}
+
+/// `<subscriptionRecoveryPolicy>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecoveryKind {
+    None,
+    /// The last so many messages; the last image is the last one.
+    Count(usize),
+    /// The last messages of together at most so many bytes.
+    Bytes(u64),
+    /// The messages of the last so long.
+    Time(Duration),
+}
+
+/// Where messages go that nobody could consume.
+#[derive(Clone, Debug)]
+pub struct DeadLetterStrategy {
+    pub target: DeadLetterTarget,
+    pub process_expired: bool,
+    pub process_non_persistent: bool,
+    pub audit: bool,
+    pub audit_depth: u32,
+    pub audit_producers: usize,
+    /// ms added to now as the new expiration; 0: none.
+    pub expiration_ms: i64,
+}
+
+/// The kinds of `<deadLetterStrategy>`.
+#[derive(Clone, Debug)]
+pub enum DeadLetterTarget {
+    Shared(crate::jms::Destination),
+    Individual {
+        queue_prefix: Text,
+        queue_suffix: Text,
+        topic_prefix: Text,
+        topic_suffix: Text,
+        queue_for_queue: bool,
+        queue_for_topic: bool,
+        per_durable_subscriber: bool,
+    },
+    Discard,
+}
+
+/// `<pendingMessageLimitStrategy>`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PendingLimit {
+    None,
+    Constant(u32),
+    PrefetchRate(f64),
+}
+
+/// `<messageEvictionStrategy>`: which message goes when a topic subscription is over its limit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Eviction {
+    Oldest,
+    OldestWithLowestPriority,
+    UniqueProperty(Text),
+}
+
+/// `messageGroupMapFactoryType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupMapKind {
+    Cached { size: usize },
+    Simple,
+    Bucket { count: u32 },
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            name: "default".into(),
+            producer_flow_control: true,
+            memory_limit_bytes: 0,
+            queue_prefetch: None,
+            topic_prefetch: None,
+            durable_prefetch: None,
+            browser_prefetch: None,
+            use_prefetch_extension: true,
+            prioritized_messages: false,
+            use_consumer_priority: true,
+            strict_order_dispatch: false,
+            all_consumers_exclusive: false,
+            browse_page_max: 400,
+            expire_period: Duration::from_secs(30),
+            minimum_message_bytes: 1024,
+            send_fail_if_no_space: false,
+            send_fail_after: Duration::ZERO,
+            blocked_warning_interval: Duration::from_secs(30),
+            audit: true,
+            audit_depth: 2048,
+            audit_producers: 1024,
+            destinations_max: None,
+            advisory_for_consumed: false,
+            advisory_for_delivery: false,
+            advisory_for_discarding: false,
+            advisory_for_fast_producers: false,
+            advisory_for_slow_consumers: false,
+            advisory_when_full: false,
+            advisory_if_no_consumers: false,
+            advisory_includes_body: false,
+            dead_letter: DeadLetterStrategy::default(),
+            pending_limit: PendingLimit::None,
+            eviction: Eviction::Oldest,
+            groups: GroupMapKind::Cached { size: 1024 },
+            recovery: RecoveryKind::None,
+            always_retroactive: false,
+        }
+    }
+}
+
+impl Default for DeadLetterStrategy {
+    fn default() -> Self {
+        Self {
+            target: DeadLetterTarget::Shared(crate::jms::Destination::queue("ActiveMQ.DLQ")),
+            process_expired: true,
+            process_non_persistent: false,
+            audit: true,
+            audit_depth: 2048,
+            audit_producers: 64,
+            expiration_ms: 0,
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Memory limits: who may take how much, and who waits until some is given back.
+//!
+//! A limit is a node in a tree: what a destination takes counts for the broker too. As in ActiveMQ a
+//! message is admitted while its node and all above are below their limits, so a limit can be passed
+//! by one message.
+
+use parking_lot::Mutex;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Poll, Waker};
+
+/// One limit, in bytes; 0 is no limit of its own.
+#[derive(Debug)]
+pub struct Usage {
+    limit: AtomicU64,
+    used: AtomicU64,
+    parent: Option<Arc<Self>>,
+    waiting: AtomicBool,
+    waiters: Mutex<Vec<Waiter>>,
+}
+
+/// Who is told when there is room again.
+enum Waiter {
+    Task(Waker),
+    /// A destination with parked sends.
+    Destination(Box<dyn Fn() + Send>),
+}
+
+impl Waiter {
+    /// Whether both wake the same task.
+    fn is(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Task(a), Self::Task(b)) if a.will_wake(b))
+    }
+}
+
+impl std::fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Task(_) => "Task",
+            Self::Destination(_) => "Destination",
+        })
+    }
+}
+
+impl Usage {
+    /// A limit of `limit` bytes below `parent`.
+    pub fn new(limit: u64, parent: Option<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self {
+            limit: AtomicU64::new(limit),
+            used: AtomicU64::new(0),
+            parent,
+            waiting: AtomicBool::new(false),
+            waiters: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Bytes taken now.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::SeqCst)
+    }
+
+    /// The limit in bytes that binds here: its own, or the parent's.
+    pub fn limit(&self) -> u64 {
+        match (self.limit.load(Ordering::Relaxed), &self.parent) {
+            (0, Some(parent)) => parent.limit(),
+            (limit, _) => limit,
+        }
+    }
+
+    /// Used share of the limit in whole percent.
+    pub fn percent(&self) -> u64 {
+        match self.limit() {
+            0 => 0,
+            limit => self.used().saturating_mul(100) / limit,
+        }
+    }
+
+    /// The node, here or above, that is at its limit.
+    pub fn full(&self) -> Option<&Self> {
+        if self.is_full() {
+            return Some(self);
+        }
+        self.parent.as_deref().and_then(Self::full)
+    }
+
+    /// Whether this node is at its own limit.
+    fn is_full(&self) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        limit > 0 && self.used() >= limit
+    }
+
+    /// Takes `bytes` whatever the limits say.
+    pub fn take(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(parent) = &self.parent {
+            parent.take(bytes);
+        }
+    }
+
+    /// Takes `bytes` if no limit is reached.
+    pub fn try_take(&self, bytes: u64) -> bool {
+        let free = self.full().is_none();
+        if free {
+            self.take(bytes);
+        }
+        free
+    }
+
+    /// Gives back `bytes` and wakes who waits for room.
+    pub fn release(&self, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        self.used.fetch_sub(bytes, Ordering::SeqCst);
+        // SeqCst pairs with `wait`: either it sees the room, or we see it waiting.
+        if self.waiting.load(Ordering::SeqCst) {
+            let waiters = {
+                let mut waiters = self.waiters.lock();
+                self.waiting.store(false, Ordering::SeqCst);
+                std::mem::take(&mut *waiters)
+            };
+            for waiter in waiters {
+                match waiter {
+                    Waiter::Task(waker) => waker.wake(),
+                    Waiter::Destination(tell) => tell(),
+                }
+            }
+        }
+        if let Some(parent) = &self.parent {
+            parent.release(bytes);
+        }
+    }
+
+    /// Waits until `bytes` could be taken, and takes them.
+    pub async fn acquire(&self, bytes: u64) {
+        poll_fn(|cx| {
+            while !self.try_take(bytes) {
+                if self.wait(|| Waiter::Task(cx.waker().clone())) {
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Calls `tell` when there may be room again; at once when there is.
+    pub fn when_room(&self, tell: impl Fn() + Send + Clone + 'static) {
+        if !self.wait(|| Waiter::Destination(Box::new(tell.clone()))) {
+            tell();
+        }
+    }
+
+    /// Leaves a waiter with the node that is full. False when none is: then nobody will be told.
+    fn wait(&self, waiter: impl Fn() -> Waiter) -> bool {
+        while let Some(full) = self.full() {
+            {
+                let (waiter, mut waiters) = (waiter(), full.waiters.lock());
+                // A task that waits is polled for other reasons too.
+                if !waiters.iter().any(|present| present.is(&waiter)) {
+                    waiters.push(waiter);
+                }
+                full.waiting.store(true, Ordering::SeqCst);
+            }
+            // What was given back before the waiter was there has woken nobody.
+            if full.is_full() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Memory taken from a [`Usage`], given back on drop.
+#[derive(Debug)]
+pub struct Credit {
+    usage: Arc<Usage>,
+    bytes: u64,
+}
+
+impl Credit {
+    /// Wraps `bytes` that were taken from `usage`.
+    pub fn taken(usage: Arc<Usage>, bytes: u64) -> Self {
+        Self { usage, bytes }
+    }
+}
+
+impl Drop for Credit {
+    fn drop(&mut self) {
+        self.usage.release(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_counts_for_its_parent_and_both_limits_bind() {
+        let broker = Usage::new(100, None);
+        let a = Usage::new(0, Some(Arc::clone(&broker)));
+        let b = Usage::new(30, Some(Arc::clone(&broker)));
+        assert!(b.try_take(30));
+        assert!(!b.try_take(1), "b is at its own limit");
+        assert!(a.try_take(80), "the last message may pass the limit");
+        assert!(!a.try_take(1), "the broker is at its limit");
+        a.release(80);
+        assert_eq!((broker.used(), a.used(), b.used()), (30, 0, 30));
+    }
+
+    #[test]
+    fn a_task_that_is_polled_while_it_waits_leaves_one_waiter() {
+        let usage = Usage::new(10, None);
+        usage.take(10);
+        let mut waiting = std::pin::pin!(usage.acquire(5));
+        let mut cx = std::task::Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        }
+        assert_eq!(usage.waiters.lock().len(), 1);
+    }
+
+    /// The destination's own limit has room when its broker's has none, and the other way round.
+    #[test]
+    fn who_waits_is_told_by_whichever_limit_was_full() {
+        let broker = Usage::new(100, None);
+        let usage = Usage::new(30, Some(Arc::clone(&broker)));
+        let told = Arc::new(AtomicU64::new(0));
+        let tell = {
+            let told = Arc::clone(&told);
+            move || {
+                told.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        usage.when_room(tell.clone());
+        assert_eq!(told.load(Ordering::SeqCst), 1, "there is room");
+        broker.take(100);
+        usage.when_room(tell.clone());
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+        broker.release(100);
+        assert_eq!(told.load(Ordering::SeqCst), 2);
+        usage.take(30);
+        usage.when_room(tell);
+        usage.release(1);
+        assert_eq!(told.load(Ordering::SeqCst), 3);
+    }
+
+    /// Many tasks, two limits, little room: everybody gets through.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn no_wake_up_is_lost_between_two_limits() {
+        let broker = Usage::new(2, None);
+        let tasks: Vec<_> = (0..8)
+            .map(|at| {
+                let usage = Usage::new(1 + at % 2, Some(Arc::clone(&broker)));
+                tokio::spawn(async move {
+                    for _ in 0..2_000 {
+                        usage.acquire(1).await;
+                        if at % 3 == 0 {
+                            tokio::task::yield_now().await;
+                        }
+                        usage.release(1);
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("the task ends");
+        }
+        assert_eq!(broker.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_waiter_gets_room_when_some_is_given_back() {
+        let usage = Usage::new(10, None);
+        usage.take(10);
+        let waiter = tokio::spawn({
+            let usage = Arc::clone(&usage);
+            async move { usage.acquire(5).await }
+        });
+        tokio::task::yield_now().await;
+        usage.release(10);
+        waiter.await.expect("the waiter ends");
+        assert_eq!(usage.used(), 5);
+    }
+}
