@@ -42,5 +42,7 @@
 pub mod broker;
 pub mod config;
 pub mod jms;
+pub mod protocol;
 pub mod security;
 pub mod store;
+pub mod transport;

@@ -1,0 +1,488 @@
+//! The loop of one connection, the same for all protocols.
+//!
+//! ```text
+//! socket -> frames -> Ingress::frame, handle ---> broker
+//!                                |                  |
+//!                             replies             outbox
+//!                                v                  v
+//! socket <- bytes <--------- Egress::poll_take, encode
+//! ```
+//!
+//! Reading and writing are two futures of one task. A producer that is blocked by flow control holds up
+//! the reading half only: dispatches and keep-alives still go out. Reading goes through a buffer that
+//! all connections of a thread share; a connection keeps bytes only while a frame is incomplete.
+
+use super::{Egress, Ended, Ingress, Liveness};
+use crate::transport::WriteBuffer;
+use bytes::{Bytes, BytesMut};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+
+/// What one read takes at the most.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Frames longer than this are kept in one piece, so that their bodies need no copy.
+const SHARED_FRAME_MIN: usize = 32 * 1024;
+
+/// From its first byte to its last a frame has this long, however the bytes trickle in ...
+const FRAME_PATIENCE: Duration = Duration::from_secs(30);
+/// ... and a second more for each of these.
+const FRAME_BYTES_PER_SECOND: usize = 64 * 1024;
+
+/// How long a connection waits for its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For one write; none: as long as it takes.
+    pub write: Option<Duration>,
+    /// For something to read; none: for ever.
+    pub read: Option<Duration>,
+    /// For the peer to introduce itself.
+    pub handshake: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { write: None, read: None, handshake: Duration::from_secs(30) }
+    }
+}
+
+/// How long a connection that was refused may take to read why and close.
+const REFUSED_LINGER: Duration = Duration::from_secs(2);
+
+/// How long the last words may take to be written.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// What the reading half tells the one that watches.
+#[derive(Debug, Default)]
+struct Signs {
+    /// Something came since the last check.
+    received: AtomicBool,
+    /// Commands are being carried out: the socket is unread because of us.
+    busy: AtomicBool,
+}
+
+/// Runs a connection to its end. `stop` ends it from outside.
+pub async fn drive<R, W, I, E>(
+    mut reader: R,
+    mut writer: W,
+    mut ingress: I,
+    mut egress: E,
+    stop: Arc<Notify>,
+    patience: Patience,
+) -> Ended
+where
+    R: AsyncRead + Unpin + Send,
+    W: AsyncWrite + Unpin + Send,
+    I: Ingress,
+    E: Egress,
+{
+    let signs = Signs::default();
+    let mut out = WriteBuffer::default();
+    let ended = {
+        let reading = pin!(read(&mut reader, &mut ingress, &signs, patience));
+        let writing = pin!(write(&mut writer, &mut egress, &mut out, &signs, patience.write));
+        tokio::select! {
+            ended = reading => ended,
+            ended = writing => ended,
+            () = stop.notified() => Ended::Stopped,
+        }
+    };
+    if matches!(ended, Ended::Refused) {
+        let until = Instant::now() + REFUSED_LINGER;
+        let writing = pin!(write(&mut writer, &mut egress, &mut out, &signs, None));
+        let draining = pin!(drain(&mut reader));
+        let lingering = async {
+            tokio::select! {
+                _ = writing => {}
+                () = draining => {}
+            }
+        };
+        // Whoever does not close by then is closed.
+        drop(timeout_at(until, lingering).await);
+    } else {
+        last_words(&mut writer, &mut egress, &mut out).await;
+    }
+    ingress.close().await;
+    ended
+}
+
+async fn read<R: AsyncRead + Unpin, I: Ingress>(
+    reader: &mut R,
+    ingress: &mut I,
+    signs: &Signs,
+    patience: Patience,
+) -> Ended {
+    let mut partial = BytesMut::new();
+    let handshake = Instant::now() + patience.handshake;
+    // When the frame began that is incomplete.
+    let mut begun = Instant::now();
+    loop {
+        let fresh = partial.is_empty();
+        let deadline = if !ingress.established() {
+            Some((handshake, Ended::NoHandshake(patience.handshake)))
+        } else if !fresh {
+            let wanted = match ingress.frame_length(&partial) {
+                Ok(wanted) => wanted.unwrap_or(0),
+                Err(ended) => return ended,
+            };
+            let seconds = Duration::from_secs((wanted / FRAME_BYTES_PER_SECOND) as u64);
+            Some((begun + FRAME_PATIENCE + seconds, Ended::SlowFrame(wanted)))
+        } else {
+            patience.read.map(|read| (Instant::now() + read, Ended::Inactive(read)))
+        };
+        let filling = fill(reader, ingress, &mut partial);
+        let got = match deadline {
+            None => filling.await,
+            Some((deadline, late)) => match timeout_at(deadline, filling).await {
+                Ok(got) => got,
+                Err(_) => Err(late),
+            },
+        };
+        let mut cut = match got {
+            Ok(Some(cut)) => cut,
+            Ok(None) => return Ended::Goodbye,
+            Err(ended) => {
+                // What came whole before the fault is carried out.
+                return ingress.handle().await.err().unwrap_or(ended);
+            }
+        };
+        signs.received.store(true, Ordering::Relaxed);
+        signs.busy.store(true, Ordering::Relaxed);
+        loop {
+            if let Err(ended) = ingress.handle().await {
+                return ended;
+            }
+            match cut_partial(ingress, &mut partial) {
+                Ok(0) => break,
+                Ok(more) => cut += more,
+                Err(ended) => return ingress.handle().await.err().unwrap_or(ended),
+            }
+        }
+        if (fresh || cut > 0) && !partial.is_empty() {
+            begun = Instant::now();
+        }
+        signs.busy.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Reads once and cuts frames: how many bytes became frames. None at the end of the stream.
+async fn fill<R: AsyncRead + Unpin, I: Ingress>(
+    reader: &mut R,
+    ingress: &mut I,
+    partial: &mut BytesMut,
+) -> Result<Option<usize>, Ended> {
+    poll_fn(|cx| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut *reader).poll_read(cx, &mut buffer))?;
+            let bytes = buffer.filled();
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(None));
+            }
+            let used = if partial.is_empty() {
+                let used = cut(ingress, bytes)?;
+                partial.extend_from_slice(&bytes[used..]);
+                used
+            } else {
+                partial.extend_from_slice(bytes);
+                cut_partial(ingress, partial)?
+            };
+            if partial.is_empty() && partial.capacity() > 0 {
+                *partial = BytesMut::new();
+            }
+            Poll::Ready(Ok(Some(used)))
+        })
+    })
+    .await
+}
+
+/// Decodes the whole frames at the beginning of `bytes`; returns how many bytes they were.
+fn cut<I: Ingress>(ingress: &mut I, bytes: &[u8]) -> Result<usize, Ended> {
+    let mut at = 0;
+    while let Some(length) = ingress.frame_length(&bytes[at..])? {
+        let Some(frame) = bytes.get(at..at + length) else { break };
+        at += length;
+        if !ingress.frame(frame, None)? {
+            break;
+        }
+    }
+    Ok(at)
+}
+
+/// As [`cut`], out of what is kept; returns how many bytes went.
+fn cut_partial<I: Ingress>(ingress: &mut I, partial: &mut BytesMut) -> Result<usize, Ended> {
+    if let Some(length) = ingress.frame_length(partial)?
+        && length >= SHARED_FRAME_MIN
+    {
+        if partial.len() < length {
+            // Never more than twice what has come.
+            partial.reserve((length - partial.len()).min(partial.len()));
+            return Ok(0);
+        }
+        let frame: Bytes = partial.split_to(length).freeze();
+        ingress.frame(&frame, Some(&frame))?;
+        return Ok(length);
+    }
+    let used = cut(ingress, partial)?;
+    bytes::Buf::advance(partial, used);
+    Ok(used)
+}
+
+/// Reads and forgets, until the peer closes.
+async fn drain<R: AsyncRead + Unpin>(reader: &mut R) {
+    loop {
+        let got = poll_fn(|cx| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                ready!(Pin::new(&mut *reader).poll_read(cx, &mut buffer))?;
+                Poll::Ready(Ok::<_, io::Error>(buffer.filled().len()))
+            })
+        })
+        .await;
+        if !matches!(got, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// What the writing half wakes up for.
+enum Wake {
+    Work,
+    Check,
+}
+
+async fn write<W: AsyncWrite + Unpin, E: Egress>(
+    writer: &mut W,
+    egress: &mut E,
+    out: &mut WriteBuffer,
+    signs: &Signs,
+    write_timeout: Option<Duration>,
+) -> Ended {
+    let mut watch: Option<Watch> = None;
+    loop {
+        let wake = match &mut watch {
+            None => {
+                poll_fn(|cx| egress.poll_take(cx)).await;
+                Wake::Work
+            }
+            Some(watch) => {
+                let taking = poll_fn(|cx| egress.poll_take(cx));
+                tokio::select! {
+                    biased;
+                    () = taking => Wake::Work,
+                    () = watch.timer.as_mut() => Wake::Check,
+                }
+            }
+        };
+        let encoded = match (wake, &mut watch) {
+            (Wake::Check, Some(watch)) => match watch.check(signs) {
+                Ok(true) => egress.keep_alive(out),
+                Ok(false) => Ok(()),
+                Err(ended) => return ended,
+            },
+            _ => egress.encode(out),
+        };
+        if !out.is_empty() {
+            let writing = write_all(writer, out);
+            let written = match write_timeout {
+                None => writing.await,
+                Some(patience) => match tokio::time::timeout(patience, writing).await {
+                    Ok(written) => written,
+                    Err(_) => Err(io::ErrorKind::TimedOut.into()),
+                },
+            };
+            if let Err(error) = written {
+                return error.into();
+            }
+            if let Some(watch) = &mut watch {
+                watch.sent = true;
+            }
+        }
+        if let Err(ended) = encoded {
+            return ended;
+        }
+        if watch.is_none() {
+            watch = egress.liveness().map(Watch::new);
+        }
+    }
+}
+
+async fn write_all<W: AsyncWrite + Unpin>(writer: &mut W, out: &mut WriteBuffer) -> io::Result<()> {
+    while !out.is_empty() {
+        let written = poll_fn(|cx| {
+            let mut slices = [IoSlice::new(&[]); 64];
+            let filled = out.chunks(&mut slices);
+            Pin::new(&mut *writer).poll_write_vectored(cx, &slices[..filled])
+        })
+        .await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        out.advance(written);
+    }
+    poll_fn(|cx| Pin::new(&mut *writer).poll_flush(cx)).await
+}
+
+/// Writes what still waits, for a short while, behind what was being written.
+async fn last_words<W: AsyncWrite + Unpin, E: Egress>(
+    writer: &mut W,
+    egress: &mut E,
+    out: &mut WriteBuffer,
+) {
+    let waiting = poll_fn(|cx| Poll::Ready(egress.poll_take(cx).is_ready())).await;
+    if waiting {
+        // What cannot be encoded is left out; the connection ends anyway.
+        drop(egress.encode(out));
+    }
+    // The peer may be gone; nobody waits for these bytes any more.
+    drop(tokio::time::timeout(FLUSH_PATIENCE, write_all(writer, out)).await);
+    let closing = poll_fn(|cx| Pin::new(&mut *writer).poll_shutdown(cx));
+    drop(tokio::time::timeout(FLUSH_PATIENCE, closing).await);
+}
+
+/// Checks for life in both directions (OpenWire section 9).
+#[derive(Debug)]
+struct Watch {
+    liveness: Liveness,
+    next_read: Instant,
+    next_write: Instant,
+    sent: bool,
+    /// Set anew at each check only: a write costs no timer.
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Watch {
+    fn new(liveness: Liveness) -> Self {
+        let first = Instant::now() + liveness.initial_delay;
+        let timer = Box::pin(sleep_until(first));
+        Self { liveness, next_read: first, next_write: first, sent: false, timer }
+    }
+
+    /// True when a sign of life is due.
+    fn check(&mut self, signs: &Signs) -> Result<bool, Ended> {
+        let now = Instant::now();
+        if now >= self.next_read {
+            self.next_read = now + self.liveness.read_check;
+            let heard = signs.received.swap(false, Ordering::Relaxed);
+            if !heard && !signs.busy.load(Ordering::Relaxed) {
+                return Err(Ended::Inactive(self.liveness.read_check));
+            }
+        }
+        let due = now >= self.next_write;
+        if due {
+            self.next_write = now + self.liveness.write_check;
+        }
+        self.timer.as_mut().reset(self.next_read.min(self.next_write));
+        let quiet = !self.sent;
+        if due {
+            self.sent = false;
+        }
+        Ok(due && quiet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::sleep;
+
+    /// Frames of four bytes; the first one is the handshake.
+    #[derive(Default)]
+    struct Fours {
+        frames: usize,
+    }
+
+    impl Ingress for Fours {
+        fn established(&self) -> bool {
+            self.frames > 0
+        }
+
+        fn frame_length(&self, _: &[u8]) -> Result<Option<usize>, Ended> {
+            Ok(Some(4))
+        }
+
+        fn frame(&mut self, _: &[u8], _: Option<&Bytes>) -> Result<bool, Ended> {
+            self.frames += 1;
+            Ok(true)
+        }
+
+        async fn handle(&mut self) -> Result<(), Ended> {
+            Ok(())
+        }
+
+        async fn close(&mut self) {}
+    }
+
+    async fn end_of(mut reader: DuplexStream) -> (Ended, usize, Duration) {
+        let (mut fours, opened) = (Fours::default(), Instant::now());
+        let ended = read(&mut reader, &mut fours, &Signs::default(), Patience::default()).await;
+        (ended, fours.frames, opened.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peer_without_handshake_is_dropped() {
+        let (_silent, reader) = duplex(64);
+        let (ended, _, after) = end_of(reader).await;
+        assert!(matches!(ended, Ended::NoHandshake(_)), "{ended}");
+        assert_eq!(after, Patience::default().handshake);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frame_that_trickles_in_has_one_deadline() {
+        let (mut peer, reader) = duplex(64);
+        tokio::spawn(async move {
+            peer.write_all(&[0; 5]).await.unwrap();
+            loop {
+                sleep(FRAME_PATIENCE * 2 / 5).await;
+                if peer.write_all(&[0]).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let (ended, frames, after) = end_of(reader).await;
+        assert!(matches!(ended, Ended::SlowFrame(4)), "{ended}");
+        assert_eq!((frames, after), (1, FRAME_PATIENCE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_frame_has_its_own_deadline() {
+        let (mut peer, reader) = duplex(64);
+        tokio::spawn(async move {
+            // Each write ends one frame and begins the next.
+            peer.write_all(&[0; 6]).await.unwrap();
+            for _ in 0..10 {
+                sleep(FRAME_PATIENCE * 9 / 10).await;
+                peer.write_all(&[0; 4]).await.unwrap();
+            }
+        });
+        let (ended, frames, _) = end_of(reader).await;
+        assert!(matches!(ended, Ended::Goodbye), "{ended}");
+        assert_eq!(frames, 11);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn established_peer_may_be_silent() {
+        let (mut peer, reader) = duplex(64);
+        tokio::spawn(async move {
+            peer.write_all(&[0; 4]).await.unwrap();
+            sleep(Patience::default().handshake * 100).await;
+        });
+        let (ended, frames, _) = end_of(reader).await;
+        assert!(matches!(ended, Ended::Goodbye), "{ended}");
+        assert_eq!(frames, 1);
+    }
+}

@@ -1,0 +1,177 @@
+//! The half of an OpenWire connection that writes: answers and deliveries into frames.
+
+use super::codec::{Dispatch, Encoder, Settings, WireError};
+use super::command::{ConnectionError, ConsumerControl, KeepAliveInfo};
+use super::errors::throwable;
+use super::negotiation::Agreement;
+use super::replies::{Ready, Replies};
+use super::{Command, Shared};
+use crate::broker::outbox::{Delivery, Item};
+use crate::protocol::{Egress, Ended, Liveness};
+use crate::transport::WriteBuffer;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Encodes for one peer.
+pub struct OpenWireEgress {
+    shared: Arc<Shared>,
+    encoder: Encoder,
+    items: Vec<Item>,
+    ready: Vec<Ready>,
+    agreement: Option<Agreement>,
+    use_keep_alive: bool,
+    trace: bool,
+}
+
+impl OpenWireEgress {
+    pub(super) fn new(shared: Arc<Shared>, use_keep_alive: bool, trace: bool) -> Self {
+        Self {
+            shared,
+            encoder: Encoder::new(&Settings::before_negotiation(u64::MAX)),
+            items: Vec::new(),
+            ready: Vec::new(),
+            agreement: None,
+            use_keep_alive,
+            trace,
+        }
+    }
+
+    fn command(&mut self, command: &Command, out: &mut WriteBuffer) {
+        if self.trace {
+            tracing::info!(connection = %self.shared.remote, "SENDING: {command:?}");
+        }
+        match self.encoder.encode(command, out) {
+            Ok(()) => {}
+            // The peer's version does not know this type: it can do without it.
+            Err(error @ WireError::NotInVersion { .. }) => {
+                tracing::debug!(connection = %self.shared.remote, %error, "not sent");
+            }
+            Err(error) => {
+                let command = command.name();
+                tracing::warn!(connection = %self.shared.remote, command, %error, "not sent");
+            }
+        }
+    }
+
+    fn delivery(&mut self, delivery: &Delivery, now_ms: i64, out: &mut WriteBuffer) {
+        let Some(consumer_id) = &delivery.consumer.consumer_id else { return };
+        let message = delivery.message.as_deref();
+        let dispatch = Dispatch {
+            consumer_id,
+            destination: message.map(|_| &delivery.destination),
+            message,
+            broker_sequence: delivery.sequence,
+            redelivery_counter: delivery.redeliveries,
+            broker_out_time: now_ms,
+            group_first: delivery.group_first,
+        };
+        if self.trace {
+            tracing::info!(connection = %self.shared.remote, "SENDING: {dispatch:?}");
+        }
+        // A message the peer's format cannot carry (too large a frame) is left out; it stays
+        // unacknowledged and another consumer may get it.
+        if let Err(error) = self.encoder.encode_dispatch(&dispatch, out) {
+            tracing::warn!(
+                connection = %self.shared.remote, consumer = %consumer_id, destination = %delivery.destination, %error,
+                "a message could not be written for this consumer"
+            );
+        }
+    }
+
+    fn item(&mut self, item: Item, now_ms: i64, out: &mut WriteBuffer) {
+        match item {
+            Item::Delivery(delivery) => self.delivery(&delivery, now_ms, out),
+            Item::Settled { .. } => {}
+            Item::Prefetch { consumer, prefetch } => {
+                let control = ConsumerControl {
+                    consumer_id: consumer.consumer_id.clone(),
+                    destination: consumer.destination.clone(),
+                    prefetch,
+                    ..ConsumerControl::default()
+                };
+                self.command(&control.into(), out);
+            }
+            Item::CloseConsumer(consumer) => {
+                let control = ConsumerControl {
+                    consumer_id: consumer.consumer_id.clone(),
+                    destination: consumer.destination.clone(),
+                    close: true,
+                    ..ConsumerControl::default()
+                };
+                self.command(&control.into(), out);
+            }
+            Item::AsyncError(error) => {
+                let exception = Some(throwable(&error));
+                let error = ConnectionError { exception, ..ConnectionError::default() };
+                self.command(&error.into(), out);
+            }
+        }
+    }
+
+    fn settle(&self, replies: &Replies) {
+        for item in &self.items {
+            if let Item::Settled { receipt, result } = item {
+                replies.settle(*receipt, result.clone());
+            }
+        }
+    }
+}
+
+impl Egress for OpenWireEgress {
+    fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.shared.outbox.poll_take(cx, &mut self.items));
+        self.settle(&self.shared.replies);
+        self.shared.replies.take(&mut self.ready);
+        Poll::Ready(())
+    }
+
+    fn encode(&mut self, out: &mut WriteBuffer) -> Result<(), Ended> {
+        for ready in std::mem::take(&mut self.ready) {
+            match ready {
+                Ready::Negotiated(agreement) => {
+                    self.encoder.apply(&agreement.settings);
+                    self.agreement = Some(agreement);
+                }
+                Ready::Command(command) => self.command(&command, out),
+            }
+        }
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let mut items = std::mem::take(&mut self.items);
+        for item in items.drain(..) {
+            self.item(item, now_ms, out);
+        }
+        self.items = items;
+        Ok(())
+    }
+
+    fn keep_alive(&mut self, out: &mut WriteBuffer) -> Result<(), Ended> {
+        // Nothing was sent for a while: a busy connection's lists are not kept for an idle one.
+        self.items = Vec::new();
+        if !self.use_keep_alive {
+            return Ok(());
+        }
+        self.command(&KeepAliveInfo::default().into(), out);
+        Ok(())
+    }
+
+    fn liveness(&self) -> Option<Liveness> {
+        let agreement = self.agreement?;
+        let read_check = agreement.max_inactivity?;
+        if !self.shared.monitored.load(Ordering::Relaxed) {
+            return None;
+        }
+        let few = Duration::from_millis(3);
+        let write_check = if read_check > few { read_check / 3 } else { read_check };
+        Some(Liveness { initial_delay: agreement.initial_delay, read_check, write_check })
+    }
+}
+
+pub(super) fn fault(error: WireError) -> Ended {
+    Ended::Protocol(error.to_string())
+}
