@@ -40,6 +40,7 @@
 //! `config::load` reads a configuration, `server::Server::start` runs it inside a tokio runtime.
 
 pub mod broker;
+pub mod client;
 pub mod config;
 pub mod jms;
 pub mod protocol;
