@@ -45,5 +45,6 @@ pub mod config;
 pub mod jms;
 pub mod protocol;
 pub mod security;
+pub mod server;
 pub mod store;
 pub mod transport;

@@ -1,0 +1,281 @@
+//! From the configuration to what the broker and its connectors are started with.
+
+use super::connector::ConnectorOptions;
+use crate::broker::BrokerOptions;
+use crate::broker::policy::{
+    DeadLetterStrategy, DeadLetterTarget, Eviction, GroupMapKind, PendingLimit, Policy,
+    RecoveryKind,
+};
+use crate::config::{
+    self, Config, MessageEvictionStrategy, PendingMessageLimitStrategy, Plugin, PolicyEntry,
+    Protocol, TransportConnector,
+};
+use crate::jms::{BrokerId, Destination, Text};
+use crate::protocol::drive::Patience;
+use crate::protocol::openwire::OpenWireOptions;
+use crate::protocol::openwire::negotiation::Offer;
+use crate::security::{Authenticator, SimpleAuthentication};
+use crate::transport::listener::SocketOptions;
+use std::time::Duration;
+
+/// What a broker starts with.
+pub struct Plan {
+    pub broker: BrokerOptions,
+    pub connectors: Vec<ConnectorOptions>,
+    /// Created at start.
+    pub destinations: Vec<Destination>,
+}
+
+/// The plan for `config`, and what an operator should read about it.
+pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
+    let broker = &config.broker;
+    let mut notes = Vec::new();
+    let (heap, source) = heap_bytes(config.jvm_heap_bytes);
+    let usage = &broker.system_usage;
+    let memory_limit_bytes = usage.memory.limit_bytes(heap);
+    if usage.memory.percent_of_jvm_heap.is_some() {
+        notes.push(format!(
+            "Memory limit is {} mb: percentOfJvmHeap is taken of {} mb ({source})",
+            memory_limit_bytes >> 20,
+            heap >> 20
+        ));
+    }
+    let policies = broker.destination_policy.clone();
+    let system = usage.clone();
+    let policy = move |destination: &Destination| {
+        resolve(policies.entry_for(destination.kind(), destination.name()), &system)
+    };
+    let name = Text::from(broker.name.as_str());
+    let options = BrokerOptions {
+        id,
+        policy: Box::new(policy),
+        memory_limit_bytes,
+        advisories: broker.advisory_support,
+        virtual_topics: broker.use_virtual_topics,
+        populate_user_id: broker.populate_jmsx_user_id,
+        create_temporaries_on_send: broker.allow_temp_auto_creation_on_send,
+        keep_durables_active: broker.keep_durable_subs_active,
+        rollback_only_on_async_failure: broker.rollback_only_on_async_exception,
+        reject_durables: broker.reject_durable_consumers,
+        authenticator: authenticator(&broker.plugins),
+        default_url: format!("vm://{name}").into(),
+        name,
+    };
+    let served = broker.transport_connectors.iter();
+    let served = served.filter(|c| c.listen.protocol == Protocol::OpenWire && !c.listen.tls);
+    let connectors = served.map(connector).collect();
+    let destinations = broker.destinations.0.iter();
+    let destinations =
+        destinations.map(|d| Destination::new(d.kind, Some(d.name.as_str().into()))).collect();
+    (Plan { broker: options, connectors, destinations }, notes)
+}
+
+/// What stands for the Java heap: `-Xmx` where somebody set it, else a quarter of the memory there is,
+/// at most 1 GiB.
+fn heap_bytes(configured: Option<u64>) -> (u64, &'static str) {
+    if let Some(bytes) = configured {
+        return (bytes, "-Xmx of ACTIVEMQ_OPTS_MEMORY or ACTIVEMQ_OPTS");
+    }
+    let machine = rustix::system::sysinfo();
+    let machine = machine.totalram * u64::from(machine.mem_unit);
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max");
+    let group = group.ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let there = group.map_or(machine, |group| group.min(machine));
+    ((there / 4).min(1 << 30), "a quarter of the memory there is, at most 1024 mb")
+}
+
+fn authenticator(plugins: &[Plugin]) -> Authenticator {
+    let simple = plugins.iter().find_map(|plugin| match plugin {
+        Plugin::SimpleAuthentication(simple) => Some(simple),
+        _ => None,
+    });
+    let Some(simple) = simple else { return Authenticator::Open };
+    let users = simple
+        .users
+        .iter()
+        .map(|user| (user.username.as_str().into(), user.password.reveal().into()));
+    let simple = SimpleAuthentication::new(users, simple.anonymous_access_allowed);
+    Authenticator::Simple(simple)
+}
+
+fn connector(connector: &TransportConnector) -> ConnectorOptions {
+    let listen = &connector.listen;
+    let (socket, wire) = (&listen.options.socket, &listen.options.openwire);
+    let query: Vec<String> = listen
+        .uri
+        .options
+        .iter()
+        .map(|option| format!("{}={}", option.name, option.value))
+        .collect();
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    ConnectorOptions {
+        name: connector.name.as_str().into(),
+        scheme: listen.uri.scheme.as_str().into(),
+        host: listen.host.clone(),
+        port: listen.port,
+        query: query.join("&"),
+        connections_max: socket.maximum_connections,
+        allow_link_stealing: connector.steals_links(),
+        producers_max: connector.maximum_producers_per_connection,
+        consumers_max: connector.maximum_consumers_per_connection,
+        socket: SocketOptions {
+            backlog: i32::try_from(socket.backlog).unwrap_or(i32::MAX),
+            // The system sizes buffers better than a number from the days of small ones.
+            buffer_bytes: usize::try_from(socket.socket_buffer_size).ok().filter(|b| *b != 65_536),
+            no_delay: socket.tcp_no_delay.unwrap_or(wire.tcp_no_delay_enabled),
+            keep_alive: socket.keep_alive.unwrap_or(false),
+            linger: socket.so_linger_secs.map(|s| Duration::from_secs(s.into())),
+            traffic_class: socket.traffic_class,
+        },
+        patience: Patience {
+            write: Some(socket.so_write_timeout).filter(|timeout| !timeout.is_zero()),
+            read: Some(socket.so_timeout).filter(|timeout| !timeout.is_zero()),
+            handshake: socket.connection_timeout,
+        },
+        warn_on_remote_close: connector.warn_on_remote_close,
+        openwire: OpenWireOptions {
+            offer: Offer {
+                version: i32::try_from(wire.version).unwrap_or(i32::MAX),
+                tight: wire.tight_encoding_enabled,
+                cache: wire.cache_enabled,
+                cache_size: i32::try_from(wire.cache_size).unwrap_or(i32::MAX),
+                stack_trace: wire.stack_trace_enabled,
+                tcp_no_delay: wire.tcp_no_delay_enabled,
+                size_prefix_disabled: false,
+                max_inactivity_ms: ms(wire.max_inactivity_duration),
+                initial_delay_ms: ms(wire.max_inactivity_initial_delay),
+                max_frame_size: i64::try_from(wire.max_frame_size).unwrap_or(i64::MAX),
+                max_frame_size_enabled: wire.max_frame_size_enabled,
+                host: wire.host.as_deref().map(Text::from),
+                provider_version: Some(super::COMPATIBLE_VERSION.into()),
+                ..Offer::default()
+            },
+            version_min: i32::try_from(wire.minimum_version).unwrap_or(i32::MAX).max(1),
+            inactivity_monitor: socket.use_inactivity_monitor,
+            keep_alive: socket.use_keep_alive,
+            trace: socket.trace,
+        },
+    }
+}
+
+/// One destination's policy.
+fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
+    let prefetch = |value: u32| Some(i32::try_from(value).unwrap_or(i32::MAX));
+    Policy {
+        name: entry.applies_to.0.as_ref().map_or("default", |of| of.name.as_str()).into(),
+        producer_flow_control: entry.producer_flow_control,
+        memory_limit_bytes: entry.memory_limit.bytes(),
+        queue_prefetch: prefetch(entry.queue_prefetch),
+        topic_prefetch: prefetch(entry.topic_prefetch),
+        durable_prefetch: prefetch(entry.durable_topic_prefetch),
+        browser_prefetch: prefetch(entry.queue_browser_prefetch),
+        use_prefetch_extension: entry.use_prefetch_extension,
+        prioritized_messages: entry.prioritized_messages,
+        use_consumer_priority: entry.use_consumer_priority,
+        strict_order_dispatch: entry.strict_order_dispatch,
+        all_consumers_exclusive: entry.all_consumers_exclusive,
+        browse_page_max: entry.max_browse_page_size as usize,
+        expire_period: entry.expire_messages_period,
+        minimum_message_bytes: entry.minimum_message_size.into(),
+        send_fail_if_no_space: entry.send_fail_if_no_space.unwrap_or(system.send_fail_if_no_space),
+        send_fail_after: entry
+            .send_fail_if_no_space_after_timeout
+            .unwrap_or(system.send_fail_if_no_space_after_timeout),
+        blocked_warning_interval: entry.blocked_producer_warning_interval,
+        audit: entry.enable_audit,
+        audit_depth: entry.max_audit_depth,
+        audit_producers: entry.max_producers_to_audit as usize,
+        destinations_max: entry.max_destinations,
+        advisory_for_consumed: entry.advisory_for_consumed,
+        advisory_for_delivery: entry.advisory_for_delivery,
+        advisory_for_discarding: entry.advisory_for_discarding_messages,
+        advisory_for_fast_producers: entry.advisory_for_fast_producers,
+        advisory_for_slow_consumers: entry.advisory_for_slow_consumers,
+        advisory_when_full: entry.advisory_when_full,
+        advisory_if_no_consumers: entry.send_advisory_if_no_consumers,
+        advisory_includes_body: entry.include_body_for_advisory,
+        dead_letter: dead_letter(entry.dead_letter_strategy.as_ref()),
+        pending_limit: match &entry.pending_message_limit_strategy {
+            Some(PendingMessageLimitStrategy::Constant(constant)) => {
+                constant.limit.map_or(PendingLimit::None, PendingLimit::Constant)
+            }
+            Some(PendingMessageLimitStrategy::PrefetchRate(rate)) => {
+                PendingLimit::PrefetchRate(rate.multiplier)
+            }
+            None => PendingLimit::None,
+        },
+        eviction: match &entry.message_eviction_strategy {
+            None | Some(MessageEvictionStrategy::Oldest(_)) => Eviction::Oldest,
+            Some(MessageEvictionStrategy::OldestWithLowestPriority(_)) => {
+                Eviction::OldestWithLowestPriority
+            }
+            Some(MessageEvictionStrategy::UniqueProperty(unique)) => {
+                Eviction::UniqueProperty(unique.property_name.as_str().into())
+            }
+        },
+        recovery: recovery(entry.subscription_recovery_policy.as_ref()),
+        always_retroactive: entry.always_retroactive,
+        groups: match &entry.message_group_map {
+            config::MessageGroupMap::Cached { size } => {
+                GroupMapKind::Cached { size: *size as usize }
+            }
+            config::MessageGroupMap::Simple => GroupMapKind::Simple,
+            config::MessageGroupMap::Bucket { count, .. } => GroupMapKind::Bucket { count: *count },
+        },
+    }
+}
+
+fn recovery(policy: Option<&config::SubscriptionRecoveryPolicy>) -> RecoveryKind {
+    use config::SubscriptionRecoveryPolicy as P;
+    match policy {
+        None | Some(P::None) => RecoveryKind::None,
+        Some(P::FixedCount(count)) => RecoveryKind::Count(count.maximum_size as usize),
+        Some(P::FixedSize(sized)) => RecoveryKind::Bytes(sized.maximum_size.into()),
+        Some(P::Timed(timed)) => RecoveryKind::Time(timed.recover_duration),
+        Some(P::LastImage) => RecoveryKind::Count(1),
+        Some(P::Retained(retained)) => recovery(retained.wrapped.as_deref()),
+    }
+}
+
+fn dead_letter(strategy: Option<&config::DeadLetterStrategy>) -> DeadLetterStrategy {
+    macro_rules! common {
+        ($strategy:expr, $target:expr) => {
+            DeadLetterStrategy {
+                target: $target,
+                process_expired: $strategy.process_expired,
+                process_non_persistent: $strategy.process_non_persistent,
+                audit: $strategy.enable_audit,
+                audit_depth: $strategy.max_audit_depth,
+                audit_producers: $strategy.max_producers_to_audit as usize,
+                expiration_ms: i64::try_from($strategy.expiration.as_millis()).unwrap_or(i64::MAX),
+            }
+        };
+    }
+    match strategy {
+        None => DeadLetterStrategy::default(),
+        Some(config::DeadLetterStrategy::Shared(shared)) => {
+            let named = shared.dead_letter_queue.as_ref();
+            let target = named.map_or_else(
+                || Destination::queue("ActiveMQ.DLQ"),
+                |d| Destination::new(d.kind, Some(d.name.as_str().into())),
+            );
+            common!(shared, DeadLetterTarget::Shared(target))
+        }
+        Some(config::DeadLetterStrategy::Individual(individual)) => {
+            let text = |text: &String| Text::from(text.as_str());
+            let target = DeadLetterTarget::Individual {
+                queue_prefix: text(&individual.queue_prefix),
+                queue_suffix: text(&individual.queue_suffix),
+                topic_prefix: text(&individual.topic_prefix),
+                topic_suffix: text(&individual.topic_suffix),
+                queue_for_queue: individual.use_queue_for_queue_messages,
+                queue_for_topic: individual.use_queue_for_topic_messages,
+                per_durable_subscriber: individual.destination_per_durable_subscriber,
+            };
+            common!(individual, target)
+        }
+        Some(config::DeadLetterStrategy::Discarding(discarding)) => {
+            common!(discarding, DeadLetterTarget::Discard)
+        }
+    }
+}
