@@ -12,10 +12,10 @@
 //! | state | only writer | others reach it by |
 //! |---|---|---|
 //! | socket buffers, wire format, marshal cache, client's ids | the connection's one task | nobody |
-//! | `broker::outbox` | destinations push, the connection's task drains | `Outbox::push_all`, never waits |
+//! | [`broker::outbox`] | destinations push, the connection's task drains | `Outbox::push_all`, never waits |
 //! | queue or topic: pending messages, subscriptions, groups, counters | its one task | `DestinationHandle`, a bounded mailbox |
 //! | topic and durable subscriptions | a small lock each, taken by topics and one connection | `offer`, `acknowledge` |
-//! | open transactions | the client that began them; XA branches: `broker::transaction` | broker calls |
+//! | open transactions | the client that began them; XA branches: [`broker::transaction`] | broker calls |
 //! | memory usage | atomics | `Usage::try_take`, `Credit` |
 //!
 //! # Invariants
@@ -24,7 +24,7 @@
 //!    drive them without tokio.
 //! 2. A destination's task waits for its mailbox only. Producers take memory in their connection's task, before the
 //!    mailbox, or are parked in the destination until there is room; acknowledgements and removals need none. Dead
-//!    letters and advisories leave through `broker::forward`.
+//!    letters and advisories leave through [`broker::forward`].
 //! 3. Every queue has a bound, or a sentence that proves one.
 //! 4. The broker core knows no protocol, and no protocol knows another.
 //! 5. Stores are data in, data out; one `submit` is atomic.
@@ -37,11 +37,13 @@
 //!
 //! # Embedding
 //!
-//! `config::load` reads a configuration, `server::Server::start` runs it inside a tokio runtime.
+//! [`config::load`] reads a configuration, [`server::Server::start`] runs it inside a tokio runtime.
 
 pub mod broker;
+pub mod cli;
 pub mod client;
 pub mod config;
+pub mod ha;
 pub mod jms;
 pub mod protocol;
 pub mod security;

@@ -1,2 +1,4 @@
-//! The `broker` command.
-fn main() {}
+//! The `broker` command: parses arguments, calls [`broker::cli`], turns the outcome into an exit code.
+fn main() -> std::process::ExitCode {
+    broker::cli::run(std::env::args_os())
+}

@@ -1,0 +1,173 @@
+//! The process that is the broker: pid file, log, runtime, signals.
+
+use super::daemon::Parent;
+use super::log::{self, Chain, Terminal};
+use super::pid_file::PidFile;
+use super::scheduling;
+use super::source::{self, Source};
+use super::{CliError, terminal};
+use crate::config::Config;
+use crate::server::Server;
+use std::fs;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+/// How a broker shows itself.
+#[derive(Debug)]
+pub(super) enum Mode {
+    /// A few lines on the terminal; the log goes to its file.
+    Start,
+    /// The log is also shown on the terminal.
+    Console,
+    /// In the background, started by a parent that waits.
+    Detached(Parent),
+}
+
+/// Runs a broker until it is stopped. Returns the exit code of the process.
+pub(super) fn run(source: &Source, mode: Mode) -> Result<ExitCode, CliError> {
+    let location = source.location()?;
+    let config = match mode {
+        Mode::Detached(_) => source.load()?, // the parent has shown the warnings
+        Mode::Start | Mode::Console => source.load_loudly()?,
+    };
+    let data = &config.broker.data_directory;
+    fs::create_dir_all(data)
+        .map_err(|source| CliError::DataDirectory { path: data.clone(), source })?;
+    let pid_file = PidFile::acquire(&source::pid_path(&config))?;
+
+    let settings = source.log_settings(&config)?;
+    greet(&mode, &config, &settings, &pid_file);
+    let ignored: Vec<_> = settings.ignored.iter().map(ToString::to_string).collect();
+    let shown = if matches!(mode, Mode::Console) { Terminal::Everything } else { Terminal::Errors };
+    let log = log::start(settings, shown)?;
+    info!("Loading message broker from: {location}");
+    for notice in &config.warnings {
+        if notice.is_information() { info!("{notice}") } else { warn!("{notice}") }
+    }
+    ignored.iter().for_each(|ignored| warn!("{ignored}"));
+
+    // Before there are other threads: they inherit it.
+    scheduling::in_batches();
+    let cannot_run = |source| CliError::Process { action: "run", source };
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
+        .thread_name("broker-worker")
+        .enable_all()
+        .build()
+        .map_err(cannot_run)?;
+    let code = runtime.block_on(serve(&config, &log, mode)).map_err(cannot_run)?;
+    // A thread that hangs in the kernel must not keep a stopped broker from ending.
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    drop(pid_file); // after all else: it says that the data directory is free
+    Ok(code)
+}
+
+/// Threads that serve connections and destinations: `BROKER_WORKERS`, else half the cores. The kernel's
+/// part of the network work, the store and whoever shares the machine need the rest: on 2 cores one
+/// worker used a third less CPU per message than two at the same throughput.
+fn workers() -> usize {
+    let wanted = std::env::var("BROKER_WORKERS").ok().and_then(|text| text.trim().parse().ok());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    wanted.unwrap_or_else(|| cores.div_ceil(2)).clamp(1, WORKERS_MAX)
+}
+
+/// More threads than this only get into each other's way.
+const WORKERS_MAX: usize = 256;
+
+fn greet(mode: &Mode, config: &Config, settings: &log::Settings, pid_file: &PidFile) {
+    if matches!(mode, Mode::Detached(_)) {
+        return;
+    }
+    terminal::line(concat!("broker ", env!("CARGO_PKG_VERSION")));
+    terminal::line(format_args!("INFO: Configuration: {}", config.file.display()));
+    terminal::line(format_args!("INFO: Log file: {}", settings.file.path.display()));
+    if matches!(mode, Mode::Console) {
+        terminal::line(
+            "INFO: Starting in foreground, this is just for debugging purposes \
+             (stop process by pressing CTRL+C)",
+        );
+    }
+    terminal::line(format_args!("INFO: Creating pidfile {}", pid_file.path().display()));
+}
+
+/// Starts the server and keeps it until a signal, or until it stops by itself.
+async fn serve(config: &Config, log: &log::Handle, mode: Mode) -> io::Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let started = tokio::select! {
+        started = Server::start(config) => started,
+        () = signals.stop(log) => {
+            info!("Stopped before the broker was up");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let server = match started {
+        Ok(server) => server,
+        Err(e) => {
+            error!("Failed to start: {}", Chain(&e));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    match mode {
+        Mode::Detached(parent) => {
+            if let Err(e) = parent.release() {
+                warn!(error = %e, "Cannot let go of the terminal");
+            }
+        }
+        Mode::Start | Mode::Console => {
+            for (connector, address) in server.addresses() {
+                terminal::line(format_args!("INFO: Connector {connector} listens at {address}"));
+            }
+            terminal::line(format_args!("INFO: Broker {} started", config.broker.name));
+        }
+    }
+    // The signals stay taken, so a second one does not cut the stop short.
+    Ok(tokio::select! {
+        code = server.stopped() => exit_code(code),
+        () = signals.stop(log) => {
+            server.stop().await;
+            ExitCode::SUCCESS
+        }
+    })
+}
+
+/// The low byte, which is all that a parent process sees.
+fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(code.to_le_bytes()[0])
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Resolves at a signal to stop; reopens the log on SIGHUP meanwhile.
+    async fn stop(&mut self, log: &log::Handle) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break info!("Stopping: SIGTERM"),
+                _ = self.interrupt.recv() => break info!("Stopping: SIGINT"),
+                _ = self.hangup.recv() => {
+                    log.reopen();
+                    info!("Reopened the log file");
+                }
+            }
+        }
+    }
+}
+
+/// How long blocking work may outlive a stopped server.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
