@@ -1,0 +1,119 @@
+import java.util.ArrayList;
+import java.util.Enumeration;
+import java.util.List;
+import javax.jms.JMSException;
+import javax.jms.Message;
+import javax.jms.MessageConsumer;
+import javax.jms.MessageProducer;
+import javax.jms.Queue;
+import javax.jms.QueueBrowser;
+import javax.jms.Session;
+import org.apache.activemq.ActiveMQConnection;
+
+final class Browsers extends Rules {
+    private static List<String> browse(
+            Session session, Queue queue, String selector) throws JMSException {
+        QueueBrowser browser = session.createBrowser(queue, selector);
+        List<String> texts = new ArrayList<>();
+        Enumeration<?> all = browser.getEnumeration();
+        while (all.hasMoreElements()) {
+            texts.add(text((Message) all.nextElement()));
+        }
+        browser.close();
+        return texts;
+    }
+
+    private static List<String> numbers(int from, int to) {
+        List<String> texts = new ArrayList<>();
+        for (int i = from; i < to; i++) {
+            texts.add(Integer.toString(i));
+        }
+        return texts;
+    }
+
+    @Rule
+    void browserShowsAllInOrderAndTakesNothing() throws Exception {
+        Queue queue = queue();
+        Session session = session();
+        send(session, queue, 0, 100);
+        equal(numbers(0, 100), browse(session, queue, null), "browsed");
+        equal(numbers(0, 100), browse(session, queue, null), "browsed again");
+        takesFlagged(session.createConsumer(queue), 0, 100, false, 1);
+        isEmpty(queue);
+    }
+
+    @Rule
+    void browserOfEmptyQueueEnds() throws Exception {
+        equal(List.of(), browse(session(), queue(), null), "browsed");
+    }
+
+    @Rule
+    void browserAppliesItsSelector() throws Exception {
+        Queue queue = queue();
+        Session session = session();
+        MessageProducer producer = session.createProducer(queue);
+        for (int i = 0; i < 10; i++) {
+            Message message = session.createTextMessage(Integer.toString(i));
+            message.setIntProperty("n", i);
+            producer.send(message);
+        }
+        equal(List.of("7", "8", "9"), browse(session, queue, "n > 6"), "browsed");
+        equal(List.of(), browse(session, queue, "n > 60"), "browsed");
+    }
+
+    @Rule
+    void browserShowsWhatAConsumerHolds() throws Exception {
+        Queue queue = queue();
+        ActiveMQConnection connection = connect("jms.prefetchPolicy.queuePrefetch=5");
+        Session holder = client(connection);
+        MessageConsumer consumer = holder.createConsumer(queue);
+        send(holder, queue, 0, 10);
+        takes(consumer, 0, 3);
+        equal(numbers(0, 10), browse(auto(connection), queue, null), "browsed");
+        takes(consumer, 3, 5).acknowledge();
+        takes(consumer, 5, 10);
+    }
+
+    @Rule
+    void browserDoesNotDisturbConsumers() throws Exception {
+        Queue queue = queue();
+        ActiveMQConnection connection = connect();
+        MessageConsumer consumer = auto(connection).createConsumer(queue);
+        QueueBrowser browser = auto(connection).createBrowser(queue);
+        browser.getEnumeration();
+        send(auto(connection), queue, 0, 20);
+        takes(consumer, 0, 20);
+    }
+
+    @Rule
+    void browserWithSmallPrefetchShowsAll() throws Exception {
+        Queue queue = queue();
+        ActiveMQConnection connection = connect("jms.prefetchPolicy.queueBrowserPrefetch=10");
+        send(auto(connection), queue, 0, 50);
+        equal(numbers(0, 50), browse(auto(connection), queue, null), "browsed");
+    }
+
+    @Rule
+    void browserShowsAtMostOneBrowsePage() throws Exception {
+        Queue queue = queue();
+        Session session = auto(connect("jms.useAsyncSend=true"));
+        send(session, queue, 0, 1000);
+        List<String> texts = browse(session, queue, null);
+        check(texts.size() >= 400, "only " + texts.size() + " of 1000 browsed");
+        equal(numbers(0, texts.size()), texts, "browsed");
+    }
+
+    @Rule
+    void closedBrowserLeavesNothingBehind() throws Exception {
+        Queue queue = queue();
+        ActiveMQConnection connection = connect();
+        Session session = auto(connection);
+        send(session, queue, 0, 5);
+        QueueBrowser browser = session.createBrowser(queue);
+        Enumeration<?> all = browser.getEnumeration();
+        check(all.hasMoreElements(), "nothing to browse");
+        all.nextElement();
+        browser.close();
+        takesFlagged(auto(connection).createConsumer(queue), 0, 5, false, 1);
+    }
+}
