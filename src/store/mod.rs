@@ -5,6 +5,7 @@
 //! each is answered when it is as durable as the store makes it. Sequence numbers are the broker's: they
 //! rise within a destination and name a message there.
 
+pub mod kahadb;
 pub mod memory;
 
 use crate::jms::{Destination, Message, Text};

@@ -1,0 +1,368 @@
+//! The one thread that writes the journal, and the queue towards it.
+//!
+//! It takes whatever is queued, writes and syncs it as one batch, tells everybody who waits, and
+//! looks again. It never waits for company: batches form while the one before is being synced.
+
+use super::Lsn;
+use super::appender::{Appender, Identity};
+use super::batch::Batch;
+use super::commit::{Committer, Waiting};
+use super::error::JournalError;
+use super::files::Files;
+use super::keeper::Keeper;
+use super::record::Record;
+use super::scan::Mark;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+/// When what was written is made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Before the answer, for [`Wish::Durable`].
+    Always,
+    /// This long after the first write that was not synced yet, at most. A power cut can lose
+    /// answered submits.
+    Periodic(Duration),
+    /// At the end of a file and at the close. A power cut can lose answered submits.
+    Never,
+}
+
+/// What has to be before a submit is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wish {
+    /// It was written; a killed process loses nothing, a power cut may.
+    Written,
+    /// It is as durable as the policy makes it.
+    Durable,
+    /// It and all before it are on the disk, whatever the policy.
+    Synced,
+}
+
+/// Called once with what became of a submit: the end of the log behind it. Called by the writer
+/// thread, in the order of the submits, or by `submit` itself if nothing is accepted; must not
+/// block or take a lock that a caller of `submit` holds.
+pub type Done = Box<dyn FnOnce(Result<Lsn, Arc<JournalError>>) + Send>;
+
+/// Takes every batch after it was written (and synced, if it was to be) and before those who wait
+/// for it are told. Called by the writer thread; must not block.
+pub type Follower = Box<dyn FnMut(Batch) + Send>;
+
+/// Records that take effect together or not at all.
+pub struct Submit {
+    /// May be empty: then it is answered behind all before it.
+    pub operations: Vec<Operation>,
+    pub wish: Wish,
+    pub done: Done,
+}
+
+impl fmt::Debug for Submit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submit").field("operations", &self.operations).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub record: Record,
+    /// Lets the caller take the record back until it is being written.
+    pub cancel: Option<Cancel>,
+}
+
+impl From<Record> for Operation {
+    fn from(record: Record) -> Self {
+        Self { record, cancel: None }
+    }
+}
+
+/// Settles whether a record is written or was taken back before.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicU8>);
+
+impl Cancel {
+    /// Takes the record back; false if it is too late and it is in the journal, or soon will be.
+    pub fn cancel(&self) -> bool {
+        self.settle(CANCELLED)
+    }
+
+    /// For the writer: true if the record is to be written.
+    pub(super) fn take(&self) -> bool {
+        self.settle(TAKEN)
+    }
+
+    fn settle(&self, outcome: u8) -> bool {
+        let first = self.0.compare_exchange(OPEN, outcome, Ordering::AcqRel, Ordering::Acquire);
+        first.is_ok() || first == Err(outcome)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct JournalOptions {
+    pub identity: Identity,
+    /// Who writes, for those who look at the log later.
+    pub node: String,
+    /// `journalMaxWriteBatchSize`, bytes: more is not written at once, unless one submit is longer.
+    pub batch_bytes_max: u32,
+    pub sync: SyncPolicy,
+    /// How long to wait for space before looking again.
+    pub space_retry: Duration,
+}
+
+/// The journal, open for writing. Closes when dropped, see [`Journal::close`].
+pub struct Journal {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    queued_bytes: AtomicU64,
+    written: AtomicU64,
+    durable: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    is_closing: bool,
+    stopped: Option<Arc<JournalError>>,
+}
+
+impl Journal {
+    /// Starts to write behind `end`, where a scan of `files` ended, and marks the beginning of the
+    /// epoch there, synced.
+    pub fn open(
+        files: Arc<Files>,
+        end: Mark,
+        options: JournalOptions,
+        follower: Follower,
+    ) -> Result<Self, JournalError> {
+        let JournalOptions { identity, node, batch_bytes_max, sync, space_retry } = options;
+        let keeper = Keeper::start(files.clone(), space_retry)?;
+        let appender = Appender::open(files.clone(), Box::new(keeper), identity, end)?;
+        let shared = Arc::new(Shared::default());
+        shared.publish(&appender);
+        let epoch = appender.epoch();
+        let writer = Writer {
+            committer: Committer::new(appender, batch_bytes_max.into(), sync),
+            period: if let SyncPolicy::Periodic(period) = sync { Some(period) } else { None },
+            shared: shared.clone(),
+            follower,
+        };
+        let thread = std::thread::Builder::new()
+            .name("journal-writer".into())
+            .spawn(move || writer.run())
+            .map_err(JournalError::io("start a thread for", files.folder()))?;
+        let journal = Self { shared, thread: Some(thread) };
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let start = Record::EpochStart { epoch, node, version };
+        journal.submit_and_wait(vec![start.into()], Wish::Synced).map_err(JournalError::Stopped)?;
+        Ok(journal)
+    }
+
+    /// Queues `submit`; never waits. Submits take effect and are answered in this order.
+    pub fn submit(&self, submit: Submit) {
+        let (done, error) = match Waiting::new(submit) {
+            Err((done, error)) => (done, Arc::new(error)),
+            Ok(waiting) => {
+                let mut queue = self.shared.queue.lock();
+                let error = match &queue.stopped {
+                    Some(error) => error.clone(),
+                    None if queue.is_closing => Arc::new(JournalError::Closed),
+                    None => {
+                        self.shared.queued_bytes.fetch_add(waiting.bytes_max, Ordering::Relaxed);
+                        let was_empty = queue.waiting.is_empty();
+                        queue.waiting.push_back(waiting);
+                        drop(queue);
+                        if was_empty {
+                            self.shared.changed.notify_one();
+                        }
+                        return;
+                    }
+                };
+                (waiting.into_done(), error)
+            }
+        };
+        done(Err(error));
+    }
+
+    /// Queues a submit and waits for its outcome. Not for async tasks.
+    pub fn submit_and_wait(
+        &self,
+        operations: Vec<Operation>,
+        wish: Wish,
+    ) -> Result<Lsn, Arc<JournalError>> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let done: Done = Box::new(move |outcome| drop(sender.send(outcome)));
+        self.submit(Submit { operations, wish, done });
+        receiver.recv().unwrap_or_else(|_| Err(Arc::new(JournalError::Closed)))
+    }
+
+    /// Bytes queued and not yet written, at most. Nothing here limits them: who produces takes
+    /// credit for them before.
+    pub fn queued_bytes(&self) -> u64 {
+        self.shared.queued_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Everything before it was written.
+    pub fn written(&self) -> Lsn {
+        Lsn(self.shared.written.load(Ordering::Acquire))
+    }
+
+    /// Everything before it is on the disk.
+    pub fn durable(&self) -> Lsn {
+        Lsn(self.shared.durable.load(Ordering::Acquire))
+    }
+
+    /// Why the journal takes nothing any more; none while it does.
+    pub fn failure(&self) -> Option<Arc<JournalError>> {
+        self.shared.queue.lock().stopped.clone()
+    }
+
+    /// Writes what is queued, syncs all and ends the threads.
+    pub fn close(mut self) -> Result<(), Arc<JournalError>> {
+        self.end();
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    fn end(&mut self) {
+        self.shared.queue.lock().is_closing = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            self.shared.fail(Arc::new(JournalError::Panicked));
+        }
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("written", &self.written()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn publish(&self, appender: &Appender) {
+        self.written.store(appender.at().0, Ordering::Release);
+        self.durable.store(appender.durable().0, Ordering::Release);
+    }
+
+    /// From now on nothing is accepted. Returns who was waiting.
+    fn fail(&self, error: Arc<JournalError>) -> VecDeque<Waiting> {
+        let mut queue = self.queue.lock();
+        queue.stopped.get_or_insert(error);
+        std::mem::take(&mut queue.waiting)
+    }
+}
+
+/// The thread's own.
+struct Writer {
+    committer: Committer,
+    period: Option<Duration>,
+    shared: Arc<Shared>,
+    follower: Follower,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let (mut waiting, mut taken) = (VecDeque::new(), Vec::new());
+        // Whatever happens here, nobody is left waiting.
+        let work = AssertUnwindSafe(|| self.work(&mut waiting, &mut taken));
+        let outcome = catch_unwind(work).unwrap_or(Err(JournalError::Panicked));
+        let Err(error) = outcome else { return };
+        tracing::error!(error = &error as &dyn std::error::Error, "the journal stops for good");
+        let error = Arc::new(error);
+        let stopped = Arc::new(JournalError::Stopped(error.clone()));
+        let queued = self.shared.fail(stopped.clone());
+        taken.drain(..).for_each(|done| done(Err(stopped.clone())));
+        let rest = waiting.into_iter().chain(queued);
+        rest.for_each(|waiting| waiting.into_done()(Err(stopped.clone())));
+    }
+
+    fn work(
+        &mut self,
+        waiting: &mut VecDeque<Waiting>,
+        taken: &mut Vec<Done>,
+    ) -> Result<(), JournalError> {
+        let mut sync_at: Option<Instant> = None;
+        loop {
+            if waiting.is_empty() && !self.wait(waiting, sync_at) {
+                self.committer.appender.sync()?;
+                self.shared.publish(&self.committer.appender);
+                return Ok(());
+            }
+            if sync_at.is_some_and(|at| at <= Instant::now()) {
+                self.committer.appender.sync()?;
+                self.shared.publish(&self.committer.appender);
+            }
+            if !waiting.is_empty() {
+                self.commit(waiting, taken)?;
+            }
+            let appender = &self.committer.appender;
+            sync_at = match self.period {
+                Some(period) if appender.has_unsynced() => sync_at
+                    .filter(|at| *at > Instant::now())
+                    .or_else(|| Some(Instant::now() + period)),
+                _ => None,
+            };
+        }
+    }
+
+    /// Waits for work or until `sync_at`, and takes what is queued. False: there will be none.
+    fn wait(&self, waiting: &mut VecDeque<Waiting>, sync_at: Option<Instant>) -> bool {
+        let mut queue = self.shared.queue.lock();
+        while queue.waiting.is_empty() {
+            if queue.is_closing {
+                return false;
+            }
+            match sync_at {
+                None => self.shared.changed.wait(&mut queue),
+                Some(at) => {
+                    if self.shared.changed.wait_until(&mut queue, at).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        std::mem::swap(&mut queue.waiting, waiting);
+        true
+    }
+
+    fn commit(
+        &mut self,
+        waiting: &mut VecDeque<Waiting>,
+        taken: &mut Vec<Done>,
+    ) -> Result<(), JournalError> {
+        let now_ms = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
+        let step = self.committer.step(waiting, now_ms, taken)?;
+        self.shared.queued_bytes.fetch_sub(step.bytes_max, Ordering::Relaxed);
+        self.shared.publish(&self.committer.appender);
+        if let Some(batch) = step.batch {
+            (self.follower)(batch);
+        }
+        let end = self.committer.end();
+        taken.drain(..).for_each(|done| done(Ok(end)));
+        if let Some((done, error)) = step.refused {
+            done(Err(Arc::new(error)));
+        }
+        Ok(())
+    }
+}
+
+const OPEN: u8 = 0;
+const TAKEN: u8 = 1;
+const CANCELLED: u8 = 2;
