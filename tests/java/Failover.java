@@ -248,6 +248,8 @@ final class Failover extends Rules {
         send(session(), topic, 0, 3);
         takes(consumer, 0, 3);
         cutAndResume(proxy, connection);
+        // An answer on the same connection: the broker has the subscription back.
+        auto(connection).createProducer(topic).close();
         send(session(), topic, 3, 6);
         takes(consumer, 3, 6);
     }
