@@ -25,7 +25,7 @@ use self::advisory::{Announcer, Notice};
 use self::dead_letter::DeadLetter;
 use self::destination::audit::Audit;
 use self::destination::{Admission, DestinationHandle, Effects, Incoming, Now, Op};
-use self::destination::{TaskIo, spawn_queue, spawn_topic};
+use self::destination::{TaskIo, spawn};
 use self::error::BrokerError;
 use self::forward::{Forward, ForwardReceiver, ForwardSender};
 use self::outbox::{Receipt, SubscriptionKey};
@@ -159,7 +159,6 @@ impl Broker {
             }
             let usage = Usage::new(policy.memory_limit_bytes, Some(Arc::clone(&self.memory)));
             let io = TaskIo { store: Arc::clone(&self.store), forward: self.forward.clone() };
-            let spawn = if destination.kind().is_queue() { spawn_queue } else { spawn_topic };
             Ok(spawn(
                 destination.clone(),
                 policy,

@@ -19,7 +19,7 @@ pub mod topic;
 #[cfg(test)]
 mod topic_tests;
 
-pub use task::{DestinationHandle, Gauges, TaskIo, spawn_queue, spawn_topic};
+pub use task::{DestinationHandle, Gauges, TaskIo, spawn};
 
 use self::in_flight::{Ack, TransactionKey};
 use self::queue::{NewSubscription, Pull};

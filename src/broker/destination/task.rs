@@ -205,65 +205,38 @@ async fn run(
     }
 }
 
-fn handle(
+/// Starts the task of a destination, a queue or a topic by its kind.
+pub fn spawn(
     destination: Destination,
     policy: Arc<Policy>,
     usage: Arc<Usage>,
     creator: Option<ConnectionId>,
-) -> (Arc<DestinationHandle>, mpsc::Receiver<Vec<Op>>) {
+    sequence: Arc<std::sync::atomic::AtomicI64>,
+    io: TaskIo,
+) -> Arc<DestinationHandle> {
     let (mailbox, receiver) = mpsc::channel(MAILBOX_MAX);
-    let handle = DestinationHandle {
+    let handle = Arc::new(DestinationHandle {
         destination,
         policy,
-        usage,
+        usage: Arc::clone(&usage),
         gauges: Gauges::default(),
         creator,
         mailbox,
         gone: AtomicBool::new(false),
         fast_producer_told: Mutex::new(None),
+    });
+    let context = super::queue::QueueContext {
+        destination: handle.destination.clone(),
+        policy: Arc::clone(&handle.policy),
+        usage: Arc::clone(&usage),
+        sequence,
+        wake: waker(&handle),
     };
-    (Arc::new(handle), receiver)
-}
-
-/// Starts the task of a queue.
-pub fn spawn_queue(
-    destination: Destination,
-    policy: Arc<Policy>,
-    usage: Arc<Usage>,
-    creator: Option<ConnectionId>,
-    sequence: Arc<std::sync::atomic::AtomicI64>,
-    io: TaskIo,
-) -> Arc<DestinationHandle> {
-    let (handle, receiver) = handle(destination, policy, usage, creator);
-    let queue = Queue::new(super::queue::QueueContext {
-        destination: handle.destination.clone(),
-        policy: Arc::clone(&handle.policy),
-        usage: Arc::clone(&handle.usage),
-        sequence,
-        wake: waker(&handle),
-    });
-    tokio::spawn(run(queue, receiver, Arc::clone(&handle.usage), io));
-    handle
-}
-
-/// Starts the task of a topic.
-pub fn spawn_topic(
-    destination: Destination,
-    policy: Arc<Policy>,
-    usage: Arc<Usage>,
-    creator: Option<ConnectionId>,
-    sequence: Arc<std::sync::atomic::AtomicI64>,
-    io: TaskIo,
-) -> Arc<DestinationHandle> {
-    let (handle, receiver) = handle(destination, policy, usage, creator);
-    let topic = Topic::new(super::queue::QueueContext {
-        destination: handle.destination.clone(),
-        policy: Arc::clone(&handle.policy),
-        usage: Arc::clone(&handle.usage),
-        sequence,
-        wake: waker(&handle),
-    });
-    tokio::spawn(run(topic, receiver, Arc::clone(&handle.usage), io));
+    if handle.destination.kind().is_queue() {
+        tokio::spawn(run(Queue::new(context), receiver, usage, io));
+    } else {
+        tokio::spawn(run(Topic::new(context), receiver, usage, io));
+    }
     handle
 }
 

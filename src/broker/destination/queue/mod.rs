@@ -181,7 +181,7 @@ impl Queue {
             Op::Send(incoming) => self.send(incoming, now, out),
             Op::Ack { ack, receipt } => {
                 let result = self.acknowledge(&ack, now, out);
-                out.answer(receipt, &ack.subscription, result, self.outbox_of(ack.subscription));
+                out.answer(receipt, result, self.outbox_of(ack.subscription));
             }
             Op::Subscribe { new, receipt } => {
                 self.subscribe(*new);
@@ -493,7 +493,6 @@ impl Effects {
     fn answer(
         &mut self,
         receipt: Option<Receipt>,
-        _subscription: &SubscriptionKey,
         result: Result<bool, BrokerError>,
         outbox: Option<&Arc<Outbox>>,
     ) {
