@@ -97,7 +97,7 @@ impl Broker {
             registry: Registry::default(),
             transactions: Transactions::default(),
             memory: Usage::new(options.memory_limit_bytes, None),
-            sequence: Arc::new(AtomicI64::new(store.last_sequence())),
+            sequence: Arc::new(AtomicI64::new(store.recovered().last_sequence)),
             store,
             forward,
             announcer,

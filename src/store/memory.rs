@@ -3,7 +3,7 @@
 //! Destinations hold their messages in memory anyway; with this store nothing else does, and everything
 //! is gone with the process.
 
-use super::{Completion, Store, StoreOp};
+use super::{Fetch, FetchDone, Page, Recovered, Store, StoreError, StoreStatus, Submit};
 
 /// Confirms everything at once.
 #[derive(Debug, Default)]
@@ -14,16 +14,27 @@ impl Store for MemoryStore {
         "MemoryPersistenceAdapter".into()
     }
 
-    fn submit(&self, ops: Vec<StoreOp>, done: Completion) {
-        drop(ops);
-        done(Ok(()));
+    fn keeps(&self) -> bool {
+        false
     }
 
-    fn last_sequence(&self) -> i64 {
-        0
+    fn recovered(&self) -> Recovered {
+        Recovered::default()
     }
 
-    fn bytes_used(&self) -> u64 {
-        0
+    fn submit(&self, submit: Submit) {
+        (submit.done)(Ok(()));
+    }
+
+    fn fetch(&self, _: Fetch, done: FetchDone) {
+        done(Ok(Page { end: true, ..Page::default() }));
+    }
+
+    fn status(&self) -> StoreStatus {
+        StoreStatus::default()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }

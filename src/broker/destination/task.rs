@@ -7,7 +7,7 @@ use crate::broker::forward::{Forward, ForwardSender};
 use crate::broker::policy::Policy;
 use crate::broker::usage::Usage;
 use crate::jms::{ConnectionId, Destination};
-use crate::store::Store;
+use crate::store::{Store, Submit};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -94,14 +94,15 @@ impl TaskIo {
         }
         if !effects.store.is_empty() {
             let receipts = std::mem::take(&mut effects.durable);
-            self.store.submit(
-                std::mem::take(&mut effects.store),
-                Box::new(move |result| {
+            self.store.submit(Submit {
+                ops: std::mem::take(&mut effects.store),
+                durable: !receipts.is_empty(),
+                done: Box::new(move |result| {
                     for receipt in receipts {
                         receipt.resolve(result.clone().map_err(Into::into));
                     }
                 }),
-            );
+            });
         }
         for receipt in effects.durable.drain(..) {
             receipt.resolve(Ok(()));

@@ -37,7 +37,7 @@ use crate::broker::policy::Policy;
 use crate::broker::usage::Usage;
 use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Message};
-use crate::store::StoreOp;
+use crate::store::{StoreOp, StoredAdd};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -294,11 +294,14 @@ impl Queue {
             out.notice(Notice::no_consumer(&self.context.destination, &message));
         }
         if self.is_stored(&message) {
-            out.store.push(StoreOp::Add {
+            out.store.push(StoreOp::Add(StoredAdd {
                 destination: self.context.destination.clone(),
                 sequence,
+                band: 0,
                 message: Arc::clone(&message),
-            });
+                subscribers: Vec::new(),
+                cancel: None,
+            }));
             out.stored(receipt);
         } else {
             out.resolve(receipt, Ok(()));

@@ -53,6 +53,4 @@ pub use format::{BatchHeader, Lsn, StoreId};
 pub use ranges::{Range, Ranges};
 pub use record::{Add, DropAction, Job, Record, Subscription};
 pub use scan::{Loss, Mark, OnDamage, Scan, read_record};
-pub use writer::{
-    Cancel, Done, Follower, Journal, JournalOptions, Operation, Submit, SyncPolicy, Wish,
-};
+pub use writer::{Done, Follower, Journal, JournalOptions, Operation, Submit, SyncPolicy, Wish};

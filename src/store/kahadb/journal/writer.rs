@@ -12,12 +12,13 @@ use super::files::Files;
 use super::keeper::Keeper;
 use super::record::Record;
 use super::scan::Mark;
+use crate::store::Cancel;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -77,27 +78,6 @@ pub struct Operation {
 impl From<Record> for Operation {
     fn from(record: Record) -> Self {
         Self { record, cancel: None }
-    }
-}
-
-/// Settles whether a record is written or was taken back before.
-#[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicU8>);
-
-impl Cancel {
-    /// Takes the record back; false if it is too late and it is in the journal, or soon will be.
-    pub fn cancel(&self) -> bool {
-        self.settle(CANCELLED)
-    }
-
-    /// For the writer: true if the record is to be written.
-    pub(super) fn take(&self) -> bool {
-        self.settle(TAKEN)
-    }
-
-    fn settle(&self, outcome: u8) -> bool {
-        let first = self.0.compare_exchange(OPEN, outcome, Ordering::AcqRel, Ordering::Acquire);
-        first.is_ok() || first == Err(outcome)
     }
 }
 
@@ -362,7 +342,3 @@ impl Writer {
         Ok(())
     }
 }
-
-const OPEN: u8 = 0;
-const TAKEN: u8 = 1;
-const CANCELLED: u8 = 2;

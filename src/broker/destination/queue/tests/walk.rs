@@ -424,8 +424,9 @@ impl World {
         }
         for op in out.store {
             match op {
-                StoreOp::Add { sequence, .. } => assert!(self.stored.insert(sequence)),
+                StoreOp::Add(add) => assert!(self.stored.insert(add.sequence)),
                 StoreOp::Remove { sequence, .. } => assert!(self.stored.remove(&sequence)),
+                other => panic!("a queue does not ask for {other:?}"),
             }
         }
         for receipt in out.durable {

@@ -1,6 +1,7 @@
 //! The journal with its threads.
 
 use super::*;
+use crate::store::Cancel;
 use crate::store::kahadb::fs::Filesystem;
 use crate::store::kahadb::fs::real::RealFilesystem;
 use parking_lot::Mutex;
