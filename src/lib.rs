@@ -16,6 +16,7 @@
 //! | queue or topic: pending messages, subscriptions, groups, counters | its one task | `DestinationHandle`, a bounded mailbox |
 //! | topic and durable subscriptions | a small lock each, taken by topics and one connection | `offer`, `acknowledge` |
 //! | open transactions | the client that began them; XA branches: [`broker::transaction`] | broker calls |
+//! | the right to open the store | [`ha`]: one thread with the lock | `Mastership::check`, `lost` |
 //! | memory usage | atomics | `Usage::try_take`, `Credit` |
 //!
 //! # Invariants

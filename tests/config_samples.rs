@@ -24,7 +24,12 @@ fn samples_that_start_say_exactly_what_they_do_not_get() {
     const RMI: &str = "attribute 'createConnector' of <managementContext> is accepted but has no \
                        effect: remote JMX (RMI) is not offered; use Jolokia over HTTP";
     let later = |line, what: &str| format!("{line}: {what} is accepted, not active yet");
-    let kaha = |line, name: &str| later(line, &format!("attribute '{name}' of <kahaDB>"));
+    const OWN_THREAD: &str = "the index always has a thread of its own";
+    const ALL_AT_ONCE: &str = "a checkpoint writes all changed pages at once";
+    const WRITTEN_BEFORE: &str = "journal files are always written once before use";
+    let kaha = |line, name: &str, why: &str| {
+        format!("{line}: attribute '{name}' of <kahaDB> is accepted but has no effect: {why}")
+    };
     let of_entry = |line, name: &str| later(line, &format!("element <{name}> of <policyEntry>"));
     let silent = |line, name: &str, scheme: &str| {
         format!(
@@ -43,8 +48,7 @@ fn samples_that_start_say_exactly_what_they_do_not_get() {
             "-demo",
             vec![
                 of_entry(69, "dispatchPolicy"),
-                kaha(134, "enableIndexWriteAsync"),
-                kaha(134, "enableJournalDiskSyncs"),
+                kaha(134, "enableIndexWriteAsync", OWN_THREAD),
                 later(161, "element <sslContext> of <broker>"),
                 discovery(198),
                 silent(201, "ssl", "ssl"),
@@ -76,14 +80,17 @@ fn samples_that_start_say_exactly_what_they_do_not_get() {
             vec![
                 vain(53, "optimizedDispatch", "policyEntry"),
                 later(65, "attribute 'suppressMBean' of <managementContext>"),
-                kaha(74, "enableIndexWriteAsync"),
-                kaha(74, "preallocationStrategy"),
+                kaha(74, "enableIndexWriteAsync", OWN_THREAD),
+                kaha(74, "preallocationStrategy", WRITTEN_BEFORE),
                 silent(88, "mqtt+nio", "mqtt+nio"),
             ],
         ),
         (
             "-scalability",
-            vec![vain(52, "optimizedDispatch", "policyEntry"), kaha(63, "enableIndexWriteAsync")],
+            vec![
+                vain(52, "optimizedDispatch", "policyEntry"),
+                kaha(63, "enableIndexWriteAsync", OWN_THREAD),
+            ],
         ),
         (
             "-specjms",
@@ -91,12 +98,7 @@ fn samples_that_start_say_exactly_what_they_do_not_get() {
                 later(41, "attribute 'enableStatistics' of <broker>"),
                 of_entry(54, "pendingSubscriberPolicy"),
                 of_entry(60, "pendingQueuePolicy"),
-                kaha(89, "cleanupInterval"),
-                kaha(89, "checkpointInterval"),
-                kaha(90, "journalMaxWriteBatchSize"),
-                kaha(91, "journalMaxFileLength"),
-                kaha(92, "indexCacheSize"),
-                kaha(92, "indexWriteBatchSize"),
+                kaha(92, "indexWriteBatchSize", ALL_AT_ONCE),
             ],
         ),
         ("-static-network-broker1", vec![format!("63: {RMI}"), vain(85, "name", "storeUsage")]),
@@ -125,9 +127,7 @@ fn samples_that_start_say_exactly_what_they_do_not_get() {
             vec![
                 of_entry(48, "pendingSubscriberPolicy"),
                 of_entry(53, "pendingQueuePolicy"),
-                kaha(68, "enableJournalDiskSyncs"),
-                kaha(68, "indexWriteBatchSize"),
-                kaha(68, "indexCacheSize"),
+                kaha(68, "indexWriteBatchSize", ALL_AT_ONCE),
             ],
         ),
     ] {

@@ -3,11 +3,11 @@
 //! The broker is this program started anew, in a session of its own, so it has no threads or open
 //! files of the parent. Until it is up its output is still the user's terminal, where a failed
 //! start can say why. Its standard input is the write end of a pipe, the one descriptor besides the
-//! outputs that can be handed over without `unsafe`: a byte on it means "up", its end without a
-//! byte "failed".
+//! outputs that can be handed over without `unsafe`: a byte on it means "up" or "waits as a slave", its
+//! end without a byte "failed".
 
 use super::source::{self, Source};
-use super::{CliError, pid_file, terminal};
+use super::{CliError, foreground, pid_file, terminal};
 use rustix::stdio;
 use std::env;
 use std::fs::File;
@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Starts a broker in the background; returns when it takes connections or has failed.
+/// Starts a broker in the background; returns when it takes connections, waits as a slave or has failed.
 pub(super) fn start(source: &Source) -> Result<ExitCode, CliError> {
     let config = source.load_loudly()?;
     let pid_path = source::pid_path(&config);
@@ -46,11 +46,15 @@ pub(super) fn start(source: &Source) -> Result<ExitCode, CliError> {
             pidfile_created();
             Ok(ExitCode::SUCCESS)
         }
+        Outcome::Waits => {
+            pidfile_created();
+            terminal::line(foreground::WAITS);
+            Ok(ExitCode::SUCCESS)
+        }
         Outcome::Unknown => {
             pidfile_created();
             terminal::line(format_args!(
-                "INFO: It is not up after {} seconds and goes on starting, because it waits for \
-                 another master or recovers a large store: see the log",
+                "INFO: It is not up after {} seconds and goes on starting: see the log",
                 START_WAIT_MAX.as_secs()
             ));
             Ok(ExitCode::SUCCESS)
@@ -71,6 +75,7 @@ pub(super) fn start(source: &Source) -> Result<ExitCode, CliError> {
 
 enum Outcome {
     Up,
+    Waits,
     Failed,
     Unknown,
 }
@@ -78,34 +83,47 @@ enum Outcome {
 fn wait(mut outcome: PipeReader, patience: Duration) -> Outcome {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let up = matches!(outcome.read(&mut [0]), Ok(1));
-        drop(sender.send(if up { Outcome::Up } else { Outcome::Failed }));
+        let mut byte = [0];
+        drop(sender.send(match outcome.read(&mut byte) {
+            Ok(1) if byte == WAITS => Outcome::Waits,
+            Ok(1) => Outcome::Up,
+            _ => Outcome::Failed,
+        }));
     });
     receiver.recv_timeout(patience).unwrap_or(Outcome::Unknown)
 }
 
 /// The background process's tie to the one that started it.
 #[derive(Debug)]
-pub(super) struct Parent(());
+pub(super) struct Parent {
+    released: bool,
+}
 
 impl Parent {
     /// Leaves the terminal's session, so that neither its Ctrl-C nor its end reaches this process.
     pub(super) fn leave() -> Self {
         // It fails only for the leader of a process group, which `start` has not made this one.
         rustix::process::setsid().ok();
-        Self(())
+        Self { released: false }
     }
 
-    /// Lets go of the terminal and tells the parent that the broker is up.
-    pub(super) fn release(self) -> io::Result<()> {
+    /// Lets go of the terminal and tells the parent that the broker is up, or waits as a slave.
+    pub(super) fn release(&mut self, waits: bool) -> io::Result<()> {
+        if std::mem::replace(&mut self.released, true) {
+            return Ok(());
+        }
         let nowhere = File::options().read(true).write(true).open("/dev/null")?;
         stdio::dup2_stdout(&nowhere)?;
         stdio::dup2_stderr(&nowhere)?;
         // The parent may have stopped waiting.
-        rustix::io::write(io::stdin(), b"+").ok();
+        rustix::io::write(io::stdin(), if waits { &WAITS } else { &UP }).ok();
         Ok(stdio::dup2_stdin(&nowhere)?)
     }
 }
+
+/// What the background process says on its standard input.
+const UP: [u8; 1] = *b"+";
+const WAITS: [u8; 1] = *b"w";
 
 /// A start that takes longer does so for a reason that has no end the parent could wait for.
 const START_WAIT_MAX: Duration = Duration::from_secs(30);

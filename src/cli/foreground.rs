@@ -95,10 +95,10 @@ fn greet(mode: &Mode, config: &Config, settings: &log::Settings, pid_file: &PidF
 }
 
 /// Starts the server and keeps it until a signal, or until it stops by itself.
-async fn serve(config: &Config, log: &log::Handle, mode: Mode) -> io::Result<ExitCode> {
+async fn serve(config: &Config, log: &log::Handle, mut mode: Mode) -> io::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let started = tokio::select! {
-        started = Server::start(config) => started,
+        started = Server::start(config, || mode.waits()) => started,
         () = signals.stop(log) => {
             info!("Stopped before the broker was up");
             return Ok(ExitCode::SUCCESS);
@@ -111,12 +111,8 @@ async fn serve(config: &Config, log: &log::Handle, mode: Mode) -> io::Result<Exi
             return Ok(ExitCode::FAILURE);
         }
     };
-    match mode {
-        Mode::Detached(parent) => {
-            if let Err(e) = parent.release() {
-                warn!(error = %e, "Cannot let go of the terminal");
-            }
-        }
+    match &mut mode {
+        Mode::Detached(parent) => release(parent, false),
         Mode::Start | Mode::Console => {
             for (connector, address) in server.addresses() {
                 terminal::line(format_args!("INFO: Connector {connector} listens at {address}"));
@@ -125,13 +121,32 @@ async fn serve(config: &Config, log: &log::Handle, mode: Mode) -> io::Result<Exi
         }
     }
     // The signals stay taken, so a second one does not cut the stop short.
-    Ok(tokio::select! {
+    let code = tokio::select! {
         code = server.stopped() => exit_code(code),
-        () = signals.stop(log) => {
-            server.stop().await;
-            ExitCode::SUCCESS
+        () = signals.stop(log) => ExitCode::SUCCESS,
+    };
+    server.stop().await;
+    Ok(code)
+}
+
+impl Mode {
+    /// Shows that the broker is a slave.
+    fn waits(&mut self) {
+        match self {
+            Self::Detached(parent) => release(parent, true),
+            Self::Start | Self::Console => terminal::line(WAITS),
         }
-    })
+    }
+}
+
+/// Why nothing listens.
+pub(super) const WAITS: &str = "INFO: Another broker has the store: this one waits in slave mode and takes \
+                                over when that one ends";
+
+fn release(parent: &mut Parent, waits: bool) {
+    if let Err(e) = parent.release(waits) {
+        warn!(error = %e, "Cannot let go of the terminal");
+    }
 }
 
 /// The low byte, which is all that a parent process sees.

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 ///
 /// It runs in the foreground until a signal stops it, says where it listens, and writes everything
 /// else to its log file. With --daemon it runs in the background, and the command returns when the
-/// broker takes connections. A data directory has one broker: a second start does nothing.
+/// broker takes connections, or waits as a slave because another broker has its store open. A data
+/// directory has one broker: a second start does nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP, verbatim_doc_comment)]
 pub(super) struct Options {
@@ -53,8 +54,9 @@ Examples:
   broker start --daemon xbean:file:/opt/activemq/conf/activemq.xml
 
 Exit codes:
-  0   stopped by a signal; with --daemon: it is up; or a broker was running already
-  1   the configuration has errors, a port is taken, the store does not open
+  0   stopped by a signal; with --daemon: it is up or a slave; or a broker was running already
+  1   the configuration has errors, a port is taken, the store does not open, or the lock of the
+      store was lost to another broker
   n   systemExitOnShutdownExitCode, if the broker stopped by itself
 
 Signals:

@@ -143,9 +143,14 @@ impl BrokerConfig {
         }
         let given = self.persistence_adapter.as_ref().or(self.persistence_factory.as_ref());
         given.cloned().unwrap_or_else(|| {
-            let directory = self.own_directory().join("KahaDB");
+            let directory = self.default_store_directory();
             PersistenceAdapter::KahaDb(KahaDb { directory, ..KahaDb::default() })
         })
+    }
+
+    /// Where messages are kept if no store is configured.
+    pub fn default_store_directory(&self) -> PathBuf {
+        self.own_directory().join("KahaDB")
     }
 
     /// `<dataDirectory>/<brokerName>`: what this broker keeps beside its store.

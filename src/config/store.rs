@@ -20,12 +20,11 @@ choice! {
         JournaledJdbc(JournaledJdbc) =
             "journalPersistenceAdapterFactory" | "journaledJDBC" | "journalPersistenceAdapter",
             later;
-        LevelDb(LevelDb) = "levelDB", later;
+        LevelDb(LevelDb) = "levelDB", active;
+        Amq(AmqStore) = "amqPersistenceAdapter" | "amqPersistenceAdapterFactory", active;
         ReplicatedLevelDb(ReplicatedLevelDb) = "replicatedLevelDB", later;
     }
     refused {
-        "amqPersistenceAdapter" | "amqPersistenceAdapterFactory" =>
-            "it was removed in ActiveMQ 5.8; use <kahaDB>",
         "kahaPersistenceAdapter" => "it was removed in ActiveMQ 5.4; use <kahaDB>",
     }
 }
@@ -42,70 +41,111 @@ element! {
         /// Holds the journal files, the index and the lock; relative to the working folder.
         directory: PathBuf = "directory", PathBuf::from("KahaDB"), active;
         /// Unset = `directory`.
-        index_directory: Option<PathBuf> = "indexDirectory", None, later;
+        index_directory: Option<PathBuf> = "indexDirectory", None, active;
         /// A db-N.log is closed before it grows past this.
-        journal_max_file_length: MemorySize = "journalMaxFileLength", MemorySize::mib(32), later;
-        journal_max_write_batch: MemorySize = "journalMaxWriteBatchSize", MemorySize::mib(4), later;
+        journal_max_file_length: MemorySize = "journalMaxFileLength", MemorySize::mib(32), active;
+        journal_max_write_batch: MemorySize = "journalMaxWriteBatchSize", MemorySize::mib(4), active;
         /// Pages.
-        index_write_batch_size: u32 = "indexWriteBatchSize", 1000, later;
+        index_write_batch_size: u32 = "indexWriteBatchSize", 1000,
+            ignored("a checkpoint writes all changed pages at once");
         /// Pages.
-        index_cache_size: u32 = "indexCacheSize", 10_000, later;
+        index_cache_size: u32 = "indexCacheSize", 10_000, active;
         /// How often the index reaches the disk; 0 = only at the end.
-        checkpoint_interval: Duration = "checkpointInterval", Duration::from_secs(5), later;
+        checkpoint_interval: Duration = "checkpointInterval", Duration::from_secs(5), active;
         /// How often journal files nobody needs are deleted; 0 = never.
-        cleanup_interval: Duration = "cleanupInterval", Duration::from_secs(30), later;
-        cleanup_on_stop: bool = "cleanupOnStop", true, later;
+        cleanup_interval: Duration = "cleanupInterval", Duration::from_secs(30), active;
+        cleanup_on_stop: bool = "cleanupOnStop", true, active;
         journal_disk_sync_strategy: DiskSync =
-            "journalDiskSyncStrategy", DiskSync::Always, later;
+            "journalDiskSyncStrategy", DiskSync::Always, active;
         /// For `periodic`.
         journal_disk_sync_interval: Duration =
-            "journalDiskSyncInterval", Duration::from_secs(1), later;
+            "journalDiskSyncInterval", Duration::from_secs(1), active;
         /// The older switch: false = never.
-        enable_journal_disk_syncs: bool = "enableJournalDiskSyncs", true, later;
-        enable_index_disk_syncs: bool = "enableIndexDiskSyncs", true, later;
-        enable_index_page_caching: bool = "enableIndexPageCaching", true, later;
-        enable_index_recovery_file: bool = "enableIndexRecoveryFile", true, later;
-        enable_index_write_async: bool = "enableIndexWriteAsync", false, later;
-        checksum_journal_files: bool = "checksumJournalFiles", true, later;
+        enable_journal_disk_syncs: bool = "enableJournalDiskSyncs", true, active;
+        enable_index_disk_syncs: bool = "enableIndexDiskSyncs", true, active;
+        enable_index_page_caching: bool = "enableIndexPageCaching", true,
+            ignored("the size of the page cache is indexCacheSize");
+        enable_index_recovery_file: bool = "enableIndexRecoveryFile", true,
+            ignored("pages always go through db.redo first");
+        enable_index_write_async: bool = "enableIndexWriteAsync", false,
+            ignored("the index always has a thread of its own");
+        checksum_journal_files: bool = "checksumJournalFiles", true,
+            ignored("every record is always checked");
         /// Read the whole journal at start; damaged records are skipped.
-        check_for_corrupt_journal_files: bool = "checkForCorruptJournalFiles", false, later;
+        check_for_corrupt_journal_files: bool = "checkForCorruptJournalFiles", false, active;
         /// Start although journal files are missing.
-        ignore_missing_journal_files: bool = "ignoreMissingJournalfiles", false, later;
-        force_recover_index: bool = "forceRecoverIndex", false, later;
-        archive_corrupted_index: bool = "archiveCorruptedIndex", false, later;
-        archive_data_logs: bool = "archiveDataLogs", false, later;
+        ignore_missing_journal_files: bool = "ignoreMissingJournalfiles", false, active;
+        force_recover_index: bool = "forceRecoverIndex", false, active;
+        archive_corrupted_index: bool = "archiveCorruptedIndex", false, active;
+        archive_data_logs: bool = "archiveDataLogs", false, active;
         /// Unset = `data-archive` in `directory`.
-        directory_archive: Option<PathBuf> = "directoryArchive", None, later;
+        directory_archive: Option<PathBuf> = "directoryArchive", None, active;
         preallocation_scope: PreallocationScope =
-            "preallocationScope", PreallocationScope::EntireJournal, later;
+            "preallocationScope", PreallocationScope::EntireJournal,
+            ignored("journal files are always written once before use");
         preallocation_strategy: PreallocationStrategy =
-            "preallocationStrategy", PreallocationStrategy::SparseFile, later;
+            "preallocationStrategy", PreallocationStrategy::SparseFile,
+            ignored("journal files are always written once before use");
         /// Dispatch while the write is under way; an ack that comes first cancels the write.
         concurrent_store_and_dispatch_queues: bool =
-            "concurrentStoreAndDispatchQueues", true, later;
+            "concurrentStoreAndDispatchQueues", true,
+            ignored("dispatching never waits for the disk where that is safe");
         concurrent_store_and_dispatch_topics: bool =
-            "concurrentStoreAndDispatchTopics", false, later;
-        max_async_jobs: u32 = "maxAsyncJobs", 10_000, later;
-        failover_producers_audit_depth: u32 = "failoverProducersAuditDepth", 2048, later;
-        max_failover_producers_to_track: u32 = "maxFailoverProducersToTrack", 64, later;
-        enable_ack_compaction: bool = "enableAckCompaction", true, later;
-        compact_acks_after_no_gc: u32 = "compactAcksAfterNoGC", 10, later;
-        compact_acks_ignores_store_growth: bool = "compactAcksIgnoresStoreGrowth", false, later;
-        enable_subscription_statistics: bool = "enableSubscriptionStatistics", false, later;
+            "concurrentStoreAndDispatchTopics", false,
+            ignored("dispatching never waits for the disk where that is safe");
+        max_async_jobs: u32 = "maxAsyncJobs", 10_000,
+            ignored("what waits to be written is bounded by its bytes");
+        failover_producers_audit_depth: u32 = "failoverProducersAuditDepth", 2048,
+            ignored("the last sequence number of a producer is all that is needed");
+        /// At least.
+        max_failover_producers_to_track: u32 = "maxFailoverProducersToTrack", 64, active;
+        enable_ack_compaction: bool = "enableAckCompaction", true,
+            ignored("acknowledgements never keep a journal file");
+        compact_acks_after_no_gc: u32 = "compactAcksAfterNoGC", 10,
+            ignored("acknowledgements never keep a journal file");
+        compact_acks_ignores_store_growth: bool = "compactAcksIgnoresStoreGrowth", false,
+            ignored("acknowledgements never keep a journal file");
+        enable_subscription_statistics: bool = "enableSubscriptionStatistics", false,
+            ignored("they are always kept, at no cost");
         purge_recovered_xa: PurgeRecoveredXa =
-            "purgeRecoveredXATransactionStrategy", PurgeRecoveredXa::Never, later;
-        use_lock: bool = "useLock", true, later;
-        /// 0 = the lock is not checked again.
-        lock_keep_alive_period: Duration = "lockKeepAlivePeriod", Duration::ZERO, later;
-        /// How often a slave tries; an older name for the locker's interval.
+            "purgeRecoveredXATransactionStrategy", PurgeRecoveredXa::Never, active;
+        use_lock: bool = "useLock", true, active;
+        /// How often a master looks whether the lock is still its own; 0 = every 5 s.
+        lock_keep_alive_period: Duration = "lockKeepAlivePeriod", Duration::ZERO, active;
+        /// How often a slave tries, at least twice a second; a `locker` has its own.
         database_locked_wait_delay: Duration =
-            "databaseLockedWaitDelay", Duration::from_secs(10), later;
-        stop_on_error: bool = "stopOnError", false, later;
-        locker: Option<Locker> = "locker", None, later;
+            "databaseLockedWaitDelay", Duration::from_secs(10), active;
+        stop_on_error: bool = "stopOnError", false,
+            ignored("a failed write or sync always stops the store and the broker");
+        locker: Option<Locker> = "locker", None, active;
     }
     without_effect {
         "useIndexLFRUEviction" = "false", "indexLFUEvictionFactor" = "0.2",
         "brokerName",         "rewriteOnRedelivery" = "false", "forceRecoverIndexOnStart" = "false",
+    }
+}
+
+element! {
+    /// The store before `<kahaDB>`, up to ActiveMQ 5.7; kept in our own store, with its sizes.
+    pub struct AmqStore = "amqPersistenceAdapter" | "amqPersistenceAdapterFactory" {
+        /// Unset = as if no store was configured.
+        directory: Option<PathBuf> = "directory" | "dataDirectory", None, active;
+        max_file_length: MemorySize = "maxFileLength", MemorySize::mib(32), active;
+        /// Unset is true here: it is the default of this broker, not that of the old store.
+        sync_on_write: Option<bool> = "syncOnWrite", None, active;
+        checkpoint_interval: Duration = "checkpointInterval", Duration::from_secs(5), active;
+        cleanup_interval: Duration = "cleanupInterval", Duration::from_secs(30), active;
+        archive_data_logs: bool = "archiveDataLogs", false, active;
+        directory_archive: Option<PathBuf> = "directoryArchive", None, active;
+        disable_locking: bool = "disableLocking", false, active;
+    }
+    without_effect {
+        "asyncDataManager", "brokerName", "directoryPath", "forceRecoverReferenceStore",
+        "indexBinSize", "indexKeySize", "indexLoadFactor", "indexMaxBinSize", "indexPageSize",
+        "journalThreadPriority", "maxCheckpointMessageAddSize", "maxReferenceFileLength",
+        "persistentIndex" = "true", "recoverReferenceStore" = "true", "referenceStoreAdapter",
+        "syncOnTransaction" = "true", "useDedicatedTaskRunner" = "true", "useNio" = "true",
+        "wireFormat",
     }
 }
 
@@ -326,19 +366,19 @@ macro_rules! level_db {
                 directory: PathBuf = "directory", PathBuf::from("LevelDB"), active;
                 log_directory: Option<PathBuf> = "logDirectory", None, active;
                 log_size: MemorySize = "logSize", MemorySize::mib(100), active;
-                verify_checksums: bool = "verifyChecksums", false, active;
-                index_write_buffer: MemorySize = "indexWriteBufferSize", MemorySize::mib(6), active;
-                index_block: MemorySize = "indexBlockSize", MemorySize::kib(4), active;
-                index_cache: MemorySize = "indexCacheSize", MemorySize::mib(256), active;
-                async_buffer: MemorySize = "asyncBufferSize", MemorySize::mib(4), active;
+                /// Unset = as much as `<kahaDB>` has.
+                index_cache: Option<MemorySize> = "indexCacheSize", None, active;
                 use_lock: bool = "useLock", true, active;
+                lock_keep_alive_period: Duration = "lockKeepAlivePeriod", Duration::ZERO, active;
                 locker: Option<Locker> = "locker", None, active;
             }
             without_effect {
                 "paranoidChecks" = "false", "indexMaxOpenFiles" = "1000",
                 "indexBlockRestartInterval" = "16", "indexCompression" = "snappy",
                 "logCompression" = "none", "flushDelay" = "0", "monitorStats" = "false",
-                "autoCompactionRatio" = "250", "indexFactory", "brokerName", "lockKeepAlivePeriod",
+                "verifyChecksums" = "false", "indexWriteBufferSize" = "6mb",
+                "indexBlockSize" = "4kb", "asyncBufferSize" = "4mb",
+                "autoCompactionRatio" = "250", "indexFactory", "brokerName",
                 "failoverProducersAuditDepth", "maxFailoverProducersToTrack", "logWriteBufferSize",
             }
         }

@@ -42,9 +42,6 @@ pub enum BadValue {
 pub struct MemorySize(pub u64);
 
 impl MemorySize {
-    pub(crate) const fn kib(n: u64) -> Self {
-        Self(n << 10)
-    }
     pub(crate) const fn mib(n: u64) -> Self {
         Self(n << 20)
     }

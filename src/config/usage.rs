@@ -55,7 +55,7 @@ macro_rules! disk_usage {
             $(#[$meta])*
             pub struct $Usage = $element {
                 limit: MemorySize = "limit", $limit, active;
-                /// Of `total`, or of the partition; wins over `limit`.
+                /// Of `total`, or of the partition; wins over `limit`. 0 = unset.
                 percent_limit: Option<Percent> = "percentLimit", None, active;
                 /// What `percentLimit` is a share of; unset or 0 = the partition.
                 total: Option<MemorySize> = "total", None, active;
@@ -70,7 +70,7 @@ macro_rules! disk_usage {
             /// The limit in bytes on a partition of that size.
             pub fn limit_bytes(&self, partition_bytes: u64) -> u64 {
                 let total = self.total.map(MemorySize::bytes).filter(|total| *total > 0);
-                match self.percent_limit {
+                match self.percent_limit.filter(|percent| percent.0 > 0) {
                     Some(percent) => percent.of(total.unwrap_or(partition_bytes)),
                     None => self.limit.bytes(),
                 }

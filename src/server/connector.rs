@@ -137,12 +137,16 @@ impl Connector {
         tracing::info!("Connector {} started", options.name);
     }
 
-    /// Closes the port and all connections; returns when they are gone, or after `patience`.
-    pub async fn stop(&self, patience: Duration) {
+    /// Tells the port and all connections to close.
+    pub fn close(&self) {
         self.shared.stop.notify_one();
         for stop in self.shared.connections.lock().values() {
             stop.notify_one();
         }
+    }
+
+    /// Returns when all connections are gone after [`Self::close`], or after `patience`.
+    pub async fn closed(&self, patience: Duration) {
         let mut count = self.shared.count.subscribe();
         let gone = tokio::time::timeout(patience, count.wait_for(|count| *count == 0)).await;
         if gone.is_err() {

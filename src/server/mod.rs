@@ -1,12 +1,21 @@
 //! The composition root: configuration in, a running broker out. The order of start and stop is here.
+//!
+//! A broker whose store another one has open is a slave: [`Server::start`] waits for the lock before it opens
+//! anything, no port either. The lock is the last thing to go. When it is lost, nothing is confirmed any more
+//! (the store asks [`Mastership::check`]), ports and connections close, and the process ends.
 
 pub mod connector;
+pub mod disk;
+mod note;
 mod plan;
+pub mod store;
 
+pub use note::Note;
 pub use plan::Plan;
 
 use crate::broker::Broker;
 use crate::config::{Config, PersistenceAdapter};
+use crate::ha::{LockError, Mastership, SharedFile, become_master};
 use crate::jms::{BrokerId, Text};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
@@ -14,6 +23,7 @@ use connector::Connector;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::{LockPlan, StorePlan};
 
 /// The ActiveMQ release whose behaviour clients can count on; told where a protocol has a field for it.
 pub const COMPATIBLE_VERSION: &str = "5.17.2";
@@ -25,6 +35,8 @@ pub enum StartError {
         "Transport Connector {name} could not be opened: failed to bind to server socket: {uri} due to: {source}"
     )]
     Bind { name: Text, uri: String, source: std::io::Error },
+    #[error(transparent)]
+    Lock(#[from] LockError),
 }
 
 /// A broker with its connectors.
@@ -33,20 +45,31 @@ pub struct Server {
     connectors: Vec<Connector>,
     label: String,
     started: Instant,
+    /// Dropped last: whoever waits for it opens the store at once.
+    mastership: Option<Mastership>,
 }
 
 /// How long connections may take to end when the broker stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Server {
-    /// Starts what `config` describes.
+    /// Starts what `config` describes, as soon as no other broker has its store open. `on_wait` is called
+    /// once if one has. Dropping the future while it waits leaves nothing behind.
     ///
     /// # Errors
-    /// When a port cannot be opened.
-    pub async fn start(config: &Config) -> Result<Self, StartError> {
+    /// When a port cannot be opened or the store not be locked.
+    pub async fn start(config: &Config, on_wait: impl FnOnce()) -> Result<Self, StartError> {
         let host = host_name();
         let id = broker_id(&host);
         tracing::info!("Data directory: {}", config.broker.data_directory.display());
+        let mut mastership = None;
+        if let Some((plan, notes)) = store::of_config(&config.broker) {
+            notes.iter().for_each(Note::log);
+            if let Some(lock) = &plan.lock {
+                mastership = Some(locked(lock, on_wait).await?);
+            }
+            check_space(config, &plan);
+        }
         if !matches!(config.broker.store(), PersistenceAdapter::Memory(_)) {
             tracing::warn!(
                 "the configured store is not active yet: messages are held in memory and lost when the \
@@ -57,14 +80,22 @@ impl Server {
         for note in notes {
             tracing::info!("{note}");
         }
-        Self::start_plan(plan, &host).await
+        Self::run(plan, &host, mastership).await
     }
 
     /// Starts a broker from options.
     ///
     /// # Errors
     /// When a port cannot be opened.
-    pub async fn start_plan(mut plan: Plan, host: &str) -> Result<Self, StartError> {
+    pub async fn start_plan(plan: Plan, host: &str) -> Result<Self, StartError> {
+        Self::run(plan, host, None).await
+    }
+
+    async fn run(
+        mut plan: Plan,
+        host: &str,
+        mastership: Option<Mastership>,
+    ) -> Result<Self, StartError> {
         let started = Instant::now();
         let label = format!(
             "Broker {} ({}, {})",
@@ -102,7 +133,7 @@ impl Server {
             connectors.push(connector);
         }
         tracing::info!("{label} started in {} ms", started.elapsed().as_millis());
-        Ok(Self { broker, connectors, label, started })
+        Ok(Self { broker, connectors, label, started, mastership })
     }
 
     /// The broker itself, for programs that embed it.
@@ -110,9 +141,15 @@ impl Server {
         &self.broker
     }
 
-    /// Resolves with the exit code when the broker stops by itself.
+    /// Resolves with the exit code when the broker cannot go on; it is still to be stopped then.
     pub async fn stopped(&self) -> i32 {
-        std::future::pending().await
+        match &self.mastership {
+            Some(mastership) => {
+                mastership.lost().await;
+                LOST_LOCK_CODE
+            }
+            None => std::future::pending().await,
+        }
     }
 
     /// The connectors with the addresses they listen at.
@@ -120,15 +157,46 @@ impl Server {
         self.connectors.iter().map(|c| (c.name().to_owned(), c.address)).collect()
     }
 
-    /// Stops: ports close, connections end, messages that must survive are stored.
+    /// Stops: all ports close, connections end, messages that must survive are stored, and at last the
+    /// store is free for another broker.
     pub async fn stop(self) {
         tracing::info!("{} is shutting down", self.label);
+        // First all of them: who has lost its lock must not serve on one while another one closes.
+        self.connectors.iter().for_each(Connector::close);
         for connector in &self.connectors {
-            connector.stop(STOP_PATIENCE).await;
+            connector.closed(STOP_PATIENCE).await;
         }
         let up = self.started.elapsed().as_secs();
         tracing::info!("{} uptime {}", self.label, uptime(up));
         tracing::info!("{} is shutdown", self.label);
+        drop(self.mastership);
+    }
+}
+
+/// Exit code of a broker that is no longer the master of its store.
+const LOST_LOCK_CODE: i32 = 1;
+
+/// Waits until no other broker has the store.
+async fn locked(lock: &LockPlan, on_wait: impl FnOnce()) -> Result<Mastership, LockError> {
+    let locker = Box::new(SharedFile::new(&lock.directory));
+    become_master(locker, lock.options, on_wait).await
+}
+
+/// Tells where the limits of store and temporary store are above what the disk has.
+fn check_space(config: &Config, plan: &StorePlan) {
+    let temp = config.broker.own_directory().join("tmp_storage");
+    let kept = |folder, file_bytes| {
+        let space = disk::Space::of(folder)?;
+        Ok::<_, std::io::Error>(disk::Kept { folder, space, used_bytes: 0, file_bytes })
+    };
+    match (kept(&plan.directory, plan.journal_file_bytes.into()), kept(&temp, 0)) {
+        (Ok(store), Ok(temp)) => {
+            let (_, notes) = disk::limits(&config.broker.system_usage, store, temp);
+            notes.iter().for_each(Note::log);
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(%error, "the space on disk is not known: limits of the store are not checked");
+        }
     }
 }
 

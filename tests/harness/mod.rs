@@ -47,7 +47,8 @@ impl Broker {
     pub fn start_as(options: &str, elements: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        fs::write(config(folder.path()), configuration(&data, options, elements)).unwrap();
+        let text = configuration("false", &data, options, elements);
+        fs::write(config(folder.path()), text).unwrap();
         let (child, output, port) = spawn(folder.path());
         Self { folder, child, output, port }
     }
@@ -86,7 +87,7 @@ impl Broker {
     /// What it has written to its terminal and its log file.
     pub fn log(&self) -> String {
         let file = fs::read_to_string(self.data().join("broker.log")).unwrap_or_default();
-        self.output.state.lock().unwrap().text.clone() + &file
+        self.output.text() + &file
     }
 
     /// A client with this connection id; its client id is the same.
@@ -136,14 +137,16 @@ impl Drop for Broker {
     }
 }
 
-fn config(folder: &Path) -> PathBuf {
+/// The configuration in a broker's folder.
+pub fn config(folder: &Path) -> PathBuf {
     folder.join("activemq.xml")
 }
 
-fn configuration(data: &Path, options: &str, elements: &str) -> String {
+/// A configuration with one connector at a free port.
+pub fn configuration(persistent: &str, data: &Path, options: &str, elements: &str) -> String {
     format!(
         r#"<beans xmlns="http://www.springframework.org/schema/beans">
-  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="localhost" persistent="false"
+  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="localhost" persistent="{persistent}"
           dataDirectory="{}">
     {elements}
     <transportConnectors>
@@ -156,32 +159,37 @@ fn configuration(data: &Path, options: &str, elements: &str) -> String {
     )
 }
 
-fn spawn(folder: &Path) -> (Child, Arc<Output>, u16) {
+/// `broker` with `arguments` in a folder that has a configuration.
+pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ACTIVEMQ_") || name == "BROKER_LOG" {
             command.env_remove(name);
         }
     }
-    let mut child = command
-        .args(["start", "--config"])
-        .arg(config(folder))
-        .current_dir(folder)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    command.args(arguments).arg("--config").arg(config(folder)).current_dir(folder);
+    command
+}
+
+/// Starts the broker of a folder; it may still be anything but up.
+pub fn launch(folder: &Path) -> (Child, Arc<Output>) {
+    let mut command = command(folder, &["start"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let output = Arc::new(Output::default());
     output.follow(child.stdout.take().unwrap());
     output.follow(child.stderr.take().unwrap());
-    let line = output.wait_for("INFO: Connector openwire listens at ");
-    let port = line.rsplit(':').next().unwrap().trim().parse().unwrap();
+    (child, output)
+}
+
+fn spawn(folder: &Path) -> (Child, Arc<Output>, u16) {
+    let (child, output) = launch(folder);
+    let port = output.port();
     (child, output, port)
 }
 
 /// What a process writes, gathered as it comes.
 #[derive(Default)]
-struct Output {
+pub struct Output {
     state: Mutex<Written>,
     grown: Condvar,
 }
@@ -208,8 +216,27 @@ impl Output {
         });
     }
 
+    /// All so far.
+    pub fn text(&self) -> String {
+        self.state.lock().unwrap().text.clone()
+    }
+
+    /// Waits for the connector to listen.
+    pub fn port(&self) -> u16 {
+        let line = self.wait_for("INFO: Connector openwire listens at ");
+        line.rsplit(':').next().unwrap().trim().parse().unwrap()
+    }
+
+    /// Waits for the process to close its terminal, as it does when it ends.
+    pub fn wait_for_end(&self) {
+        let state = self.state.lock().unwrap();
+        let pending = |state: &mut Written| state.ended < 2;
+        let (state, _) = self.grown.wait_timeout_while(state, PATIENCE, pending).unwrap();
+        assert_eq!(state.ended, 2, "the broker does not end: {}", state.text);
+    }
+
     /// The first line with `text` in it.
-    fn wait_for(&self, text: &str) -> String {
+    pub fn wait_for(&self, text: &str) -> String {
         let find =
             |state: &Written| state.text.lines().find(|l| l.contains(text)).map(str::to_owned);
         let state = self.state.lock().unwrap();

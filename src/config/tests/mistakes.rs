@@ -60,8 +60,8 @@ fn each_mistake_is_named_with_its_line() {
             "a.xml:2: unknown attribute 'limit' on <systemUsage>",
         ),
         (
-            "<broker><persistenceAdapter>\n<amqPersistenceAdapter/></persistenceAdapter></broker>",
-            "a.xml:2: <amqPersistenceAdapter> is not supported: it was removed in ActiveMQ 5.8; use \
+            "<broker><persistenceAdapter>\n<kahaPersistenceAdapter/></persistenceAdapter></broker>",
+            "a.xml:2: <kahaPersistenceAdapter> is not supported: it was removed in ActiveMQ 5.4; use \
              <kahaDB>",
         ),
         (

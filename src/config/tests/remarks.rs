@@ -7,9 +7,10 @@ fn each_remark_is_made_once_and_only_for_what_differs() {
     for (content, expected) in [
         ("<persistenceAdapter><kahaDB directory='x'/></persistenceAdapter>", &[][..]),
         (
-            "<persistenceAdapter><kahaDB checkpointInterval='5000' cleanupInterval='1'/>\
+            "<persistenceAdapter><kahaDB indexWriteBatchSize='1000' maxAsyncJobs='1'/>\
              </persistenceAdapter>",
-            &["a.xml:2: attribute 'cleanupInterval' of <kahaDB> is accepted, not active yet"],
+            &["a.xml:2: attribute 'maxAsyncJobs' of <kahaDB> is accepted but has no effect: what \
+               waits to be written is bounded by its bytes"],
         ),
         (
             "<destinationPolicy><policyMap><policyEntries><policyEntry queue='>' \

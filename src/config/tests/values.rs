@@ -155,6 +155,15 @@ fn the_store_is_the_one_given_or_kahadb_below_the_data_directory() {
     assert_eq!(kaha(parsed(text).unwrap()), Path::new("d/b/KahaDB"));
     let text = "<persistenceAdapter><kahaDB/></persistenceAdapter>";
     assert_eq!(kaha(inside(text)), Path::new("KahaDB"));
+    for element in ["amqPersistenceAdapter", "amqPersistenceAdapterFactory"] {
+        let text = format!(
+            "<persistenceAdapter><{element} directory='x' syncOnWrite='true'/></persistenceAdapter>"
+        );
+        let config = inside(&text);
+        let PersistenceAdapter::Amq(amq) = config.broker.store() else { panic!("{element}") };
+        assert_eq!(amq.directory.as_deref(), Some(Path::new("x")));
+        assert!(config.warnings.is_empty());
+    }
     let memory = parsed("<broker persistent='false'/>").unwrap().broker.store();
     assert!(matches!(memory, PersistenceAdapter::Memory(_)));
 }
