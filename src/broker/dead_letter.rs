@@ -1,9 +1,11 @@
 //! Messages that nobody could consume, and the copies of them that go to the dead letter queue.
 
 use super::destination::durable::DurableKey;
+use super::outbox::Receipt;
 use super::policy::{DeadLetterStrategy, DeadLetterTarget};
 use crate::jms::properties::{PropertyMap, PropertyValue};
 use crate::jms::{Destination, DestinationKind, Message, Text, Throwable};
+use crate::store::StoreOp;
 use std::sync::Arc;
 
 /// Why a message is dead.
@@ -33,7 +35,7 @@ impl std::fmt::Display for Cause {
 }
 
 /// A message that leaves its destination for the dead letter queue.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct DeadLetter {
     pub message: Arc<Message>,
     pub from: Destination,
@@ -41,6 +43,17 @@ pub struct DeadLetter {
     pub cause: Option<Cause>,
     /// The durable subscription it was for.
     pub subscriber: Option<DurableKey>,
+    /// What takes it out of the store, where it is in it.
+    pub leaves: Option<StoreOp>,
+    /// Of who waits until it is out of there.
+    pub receipt: Option<Receipt>,
+}
+
+impl DeadLetter {
+    /// A message that no store has.
+    pub fn unstored(message: Arc<Message>, from: Destination, cause: Option<Cause>) -> Self {
+        Self { message, from, cause, subscriber: None, leaves: None, receipt: None }
+    }
 }
 
 impl DeadLetterStrategy {

@@ -10,12 +10,14 @@
 pub mod advisory;
 pub mod candidate;
 pub mod client;
+mod coordinator;
 pub mod dead_letter;
 pub mod destination;
 pub mod error;
 pub mod forward;
 pub mod outbox;
 pub mod policy;
+mod recovery;
 pub mod registry;
 pub mod router;
 pub mod transaction;
@@ -24,12 +26,15 @@ pub mod usage;
 use self::advisory::{Announcer, Notice};
 use self::dead_letter::DeadLetter;
 use self::destination::audit::Audit;
-use self::destination::{Admission, DestinationHandle, Effects, Incoming, Now, Op};
-use self::destination::{TaskIo, spawn};
+use self::destination::queue::History;
+use self::destination::{
+    DestinationHandle, Effects, Incoming, NewDestination, Now, Op, Outlet, spawn,
+};
 use self::error::BrokerError;
-use self::forward::{Forward, ForwardReceiver, ForwardSender};
+use self::forward::{Forward, ForwardReceiver};
 use self::outbox::{Receipt, SubscriptionKey};
 use self::policy::Policy;
+pub use self::recovery::PreparedFate;
 use self::registry::Registry;
 use self::router::Router;
 use self::transaction::Transactions;
@@ -37,7 +42,7 @@ use self::usage::Usage;
 use crate::jms::info::DestinationInfo;
 use crate::jms::{BrokerId, ConnectionId, ConsumerId, Destination, Text};
 use crate::security::Authenticator;
-use crate::store::Store;
+use crate::store::{Store, StoreOp};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -65,6 +70,9 @@ pub struct BrokerOptions {
     /// `rejectDurableConsumers`.
     pub reject_durables: bool,
     pub authenticator: Authenticator,
+    /// Disk space of the store; the store says how much is used.
+    pub store_usage: Arc<Usage>,
+    pub prepared_fate: PreparedFate,
     /// The address clients are told in advisories when the event came through no connector.
     pub default_url: Text,
 }
@@ -77,17 +85,25 @@ pub struct Broker {
     pub transactions: Transactions,
     pub memory: Arc<Usage>,
     sequence: Arc<AtomicI64>,
-    store: Arc<dyn Store>,
-    forward: ForwardSender,
+    outlet: Outlet,
     announcer: Announcer,
     /// What each dead letter queue got recently.
     dead_letters: Mutex<HashMap<Destination, Audit>>,
     next_number: AtomicU64,
+    /// Number of the durable subscription made last.
+    last_durable: AtomicU64,
 }
 
 impl Broker {
-    /// Starts a broker on `store`; must be called inside a tokio runtime.
-    pub fn start(options: BrokerOptions, store: Arc<dyn Store>) -> Arc<Self> {
+    /// Starts a broker on `store` and brings back what is there.
+    ///
+    /// # Errors
+    /// When a policy does not allow what the store has.
+    pub async fn start(
+        options: BrokerOptions,
+        store: Arc<dyn Store>,
+    ) -> Result<Arc<Self>, BrokerError> {
+        let found = store.recovered();
         let (forward, receiver) = forward::channel();
         let connection = format!("{}-broker", options.id);
         let announcer =
@@ -97,16 +113,22 @@ impl Broker {
             registry: Registry::default(),
             transactions: Transactions::default(),
             memory: Usage::new(options.memory_limit_bytes, None),
-            sequence: Arc::new(AtomicI64::new(store.recovered().last_sequence)),
-            store,
-            forward,
+            sequence: Arc::new(AtomicI64::new(found.last_sequence)),
+            outlet: Outlet { store, forward },
             announcer,
             dead_letters: Mutex::default(),
             next_number: AtomicU64::new(1),
+            last_durable: AtomicU64::new(found.last_subscription),
             options,
         });
         tokio::spawn(carry(Arc::downgrade(&broker), receiver));
-        broker
+        broker.recover(found).await?;
+        Ok(broker)
+    }
+
+    /// A number that no durable subscription had before.
+    fn next_durable(&self) -> u64 {
+        self.last_durable.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A number that no connection or subscription of this broker had before.
@@ -149,7 +171,26 @@ impl Broker {
         if destination.name().trim().is_empty() {
             return Err(BrokerError::DestinationNameEmpty);
         }
-        let (handle, made) = self.router.find_or_insert(destination, |present| {
+        let (handle, made) = self.enter(destination, creator, History::default())?;
+        if made && !destination.is_advisory() {
+            tracing::debug!(%destination, "destination created");
+            if !destination.kind().is_temporary() {
+                let ops = vec![StoreOp::Create { destination: destination.clone() }];
+                self.outlet.run(&mut Effects { removals: ops, ..Effects::default() }, None);
+            }
+            self.announce_destination(destination, creator, 0).await;
+        }
+        Ok(handle)
+    }
+
+    /// The destination, entered into the table with `history` if it is not there; true when it was not.
+    fn enter(
+        &self,
+        destination: &Destination,
+        creator: Option<&ConnectionId>,
+        history: History,
+    ) -> Result<(Arc<DestinationHandle>, bool), BrokerError> {
+        self.router.find_or_insert(destination, |present| {
             let policy = Arc::new(self.policy(destination));
             if let Some(limit) = policy.destinations_max
                 && present >= limit as usize
@@ -158,21 +199,17 @@ impl Broker {
                 return Err(BrokerError::TooManyDestinations { limit, policy });
             }
             let usage = Usage::new(policy.memory_limit_bytes, Some(Arc::clone(&self.memory)));
-            let io = TaskIo { store: Arc::clone(&self.store), forward: self.forward.clone() };
-            Ok(spawn(
-                destination.clone(),
+            let new = NewDestination {
+                destination: destination.clone(),
                 policy,
                 usage,
-                creator.cloned(),
-                Arc::clone(&self.sequence),
-                io,
-            ))
-        })?;
-        if made && !destination.is_advisory() {
-            tracing::debug!(%destination, "destination created");
-            self.announce_destination(destination, creator, 0).await;
-        }
-        Ok(handle)
+                store_usage: Arc::clone(&self.options.store_usage),
+                creator: creator.cloned(),
+                sequence: Arc::clone(&self.sequence),
+                history,
+            };
+            Ok(spawn(new, self.outlet.clone()))
+        })
     }
 
     async fn announce_destination(
@@ -276,46 +313,48 @@ impl Broker {
         // Boxed: creating the topic may itself be announced, though never for advisory topics.
         let Ok(handle) = Box::pin(self.destination(topic, None)).await else { return };
         let bytes = message.size() as u64;
-        handle
-            .send(vec![Op::Send(Incoming {
-                message: Arc::new(message),
-                bytes,
-                admission: Admission::Forced,
-                receipt,
-                connection: 0,
-                redeliveries: 0,
-            })])
-            .await;
+        let incoming = Incoming::of_broker(Arc::new(message), bytes);
+        handle.send(vec![Op::Send(Incoming { receipt, ..incoming })]).await;
     }
 
-    /// Moves a message to its dead letter queue, as the policy of its destination says.
-    async fn bury(&self, letter: DeadLetter) {
+    /// Moves a message to its dead letter queue, as the policy of its destination says. It leaves where it
+    /// was in the submit that brings it here.
+    async fn bury(&self, mut letter: DeadLetter) {
         let policy = self.policy(&letter.from);
         let strategy = &policy.dead_letter;
-        let Some(destination) = strategy.destination(&letter) else { return };
-        if strategy.audit && self.was_buried(&letter, &destination, &policy) {
-            return;
-        }
-        let message = strategy.copy(&letter, &destination, Now::read().wall_ms);
-        match self.destination(&destination, None).await {
-            Ok(handle) => {
-                let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
-                handle
-                    .send(vec![Op::Send(Incoming {
-                        message: Arc::new(message),
-                        bytes,
-                        admission: Admission::Forced,
-                        receipt: None,
-                        connection: 0,
-                        redeliveries: 0,
-                    })])
-                    .await;
-                self.publish(Notice::dead(&letter.from, &letter.message)).await;
+        let (leaves, receipt) = (letter.leaves.take(), letter.receipt.take());
+        let target = strategy.destination(&letter);
+        let target = target.filter(|at| !(strategy.audit && self.was_buried(&letter, at, &policy)));
+        let handle = match &target {
+            Some(target) => self.destination(target, None).await,
+            None => return self.drop_dead(leaves, receipt),
+        };
+        let (target, handle) = match (target, handle) {
+            (Some(target), Ok(handle)) => (target, handle),
+            (target, Err(error)) => {
+                let destination = target.map(|target| target.to_string()).unwrap_or_default();
+                // Where it is stored it stays, until the next start.
+                tracing::error!(%destination, %error, "a dead message could not be moved");
+                if let Some(receipt) = receipt {
+                    receipt.resolve(Err(error));
+                }
+                return;
             }
-            Err(error) => {
-                tracing::error!(%destination, %error, "a dead message could not be kept");
-            }
-        }
+            (None, Ok(_)) => return,
+        };
+        let message = strategy.copy(&letter, &target, Now::read().wall_ms);
+        let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
+        let moved = leaves.into_iter().collect();
+        let incoming = Incoming::of_broker(Arc::new(message), bytes);
+        handle.send(vec![Op::Send(Incoming { moved, receipt, ..incoming })]).await;
+        self.publish(Notice::dead(&letter.from, &letter.message)).await;
+    }
+
+    /// Nobody keeps a dead message.
+    fn drop_dead(&self, leaves: Option<StoreOp>, receipt: Option<Receipt>) {
+        let mut effects = Effects { removals: leaves.into_iter().collect(), ..Effects::default() };
+        effects.when_removed(receipt);
+        self.outlet.run(&mut effects, None);
     }
 
     fn was_buried(&self, letter: &DeadLetter, at: &Destination, policy: &Policy) -> bool {
@@ -326,19 +365,6 @@ impl Broker {
             .entry(at.clone())
             .or_insert_with(|| Audit::new(strategy.audit_depth, strategy.audit_producers))
             .is_duplicate(id)
-    }
-
-    /// Carries out what a subscription left to do.
-    fn run_effects(&self, effects: &mut Effects) {
-        for (receipt, result) in effects.receipts.drain(..) {
-            receipt.resolve(result);
-        }
-        for letter in effects.dead_letters.drain(..) {
-            self.forward.push(Forward::DeadLetter(letter));
-        }
-        for notice in effects.notices.drain(..) {
-            self.forward.push(Forward::Notice(notice));
-        }
     }
 }
 

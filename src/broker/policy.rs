@@ -21,6 +21,18 @@ pub struct Policy {
     pub strict_order_dispatch: bool,
     pub all_consumers_exclusive: bool,
     pub browse_page_max: usize,
+    /// Where pending messages of a queue are kept.
+    pub cursor: Cursor,
+    /// The same for durable subscriptions.
+    pub durable_cursor: Cursor,
+    /// Whether what is stored may stay in memory as well.
+    pub use_cache: bool,
+    /// Share of the memory limit from which pending messages go to the disk.
+    pub cursor_high_water_percent: u32,
+    /// Messages read from the store at a time, at least.
+    pub page_max: usize,
+    /// Expired messages looked for in the store at a time.
+    pub expire_page_max: usize,
     /// How often pending messages are looked through for expired ones; zero: never.
     pub expire_period: Duration,
     pub minimum_message_bytes: u64,
@@ -50,6 +62,16 @@ pub struct Policy {
     pub recovery: RecoveryKind,
     /// Every consumer of a topic is retroactive.
     pub always_retroactive: bool,
+}
+
+/// `<pendingQueuePolicy>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// In memory while there is room; then stored messages stay in the store, and others go to the temp
+    /// store. (`storeCursor`, `fileQueueCursor`)
+    Store,
+    /// In memory only (`vmQueueCursor`).
+    Memory,
 }
 
 /// `<subscriptionRecoveryPolicy>`.
@@ -133,6 +155,12 @@ impl Default for Policy {
             strict_order_dispatch: false,
             all_consumers_exclusive: false,
             browse_page_max: 400,
+            cursor: Cursor::Store,
+            durable_cursor: Cursor::Store,
+            use_cache: true,
+            cursor_high_water_percent: 70,
+            page_max: 200,
+            expire_page_max: 400,
             expire_period: Duration::from_secs(30),
             minimum_message_bytes: 1024,
             send_fail_if_no_space: false,

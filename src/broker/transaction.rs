@@ -7,7 +7,7 @@ use super::destination::DestinationHandle;
 use super::destination::durable::DurableSubscription;
 use super::destination::in_flight::TransactionKey;
 use super::error::BrokerError;
-use crate::jms::{Message, Text, TransactionId, XaId};
+use crate::jms::{Destination, Message, Text, TransactionId, XaId};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub struct Transaction {
     /// Queues with messages acknowledged in it.
     pub queues: Vec<Arc<DestinationHandle>>,
     pub durables: Vec<Arc<DurableSubscription>>,
+    /// The XA branch as the store has it, when it was prepared.
+    pub stored: Option<Arc<XaId>>,
     /// A send in it failed without an answer: it can only be rolled back.
     pub rollback_only: Option<Text>,
 }
@@ -55,6 +57,7 @@ impl Transaction {
             sends: Vec::new(),
             queues: Vec::new(),
             durables: Vec::new(),
+            stored: None,
             rollback_only: None,
         }
     }
@@ -80,6 +83,21 @@ impl Transaction {
 /// XA results (javax.transaction.xa.XAException).
 pub const XAER_NOTA: i32 = -4;
 const XAER_PROTO: i32 = -6;
+
+/// What preparing a branch takes.
+pub enum Preparation {
+    /// There was nothing in it; it is over.
+    ReadOnly,
+    /// It was prepared before.
+    Done,
+    /// This has to be stored: what is acknowledged in it with these, and these messages.
+    Begun {
+        key: TransactionKey,
+        queues: Vec<Arc<DestinationHandle>>,
+        durables: Vec<Arc<DurableSubscription>>,
+        sends: Vec<(Destination, Arc<Message>)>,
+    },
+}
 
 #[derive(Debug)]
 struct Branch {
@@ -129,18 +147,36 @@ impl Transactions {
         }
     }
 
-    /// Prepares: 0 (XA_OK) when there is something to commit, 3 (XA_RDONLY) when not.
-    pub fn prepare(&self, id: &Arc<XaId>) -> Result<i32, BrokerError> {
+    /// From now on the branch can only be ended; says what has to be stored of it.
+    pub fn prepare(&self, id: &Arc<XaId>) -> Result<Preparation, BrokerError> {
         let mut branches = self.branches.lock();
         let Some(branch) = branches.get_mut(id) else {
             return Err(BrokerError::PrepareUnknown(shown(id)));
         };
         if branch.transaction.is_empty() {
             branches.remove(id);
-            return Ok(3);
+            return Ok(Preparation::ReadOnly);
         }
-        branch.prepared = true;
-        Ok(0)
+        if std::mem::replace(&mut branch.prepared, true) {
+            return Ok(Preparation::Done);
+        }
+        let Transaction { key, queues, durables, sends, .. } = &branch.transaction;
+        let (queues, durables) = (queues.clone(), durables.clone());
+        Ok(Preparation::Begun { key: *key, queues, durables, sends: persistent(sends) })
+    }
+
+    /// The store has the prepared branch, or could not take it: then it is as it was before.
+    pub fn prepared_in_store(&self, id: &Arc<XaId>, stored: bool) {
+        if let Some(branch) = self.branches.lock().get_mut(id) {
+            branch.prepared = stored;
+            branch.transaction.stored = stored.then(|| Arc::clone(id));
+        }
+    }
+
+    /// A branch that was prepared before the broker's last start.
+    pub fn restore(&self, id: Arc<XaId>, transaction: Transaction) {
+        let branch = Branch { transaction, prepared: true, connection: 0 };
+        self.branches.lock().insert(id, branch);
     }
 
     /// Takes a branch out to end it. A two-phase commit needs a prepared one.
@@ -183,6 +219,14 @@ impl Transactions {
         };
         self.branches.lock().extract_if(gone).map(|(_, branch)| branch.transaction).collect()
     }
+}
+
+/// What of `sends` a store keeps.
+fn persistent(sends: &[PendingSend]) -> Vec<(Destination, Arc<Message>)> {
+    let kept = sends
+        .iter()
+        .filter(|send| send.message.persistent && !send.handle.destination.kind().is_temporary());
+    kept.map(|send| (send.handle.destination.clone(), Arc::clone(&send.message))).collect()
 }
 
 /// As error texts name a transaction.

@@ -76,6 +76,19 @@ impl Usage {
         }
     }
 
+    /// Whether this node or one above uses `percent` of its limit or more.
+    pub fn is_above(&self, percent: u32) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let here = limit > 0 && self.used().saturating_mul(100) / limit >= u64::from(percent);
+        here || self.parent.as_ref().is_some_and(|parent| parent.is_above(percent))
+    }
+
+    /// What is used is known from elsewhere, such as the size of files.
+    pub fn set_used(&self, bytes: u64) {
+        self.used.store(bytes, Ordering::SeqCst);
+        self.tell_waiters();
+    }
+
     /// The node, here or above, that is at its limit.
     pub fn full(&self) -> Option<&Self> {
         if self.is_full() {
@@ -113,6 +126,13 @@ impl Usage {
             return;
         }
         self.used.fetch_sub(bytes, Ordering::SeqCst);
+        self.tell_waiters();
+        if let Some(parent) = &self.parent {
+            parent.release(bytes);
+        }
+    }
+
+    fn tell_waiters(&self) {
         // SeqCst pairs with `wait`: either it sees the room, or we see it waiting.
         if self.waiting.load(Ordering::SeqCst) {
             let waiters = {
@@ -126,9 +146,6 @@ impl Usage {
                     Waiter::Destination(tell) => tell(),
                 }
             }
-        }
-        if let Some(parent) = &self.parent {
-            parent.release(bytes);
         }
     }
 

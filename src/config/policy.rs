@@ -81,16 +81,16 @@ element! {
         time_before_dispatch_starts: Duration =
             "timeBeforeDispatchStarts", Duration::ZERO, later;
 
-        max_page_size: u32 = "maxPageSize", 200, later;
+        max_page_size: u32 = "maxPageSize", 200, active;
         max_browse_page_size: u32 = "maxBrowsePageSize", 400, active;
-        max_expire_page_size: u32 = "maxExpirePageSize", 400, later;
+        max_expire_page_size: u32 = "maxExpirePageSize", 400, active;
         /// How often expired messages are looked for; 0 = never.
         expire_messages_period: Duration =
             "expireMessagesPeriod", Duration::from_secs(30), active;
         /// Keep messages in memory beside the store.
-        use_cache: bool = "useCache", true, later;
+        use_cache: bool = "useCache", true, active;
         /// Percent of memory at which cursors stop caching.
-        cursor_memory_high_water_mark: u32 = "cursorMemoryHighWaterMark", 70, later;
+        cursor_memory_high_water_mark: u32 = "cursorMemoryHighWaterMark", 70, active;
         /// Percent of the store at which persistent sends block.
         store_usage_high_water_mark: u32 = "storeUsageHighWaterMark", 100, later;
 
@@ -132,11 +132,11 @@ element! {
         slow_consumer_strategy: Option<SlowConsumerStrategy> = "slowConsumerStrategy", None, later;
         subscription_recovery_policy: Option<SubscriptionRecoveryPolicy> =
             "subscriptionRecoveryPolicy", None, active;
-        pending_queue_policy: Option<PendingQueuePolicy> = "pendingQueuePolicy", None, later;
+        pending_queue_policy: Option<PendingQueuePolicy> = "pendingQueuePolicy", None, active;
         pending_subscriber_policy: Option<PendingSubscriberPolicy> =
             "pendingSubscriberPolicy", None, later;
         pending_durable_subscriber_policy: Option<PendingDurableSubscriberPolicy> =
-            "pendingDurableSubscriberPolicy", None, later;
+            "pendingDurableSubscriberPolicy", None, active;
         network_bridge_filter_factory: Option<NetworkBridgeFilterFactory> =
             "networkBridgeFilterFactory", None, later;
     }

@@ -14,6 +14,7 @@ pub use note::Note;
 pub use plan::Plan;
 
 use crate::broker::Broker;
+use crate::broker::error::BrokerError;
 use crate::config::{Config, PersistenceAdapter};
 use crate::ha::{LockError, Mastership, SharedFile, become_master};
 use crate::jms::{BrokerId, Text};
@@ -35,6 +36,9 @@ pub enum StartError {
         "Transport Connector {name} could not be opened: failed to bind to server socket: {uri} due to: {source}"
     )]
     Bind { name: Text, uri: String, source: std::io::Error },
+    /// What is in the store does not go with the configuration.
+    #[error("the store could not be brought back")]
+    Recovery(#[source] BrokerError),
     #[error(transparent)]
     Lock(#[from] LockError),
 }
@@ -121,7 +125,7 @@ impl Server {
         if let Some((connector, _)) = bound.first() {
             plan.broker.default_url = Text::clone(connector.published());
         }
-        let broker = Broker::start(plan.broker, store);
+        let broker = Broker::start(plan.broker, store).await.map_err(StartError::Recovery)?;
         for destination in &plan.destinations {
             if let Err(error) = broker.destination(destination, None).await {
                 tracing::error!(%destination, %error, "a configured destination was not created");

@@ -1,11 +1,12 @@
 //! From the configuration to what the broker and its connectors are started with.
 
 use super::connector::ConnectorOptions;
-use crate::broker::BrokerOptions;
 use crate::broker::policy::{
-    DeadLetterStrategy, DeadLetterTarget, Eviction, GroupMapKind, PendingLimit, Policy,
+    Cursor, DeadLetterStrategy, DeadLetterTarget, Eviction, GroupMapKind, PendingLimit, Policy,
     RecoveryKind,
 };
+use crate::broker::usage::Usage;
+use crate::broker::{BrokerOptions, PreparedFate};
 use crate::config::{
     self, Config, MessageEvictionStrategy, PendingMessageLimitStrategy, Plugin, PolicyEntry,
     Protocol, TransportConnector,
@@ -58,6 +59,8 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         rollback_only_on_async_failure: broker.rollback_only_on_async_exception,
         reject_durables: broker.reject_durable_consumers,
         authenticator: authenticator(&broker.plugins),
+        store_usage: Usage::new(0, None),
+        prepared_fate: PreparedFate::Wait,
         default_url: format!("vm://{name}").into(),
         name,
     };
@@ -175,6 +178,20 @@ fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
         strict_order_dispatch: entry.strict_order_dispatch,
         all_consumers_exclusive: entry.all_consumers_exclusive,
         browse_page_max: entry.max_browse_page_size as usize,
+        cursor: match entry.pending_queue_policy {
+            Some(config::PendingQueuePolicy::Memory) => Cursor::Memory,
+            Some(config::PendingQueuePolicy::Store | config::PendingQueuePolicy::File) | None => {
+                Cursor::Store
+            }
+        },
+        durable_cursor: match entry.pending_durable_subscriber_policy {
+            Some(config::PendingDurableSubscriberPolicy::Memory) => Cursor::Memory,
+            _ => Cursor::Store,
+        },
+        use_cache: entry.use_cache,
+        cursor_high_water_percent: entry.cursor_memory_high_water_mark,
+        page_max: entry.max_page_size as usize,
+        expire_page_max: entry.max_expire_page_size as usize,
         expire_period: entry.expire_messages_period,
         minimum_message_bytes: entry.minimum_message_size.into(),
         send_fail_if_no_space: entry.send_fail_if_no_space.unwrap_or(system.send_fail_if_no_space),

@@ -74,7 +74,7 @@ impl Client {
         self.count_consumer(&mut consumer, &parts).await;
         self.broker.registry.consumer_added(id.clone(), Arc::clone(&info));
         if hears_notices(&parts) {
-            self.broker.forward.listener_added();
+            self.broker.outlet.forward.listener_added();
         }
         self.consumers.insert(id, consumer);
         self.replay_advisories(&info, &parts).await;
@@ -253,7 +253,7 @@ impl Client {
         }
         self.broker.registry.consumer_removed(id);
         if hears_notices(&parts) {
-            self.broker.forward.listener_removed();
+            self.broker.outlet.forward.listener_removed();
         }
         let mut counts = Vec::new();
         for handle in &consumer.counted {
@@ -322,7 +322,11 @@ impl Client {
             cause: ack.poison_cause.clone().map(Box::new),
         };
         if let Some(durable) = consumer.durable.clone() {
-            self.with_effects(|now, out| durable.acknowledge(&internal, now, out))?;
+            self.with_effects(|now, out| {
+                durable.acknowledge(&internal, receipt, now, out)?;
+                out.when_removed(receipt.take());
+                Ok::<(), BrokerError>(())
+            })?;
             if let (Some(id), true) = (&ack.transaction_id, binds(kind)) {
                 self.in_transaction(id, |transaction| transaction.touch_durable(&durable))?;
             }

@@ -1,7 +1,7 @@
 //! A client's durable subscriptions: taking, replacing and deleting them.
 
 use super::super::destination::Op;
-use super::super::destination::durable::{DurableKey, DurableSubscription};
+use super::super::destination::durable::{DurableKey, DurableSubscription, NewDurable};
 use super::super::destination::topic::TopicMember;
 use super::super::error::BrokerError;
 use super::super::outbox::SubscriptionKey;
@@ -9,6 +9,7 @@ use super::{Client, Consumer, Notice};
 use crate::jms::info::RemoveSubscriptionInfo;
 use crate::jms::selector::Selector;
 use crate::jms::{Destination, Text};
+use crate::store::{StoreOp, StoredSubscription};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -51,17 +52,31 @@ impl Client {
                 consumer.durable = Some(present);
                 return Ok(());
             }
-            self.destroy_durable(&owner).await;
+            self.destroy_durable(&owner).await?;
         }
-        let durable = Arc::new(DurableSubscription::new(
-            consumer.key,
+        let number = self.broker.next_durable();
+        let stored = StoredSubscription {
+            number,
+            client: Text::clone(&owner.client),
+            name: Text::clone(&owner.name),
+            destination: destination.clone(),
+            selector: info.selector.clone(),
+            no_local: info.no_local,
+        };
+        self.broker.store_now(vec![StoreOp::Subscribe(stored)]).await?;
+        let durable = DurableSubscription::new(NewDurable {
+            key: consumer.key,
+            number,
             owner,
-            destination.clone(),
-            Arc::clone(info),
+            destination: destination.clone(),
+            info: Arc::clone(info),
             selector,
-            Arc::new(self.broker.policy(&parts[0])),
-            self.broker.options.keep_durables_active,
-        ));
+            policy: Arc::new(self.broker.policy(&parts[0])),
+            keeps_transient: self.broker.options.keep_durables_active,
+            outlet: self.broker.outlet.clone(),
+            usage: Arc::clone(&self.broker.memory),
+            pending: 0,
+        });
         self.with_effects(|now, out| {
             durable.activate(Arc::clone(info), Arc::clone(&self.outbox), now, out)
         })?;
@@ -72,10 +87,11 @@ impl Client {
     }
 
     /// Removes a durable subscription with its backlog from its topics.
-    async fn destroy_durable(&self, owner: &DurableKey) -> Option<Arc<DurableSubscription>> {
-        let durable = self.broker.registry.durable_removed(owner)?;
+    async fn destroy_durable(&self, owner: &DurableKey) -> Result<(), BrokerError> {
+        let Some(durable) = self.broker.registry.durable_removed(owner) else { return Ok(()) };
         self.leave(durable.key, &durable.destination).await;
-        Some(durable)
+        let subscription = durable.number;
+        Ok(self.broker.store_now(vec![StoreOp::Unsubscribe { subscription }]).await?)
     }
 
     pub(super) async fn leave(&self, key: SubscriptionKey, destination: &Destination) {
@@ -104,7 +120,7 @@ impl Client {
         if durable.is_active() {
             return Err(BrokerError::DurableActive);
         }
-        self.destroy_durable(&owner).await;
+        self.destroy_durable(&owner).await?;
         for part in durable.destination.parts() {
             let count =
                 self.broker.router.find(&part).map_or(0, |handle| {

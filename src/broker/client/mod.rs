@@ -185,7 +185,7 @@ impl Client {
     fn with_effects<R>(&self, work: impl FnOnce(Now, &mut Effects) -> R) -> R {
         let mut effects = Effects::default();
         let result = work(Now::read(), &mut effects);
-        self.broker.run_effects(&mut effects);
+        self.broker.outlet.run(&mut effects, None);
         result
     }
 

@@ -6,7 +6,7 @@ use super::super::outbox::Receipt;
 use super::super::router::VIRTUAL_TOPIC_PREFIX;
 use super::super::transaction::PendingSend;
 use super::{Client, Notice, ROUTES_MAX};
-use crate::jms::{Destination, DestinationKind, Message, TransactionId};
+use crate::jms::{Destination, DestinationKind, Message, Text, TransactionId};
 use std::sync::Arc;
 
 impl Client {
@@ -135,12 +135,14 @@ impl Client {
         let connection = self.entry.number;
         let redeliveries = message.redelivery_counter;
         let receipt = receipt.take();
-        let incoming = Incoming { message, bytes, admission, receipt, connection, redeliveries };
+        let moved = Vec::new();
+        let incoming =
+            Incoming { message, bytes, admission, receipt, connection, redeliveries, moved };
         self.hand(&handle, Op::Send(incoming)).await;
         Ok(())
     }
 
-    /// How a message gets its memory (semantics.md section 8).
+    /// How a message gets its memory, and the store room for it (semantics.md section 8).
     async fn admit(
         &mut self,
         handle: &Arc<DestinationHandle>,
@@ -149,17 +151,38 @@ impl Client {
         may_park: bool,
     ) -> Result<Admission, BrokerError> {
         let policy = &handle.policy;
-        if !policy.producer_flow_control || handle.destination.is_advisory() {
+        if handle.destination.is_advisory() {
             return Ok(Admission::Forced);
         }
-        if handle.usage.try_take(bytes) {
-            return Ok(Admission::Credited);
+        let controlled = policy.producer_flow_control;
+        let stored = message.persistent
+            && !handle.destination.kind().is_temporary()
+            && self.broker.outlet.store.keeps();
+        let store = Arc::clone(&self.broker.options.store_usage);
+        let store_full = stored && store.full().is_some();
+        if !store_full {
+            if !controlled {
+                return Ok(Admission::Forced);
+            }
+            if handle.usage.try_take(bytes) {
+                return Ok(Admission::Credited);
+            }
         }
+        let producer: Text =
+            message.producer_id.as_ref().map(ToString::to_string).unwrap_or_default().into();
+        let (limit, destination) = (store.limit(), handle.destination.clone());
+        let failed = |store_full: bool, producer: Text| match store_full {
+            true => BrokerError::StoreWaitTimeout { limit, producer, destination },
+            false => BrokerError::MemoryWaitTimeout { producer, destination },
+        };
         if policy.send_fail_if_no_space && !self.network {
             self.tell_full(handle, message).await;
-            return Err(BrokerError::MemoryFull(handle.destination.clone()));
+            return Err(match store_full {
+                true => failed(true, producer),
+                false => BrokerError::MemoryFull(handle.destination.clone()),
+            });
         }
-        if may_park {
+        if may_park && controlled {
             if !self.parked.iter().any(|present| Arc::ptr_eq(present, handle)) {
                 self.parked.retain(|present| !present.is_gone());
                 self.parked.push(Arc::clone(handle));
@@ -168,23 +191,27 @@ impl Client {
         }
         // What this connection sent before must get in, or it would wait for itself.
         self.flush().await;
-        super::super::destination::warn_full(&handle.destination, &handle.usage, 0);
-        self.tell_full(handle, message).await;
-        if policy.send_fail_after.is_zero() {
-            handle.usage.acquire(bytes).await;
+        if store_full {
+            super::super::destination::warn_store_full(&handle.destination, limit, &producer);
         } else {
-            let patience = policy.send_fail_after;
-            let waited = tokio::time::timeout(patience, handle.usage.acquire(bytes)).await;
-            if waited.is_err() {
-                let producer = message.producer_id.as_ref().map(ToString::to_string);
-                return Err(BrokerError::MemoryWaitTimeout {
-                    producer: producer.unwrap_or_default().into(),
-                    destination: handle.destination.clone(),
-                });
+            super::super::destination::warn_full(&handle.destination, &handle.usage, 0);
+        }
+        self.tell_full(handle, message).await;
+        let room = async {
+            while stored && store.full().is_some() {
+                store.acquire(0).await;
             }
+            if controlled {
+                handle.usage.acquire(bytes).await;
+            }
+        };
+        if policy.send_fail_after.is_zero() {
+            room.await;
+        } else if tokio::time::timeout(policy.send_fail_after, room).await.is_err() {
+            return Err(failed(stored && store.full().is_some(), producer));
         }
         *handle.fast_producer_told.lock() = None;
-        Ok(Admission::Credited)
+        Ok(if controlled { Admission::Credited } else { Admission::Forced })
     }
 
     /// Advisories for a destination that is full, once per producer until it has room.

@@ -1,6 +1,5 @@
 //! Transactions of a client.
 
-use super::super::destination::{Admission, Incoming, Op};
 use super::super::error::BrokerError;
 use super::super::outbox::Receipt;
 use super::super::transaction::Transaction;
@@ -43,7 +42,7 @@ impl Client {
         self.flush().await;
         match id {
             TransactionId::Local { .. } => Err(BrokerError::PrepareUnknown(id.to_string().into())),
-            TransactionId::Xa(xid) => self.broker.transactions.prepare(xid),
+            TransactionId::Xa(xid) => self.broker.prepare(xid).await,
         }
     }
 
@@ -75,26 +74,8 @@ impl Client {
             self.roll_back(transaction, None).await;
             return Err(BrokerError::RollbackOnly { id: id.to_string().into(), cause });
         }
-        let count = transaction.queues.len() + transaction.sends.len();
-        let mut receipts = receipt.take().map(|r| r.split(count)).unwrap_or_default();
-        for queue in std::mem::take(&mut transaction.queues) {
-            let (transaction, receipt) = (transaction.key, receipts.pop());
-            self.hand(&queue, Op::EndTransaction { transaction, commit: true, receipt }).await;
-        }
-        self.end_acknowledged(&mut transaction, true);
-        for send in std::mem::take(&mut transaction.sends) {
-            let (handle, message, bytes) = send.into_parts();
-            let incoming = Incoming {
-                redeliveries: message.redelivery_counter,
-                message,
-                bytes,
-                admission: Admission::Credited,
-                receipt: receipts.pop(),
-                connection: self.entry.number,
-            };
-            self.hand(&handle, Op::Send(incoming)).await;
-        }
         self.flush().await;
+        self.broker.commit(transaction, &self.outbox, receipt.take()).await;
         Ok(())
     }
 
@@ -109,26 +90,8 @@ impl Client {
         Ok(())
     }
 
-    pub(super) async fn roll_back(
-        &mut self,
-        mut transaction: Transaction,
-        receipt: Option<Receipt>,
-    ) {
-        let mut receipts = receipt.map(|r| r.split(transaction.queues.len())).unwrap_or_default();
-        for queue in std::mem::take(&mut transaction.queues) {
-            let (transaction, receipt) = (transaction.key, receipts.pop());
-            self.hand(&queue, Op::EndTransaction { transaction, commit: false, receipt }).await;
-        }
-        self.end_acknowledged(&mut transaction, false);
+    pub(super) async fn roll_back(&mut self, transaction: Transaction, receipt: Option<Receipt>) {
         self.flush().await;
-    }
-
-    fn end_acknowledged(&self, transaction: &mut Transaction, commit: bool) {
-        self.outbox.end_transaction(transaction.key, commit);
-        for durable in std::mem::take(&mut transaction.durables) {
-            self.with_effects(|now, out| {
-                durable.end_transaction(transaction.key, commit, now, out);
-            });
-        }
+        self.broker.roll_back(transaction, &self.outbox, receipt).await;
     }
 }

@@ -55,6 +55,13 @@ impl Audit {
         false
     }
 
+    /// Takes everything of `producer` up to `highest`, as far as the window reaches, as seen.
+    pub fn seen_up_to(&mut self, producer: ProducerId, highest: i64) {
+        let words = usize::try_from(self.depth / 64).unwrap_or(1).max(1);
+        let window = Window { highest, bits: vec![u64::MAX; words], used: self.clock };
+        self.windows.insert(producer, window);
+    }
+
     /// Forgets `id`, so that it may come again.
     pub fn forget(&mut self, id: &MessageId) {
         if let Some(window) = id.producer.as_ref().and_then(|p| self.windows.get_mut(p)) {

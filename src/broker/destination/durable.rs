@@ -3,7 +3,9 @@
 //! It outlives connections. Like [`TopicSubscription`](super::subscription::TopicSubscription) it is
 //! shared by topics and one connection, with the push to the outbox under its lock, for the same reason.
 
+use super::backlog::{Backlog, Place};
 use super::in_flight::{Ack, Entry, InFlightList, TransactionKey, Window};
+use super::outlet::Outlet;
 use super::queue::Key;
 use super::subscription::Pulls;
 use super::{Effects, Now};
@@ -11,13 +13,16 @@ use crate::broker::advisory::Notice;
 use crate::broker::candidate::Candidate;
 use crate::broker::dead_letter::{Cause, DeadLetter};
 use crate::broker::error::BrokerError;
-use crate::broker::outbox::{Delivery, Item, Outbox, SubscriptionKey};
-use crate::broker::policy::Policy;
+use crate::broker::outbox::{Delivery, Item, Outbox, Receipt, SubscriptionKey};
+use crate::broker::policy::{Cursor, Policy};
+use crate::broker::usage::{Credit, Usage};
 use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerInfo, Destination, Text};
+use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredMessage};
+use hashbrown::HashSet;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// Who a durable subscription belongs to.
@@ -31,6 +36,8 @@ pub struct DurableKey {
 #[derive(Debug)]
 pub struct DurableSubscription {
     pub key: SubscriptionKey,
+    /// Its number in the store.
+    pub number: u64,
     pub owner: DurableKey,
     /// The topic, pattern or composite it listens to.
     pub destination: Destination,
@@ -42,7 +49,27 @@ pub struct DurableSubscription {
     keeps_transient: bool,
     selector: Option<Selector>,
     policy: Arc<Policy>,
+    outlet: Outlet,
+    /// Memory for what is read from the store.
+    usage: Arc<Usage>,
+    me: Weak<Self>,
     state: Mutex<State>,
+}
+
+/// What a durable subscription begins with.
+pub struct NewDurable {
+    pub key: SubscriptionKey,
+    pub number: u64,
+    pub owner: DurableKey,
+    pub destination: Destination,
+    pub info: Arc<ConsumerInfo>,
+    pub selector: Option<Selector>,
+    pub policy: Arc<Policy>,
+    pub keeps_transient: bool,
+    pub outlet: Outlet,
+    pub usage: Arc<Usage>,
+    /// Messages the store has for it.
+    pub pending: u64,
 }
 
 #[derive(Debug)]
@@ -51,6 +78,10 @@ struct State {
     /// The consumer that was active last, for noLocal and descriptions.
     info: Arc<ConsumerInfo>,
     pending: BTreeMap<Key, Entry>,
+    /// Pending messages that only the store has.
+    backlog: Backlog,
+    /// Messages that a topic is about to bring, or that a prepared transaction has acknowledged.
+    expected: HashSet<i64>,
     in_flight: InFlightList,
     /// Acknowledged in a transaction that is open, by a consumer that has gone.
     orphans: Vec<(TransactionKey, Entry)>,
@@ -65,35 +96,35 @@ struct Active {
 }
 
 impl DurableSubscription {
-    pub fn new(
-        key: SubscriptionKey,
-        owner: DurableKey,
-        destination: Destination,
-        info: Arc<ConsumerInfo>,
-        selector: Option<Selector>,
-        policy: Arc<Policy>,
-        keeps_transient: bool,
-    ) -> Self {
-        Self {
-            keeps_transient,
-            key,
-            owner,
-            destination,
-            selector_text: info.selector.clone(),
-            no_local: info.no_local,
-            retroactive: info.retroactive,
-            selector,
-            policy,
+    pub fn new(new: NewDurable) -> Arc<Self> {
+        let mut backlog = Backlog::default();
+        backlog.recovered(0, new.pending);
+        Arc::new_cyclic(|me| Self {
+            key: new.key,
+            number: new.number,
+            owner: new.owner,
+            destination: new.destination,
+            selector_text: new.info.selector.clone(),
+            no_local: new.info.no_local,
+            retroactive: new.info.retroactive,
+            keeps_transient: new.keeps_transient,
+            selector: new.selector,
+            policy: new.policy,
+            outlet: new.outlet,
+            usage: new.usage,
+            me: Weak::clone(me),
             state: Mutex::new(State {
                 active: None,
-                info,
+                info: new.info,
                 pending: BTreeMap::new(),
+                backlog,
+                expected: HashSet::new(),
                 in_flight: InFlightList::default(),
                 orphans: Vec::new(),
                 offline_since: Some(Instant::now()),
                 pulls: Pulls::default(),
             }),
-        }
+        })
     }
 
     /// A consumer takes the subscription; refused while another has it.
@@ -130,7 +161,8 @@ impl DurableSubscription {
     /// Messages kept for the subscriber: pending and in flight.
     pub fn size(&self) -> usize {
         let state = self.state.lock();
-        state.pending.len() + state.in_flight.len() + state.orphans.len()
+        let stored = usize::try_from(state.backlog.len()).unwrap_or(usize::MAX);
+        state.pending.len() + state.in_flight.len() + state.orphans.len() + stored
     }
 
     /// The consumer goes: what it had in flight is pending again.
@@ -145,56 +177,200 @@ impl DurableSubscription {
             match held.transaction {
                 Some(transaction) => state.orphans.push((transaction, held.entry)),
                 None => {
-                    let key = self.place(&held.entry);
-                    state.pending.insert(key, held.entry);
+                    state.pending.insert(Key::of(&held.entry), held.entry);
                 }
             }
         }
         state.in_flight = InFlightList::default();
+        // What nobody waits for need not stay in memory.
+        let State { pending, backlog, .. } = &mut *state;
+        pending.retain(|_, entry| {
+            let stays = entry.redeliveries > 0 || !self.stores(entry);
+            if !stays {
+                backlog.skip(0, entry.sequence);
+            }
+            stays
+        });
+        backlog.rewind();
     }
 
-    /// Takes the messages that match; returns how many were sent at once.
-    pub fn offer(&self, entries: &[Entry], now: Now, out: &mut Effects) -> u64 {
-        let info = Arc::clone(&self.state.lock().info);
-        let matches = |entry: &&Entry| {
-            let candidate = Candidate { message: &entry.message, redeliveries: entry.redeliveries };
-            super::accepts(&info, self.selector.as_ref(), &candidate)
-        };
-        let accepted: Vec<&Entry> = entries.iter().filter(matches).collect();
-        if accepted.is_empty() {
-            return 0;
-        }
+    /// Whether the subscriber wants `entry`, which its topic then brings with [`Self::offer`].
+    pub fn expect(&self, entry: &Entry) -> bool {
         let mut state = self.state.lock();
-        let keeps_transient = self.keeps_transient || state.active.is_some();
-        for entry in accepted {
-            if !keeps_transient && !entry.message.persistent {
+        let candidate = Candidate { message: &entry.message, redeliveries: entry.redeliveries };
+        let keeps = entry.message.persistent || self.keeps_transient || state.active.is_some();
+        let wanted = keeps && super::accepts(&state.info, self.selector.as_ref(), &candidate);
+        if wanted {
+            state.expected.insert(entry.sequence);
+        }
+        wanted
+    }
+
+    /// Whether a topic is about to bring message `sequence`.
+    pub fn expects(&self, sequence: i64) -> bool {
+        self.state.lock().expected.contains(&sequence)
+    }
+
+    /// Message `sequence` will not come.
+    pub fn forget(&self, sequence: i64) {
+        self.state.lock().expected.remove(&sequence);
+    }
+
+    /// Takes messages it expects, which are in the store if they are to be.
+    pub fn offer(&self, entries: Vec<Entry>, now: Now, out: &mut Effects) {
+        let mut state = self.state.lock();
+        let away = state.active.is_none();
+        for entry in entries {
+            state.expected.remove(&entry.sequence);
+            let stored = self.stores(&entry);
+            let above = self.usage.is_above(self.policy.cursor_high_water_percent);
+            let short = self.policy.durable_cursor == Cursor::Store && (away || above);
+            if stored && state.backlog.place(0, entry.sequence, short) == Place::Store {
                 continue;
             }
-            state.pending.insert(self.place(entry), entry.clone());
+            state.pending.insert(Key::of(&entry), entry);
         }
-        self.send_pending(&mut state, now, out)
+        self.send_pending(&mut state, now, out);
     }
 
-    /// Applies an acknowledgement; true when something durable was removed.
-    pub fn acknowledge(&self, ack: &Ack, now: Now, out: &mut Effects) -> Result<bool, BrokerError> {
+    /// Whether the store has `entry` for this subscription.
+    fn stores(&self, entry: &Entry) -> bool {
+        self.outlet.store.keeps() && entry.message.persistent && entry.sequence != 0
+    }
+
+    /// Messages have come from the store.
+    pub fn paged(&self, page: Result<Page, StoreError>) {
+        let (now, mut out) = (Now::read(), Effects::default());
+        {
+            let mut state = self.state.lock();
+            let wanted = state.backlog.arrived();
+            match page {
+                Ok(page) if wanted => self.take_page(&mut state, page),
+                Ok(_) => {}
+                Err(error) => {
+                    let (client, name) = (&self.owner.client, &self.owner.name);
+                    tracing::error!(%client, %name, %error, "messages cannot be read from the store");
+                    return;
+                }
+            }
+            self.send_pending(&mut state, now, &mut out);
+        }
+        self.outlet.run(&mut out, None);
+    }
+
+    fn take_page(&self, state: &mut State, page: Page) {
+        let held = state.in_flight.iter().map(|held| held.entry.sequence);
+        let orphans = state.orphans.iter().map(|(_, entry)| entry.sequence);
+        let pending = state.pending.keys().map(|key| key.sequence);
+        let known: HashSet<i64> = held.chain(orphans).chain(pending).collect();
+        let mut taken = page.damaged.len() as u64;
+        for stored in page.messages {
+            let sequence = stored.sequence;
+            if !known.contains(&sequence) && !state.expected.contains(&sequence) {
+                taken += 1;
+                let entry = self.stored_entry(stored);
+                state.pending.insert(Key::of(&entry), entry);
+            }
+        }
+        state.backlog.page(0, taken, page.last, page.end);
+    }
+
+    fn stored_entry(&self, stored: StoredMessage) -> Entry {
+        let bytes = (stored.message.size() as u64).max(self.policy.minimum_message_bytes);
+        self.usage.take(bytes);
+        let hold = Some(Arc::new(Credit::taken(Arc::clone(&self.usage), bytes)));
+        let prioritized = self.policy.prioritized_messages;
+        Entry { hold, ..Entry::new(stored.message, stored.sequence, bytes, prioritized) }
+    }
+
+    /// These were acknowledged in a transaction that was prepared before the broker's last start.
+    pub fn lock(&self, transaction: TransactionKey, topic: Destination, sequences: Vec<i64>) {
+        self.state.lock().expected.extend(sequences.iter().copied());
+        let me = Weak::clone(&self.me);
+        let fetch = Fetch::Exactly { destination: topic, sequences };
+        let done = Box::new(move |page: Result<Page, StoreError>| {
+            let (Some(me), Ok(page)) = (me.upgrade(), page) else { return };
+            let mut state = me.state.lock();
+            for stored in page.messages {
+                if state.expected.remove(&stored.sequence) {
+                    state.backlog.gone(0, stored.sequence);
+                    state.orphans.push((transaction, me.stored_entry(stored)));
+                }
+            }
+        });
+        self.outlet.store.fetch(fetch, done);
+    }
+
+    /// Message `sequence` is past its time and leaves the store, unless it is in memory: then true, and it
+    /// expires when its turn comes.
+    pub fn expire(&self, sequence: i64) -> bool {
         let mut state = self.state.lock();
-        let State { active: Some(active), in_flight, .. } = &mut *state else { return Ok(false) };
+        let held = state.in_flight.iter().any(|held| held.entry.sequence == sequence)
+            || state.orphans.iter().any(|(_, entry)| entry.sequence == sequence)
+            || state.pending.keys().any(|key| key.sequence == sequence)
+            || state.expected.contains(&sequence)
+            || state.backlog.is_reading();
+        if !held {
+            state.backlog.gone(0, sequence);
+        }
+        held
+    }
+
+    /// Applies an acknowledgement. `receipt` is to wait for what it takes out of the store, unless it is
+    /// taken here.
+    pub fn acknowledge(
+        &self,
+        ack: &Ack,
+        receipt: &mut Option<Receipt>,
+        now: Now,
+        out: &mut Effects,
+    ) -> Result<(), BrokerError> {
+        let mut state = self.state.lock();
+        let State { active: Some(active), in_flight, .. } = &mut *state else { return Ok(()) };
         let settled = in_flight.settle(ack, &active.window, self.policy.use_prefetch_extension)?;
-        let durable = settled.removed.iter().any(|entry| entry.message.persistent);
+        let dies = |entry: &Entry| match ack.kind {
+            AckKind::Poison => true,
+            AckKind::Expired => entry.message.is_expired(now.wall_ms),
+            _ => false,
+        };
+        let letters = settled.removed.iter().filter(|entry| dies(entry)).count();
+        let mut receipts = match (letters, receipt.is_some()) {
+            (1.., true) => receipt.take().map(|r| r.split(letters)).unwrap_or_default(),
+            _ => Vec::new(),
+        };
         for entry in settled.removed {
             match ack.kind {
                 AckKind::Poison => {
                     let cause = ack.cause.as_deref().map(|cause| Cause::Client(cause.clone()));
-                    self.dead(entry, cause, out);
+                    self.dead(entry, cause, receipts.pop(), out);
                 }
                 AckKind::Expired if entry.message.is_expired(now.wall_ms) => {
-                    self.expired(entry, out)
+                    self.expired(entry, receipts.pop(), out);
                 }
-                _ => self.consumed(&entry, out),
+                _ => {
+                    out.removals.extend(self.removal(&entry));
+                    self.consumed(&entry, out);
+                }
             }
         }
         self.send_pending(&mut state, now, out);
-        Ok(durable)
+        Ok(())
+    }
+
+    /// What takes `entry` out of the store for this subscription, if it is in it.
+    fn removal(&self, entry: &Entry) -> Option<StoreOp> {
+        let destination = entry.message.destination.clone().filter(|_| self.stores(entry))?;
+        let (subscription, sequence) = (self.number, entry.sequence);
+        Some(StoreOp::Acknowledge { destination, subscription, sequence })
+    }
+
+    /// What the store has to do when `transaction` is committed.
+    pub fn marked(&self, transaction: TransactionKey) -> Vec<StoreOp> {
+        let state = self.state.lock();
+        let orphans = state.orphans.iter().filter(|(holder, _)| *holder == transaction);
+        let orphans = orphans.map(|(_, entry)| entry);
+        let marked = state.in_flight.marked(transaction).chain(orphans);
+        marked.filter_map(|entry| self.removal(entry)).collect()
     }
 
     /// Ends a transaction this subscription's acknowledgements were part of.
@@ -219,7 +395,7 @@ impl DurableSubscription {
             if commit {
                 self.consumed(&entry, out);
             } else {
-                pending.insert(self.place(&entry), entry);
+                pending.insert(Key::of(&entry), entry);
             }
         }
         self.send_pending(&mut state, now, out);
@@ -254,21 +430,19 @@ impl DurableSubscription {
         }
     }
 
-    fn place(&self, entry: &Entry) -> Key {
-        Key::of(entry, self.policy.prioritized_messages)
-    }
-
-    fn send_pending(&self, state: &mut State, now: Now, out: &mut Effects) -> u64 {
-        let State { active: Some(active), pending, in_flight, info, pulls, .. } = state else {
-            return 0;
+    fn send_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
+        let State { active: Some(active), pending, backlog, in_flight, info, pulls, .. } = state
+        else {
+            return;
         };
         let mut items = Vec::new();
         let pulled = active.window.prefetch() == 0;
-        while (if pulled { pulls.any() } else { active.window.has_room() })
+        let wants = |pulls: &Pulls| if pulled { pulls.any() } else { active.window.has_room() };
+        while wants(pulls)
             && let Some((_, entry)) = pending.pop_first()
         {
             if entry.message.is_expired(now.wall_ms) {
-                self.expired(entry, out);
+                self.expired(entry, None, out);
                 continue;
             }
             if pulled {
@@ -285,9 +459,14 @@ impl DurableSubscription {
             }));
             in_flight.push(entry);
         }
-        let sent = items.len() as u64;
         active.outbox.push_all(&mut items);
-        sent
+        let page = PageLimit { messages: self.policy.page_max.max(1), bytes: PAGE_BYTES };
+        if (wants(pulls) || pending.len() < page.messages / 2)
+            && let Some((_, after)) = backlog.read()
+            && let Some(me) = self.me.upgrade()
+        {
+            out.reads.push((me, Fetch::Durable { subscription: self.number, after, limit: page }));
+        }
     }
 
     fn empty(&self, info: &Arc<ConsumerInfo>) -> Delivery {
@@ -312,17 +491,28 @@ impl DurableSubscription {
         }
     }
 
-    fn expired(&self, entry: Entry, out: &mut Effects) {
+    fn expired(&self, entry: Entry, receipt: Option<Receipt>, out: &mut Effects) {
         if let Some(from) = &entry.message.destination {
             out.notice(Notice::expired(from, &entry.message));
         }
         let expiration = entry.message.expiration;
-        self.dead(entry, Some(Cause::Expired(expiration)), out);
+        self.dead(entry, Some(Cause::Expired(expiration)), receipt, out);
     }
 
-    fn dead(&self, entry: Entry, cause: Option<Cause>, out: &mut Effects) {
+    fn dead(
+        &self,
+        entry: Entry,
+        cause: Option<Cause>,
+        receipt: Option<Receipt>,
+        out: &mut Effects,
+    ) {
+        let leaves = self.removal(&entry);
         let Some(from) = entry.message.destination.clone() else { return };
         let subscriber = Some(self.owner.clone());
-        out.dead_letter(DeadLetter { message: entry.message, from, cause, subscriber });
+        let message = entry.message;
+        out.dead_letter(DeadLetter { message, from, cause, subscriber, leaves, receipt });
     }
 }
+
+/// Bytes read at a time.
+const PAGE_BYTES: u64 = 1 << 20;

@@ -40,6 +40,7 @@ pub(super) fn incoming(message: Message, receipt: Option<Receipt>) -> Incoming {
         receipt,
         connection: 1,
         redeliveries: 0,
+        moved: Vec::new(),
     }
 }
 
@@ -66,6 +67,8 @@ pub(super) fn context(
         destination,
         policy: Arc::new(policy),
         usage: Arc::clone(usage),
+        store_usage: Usage::new(0, None),
+        keeps: true,
         sequence: Arc::new(AtomicI64::new(0)),
         wake: Arc::new(|| {}),
     }

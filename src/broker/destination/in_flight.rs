@@ -6,6 +6,7 @@
 use crate::broker::error::BrokerError;
 use crate::broker::usage::Credit;
 use crate::jms::{AckKind, Message, MessageId, Text, Throwable};
+use crate::store::Cancel;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -22,9 +23,18 @@ pub struct Entry {
     pub redeliveries: i32,
     /// Memory given back when the entry goes, where entries are shared (topics).
     pub hold: Option<Arc<Credit>>,
+    /// 9 - priority where messages are prioritized, else 0.
+    pub band: u8,
+    /// Takes it back from the store while it waits to be written.
+    pub cancel: Option<Cancel>,
 }
 
 impl Entry {
+    pub fn new(message: Arc<Message>, sequence: i64, bytes: u64, prioritized: bool) -> Self {
+        let band = if prioritized { 9 - message.priority.clamp(0, 9).cast_unsigned() } else { 0 };
+        Self { message, sequence, bytes, redeliveries: 0, hold: None, band, cancel: None }
+    }
+
     pub fn id(&self) -> Option<&MessageId> {
         self.message.message_id.as_ref()
     }
@@ -330,6 +340,12 @@ impl InFlightList {
         }
         window.settle(i32::try_from(positions.len()).unwrap_or(i32::MAX));
         settled
+    }
+
+    /// The messages acknowledged in `transaction`.
+    pub fn marked(&self, transaction: TransactionKey) -> impl Iterator<Item = &Entry> {
+        let marked = self.list.iter().filter(move |held| held.transaction == Some(transaction));
+        marked.filter(|held| !held.purged).map(|held| &held.entry)
     }
 
     /// Ends a transaction: on commit its messages leave, on rollback they stay with the consumer.

@@ -5,11 +5,14 @@
 //! mailbox only: never for memory, disk, a socket or another mailbox.
 
 pub mod audit;
+mod backlog;
+pub mod commit;
 pub mod durable;
 #[cfg(test)]
 mod fixture;
 mod groups;
 pub mod in_flight;
+pub mod outlet;
 mod parking;
 pub mod queue;
 mod recovery;
@@ -19,9 +22,12 @@ pub mod topic;
 #[cfg(test)]
 mod topic_tests;
 
-pub use task::{DestinationHandle, Gauges, TaskIo, spawn};
+pub use outlet::Outlet;
+pub use task::{DestinationHandle, Gauges, NewDestination, spawn};
 
-use self::in_flight::{Ack, TransactionKey};
+use self::commit::{Decision, Vote};
+use self::durable::DurableSubscription;
+use self::in_flight::{Ack, Entry, TransactionKey};
 use self::queue::{NewSubscription, Pull};
 use self::topic::TopicMember;
 use super::advisory::Notice;
@@ -30,10 +36,10 @@ use super::dead_letter::DeadLetter;
 use super::error::BrokerError;
 use super::outbox::{Receipt, SubscriptionKey};
 use super::policy::Policy;
-use super::usage::Usage;
+use super::usage::{Credit, Usage};
 use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Message, Text};
-use crate::store::StoreOp;
+use crate::store::{Fetch, Page, StoreError, StoreOp};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -88,10 +94,33 @@ pub enum Op {
         key: SubscriptionKey,
         pull: Pull,
     },
-    EndTransaction {
+    /// Rolls back: what was acknowledged in the transaction stays with its consumers.
+    RollBack {
         transaction: TransactionKey,
-        commit: bool,
         receipt: Option<Receipt>,
+    },
+    /// A transaction is committed: the destination says what its part of it is.
+    Vote(Box<Vote>),
+    /// A transaction this destination voted on was committed, or could not be.
+    Decide(Box<Decision>),
+    /// Tells which messages are acknowledged in a transaction.
+    Marked {
+        transaction: TransactionKey,
+        answer: tokio::sync::oneshot::Sender<Vec<i64>>,
+    },
+    /// These messages were acknowledged in a prepared transaction before the broker's last start.
+    Lock {
+        transaction: TransactionKey,
+        sequences: Vec<i64>,
+    },
+    /// Messages from the store.
+    Paged {
+        of: PageOf,
+        page: Result<Page, StoreError>,
+    },
+    /// The store had no room for these messages.
+    Refused {
+        sequences: Vec<i64>,
     },
     /// A connection is gone: its parked sends are dropped.
     ConnectionClosed(u64),
@@ -105,6 +134,19 @@ pub enum Op {
         receipt: Option<Receipt>,
     },
     Counters(tokio::sync::oneshot::Sender<QueueCounters>),
+}
+
+/// Why a page was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageOf {
+    /// To be dispatched, from one band of the queue.
+    Band(u8),
+    /// They are past their time.
+    Expired,
+    /// For a browser.
+    Browser(SubscriptionKey),
+    /// Acknowledged in a prepared transaction.
+    Locked(TransactionKey),
 }
 
 /// How a message gets its memory.
@@ -129,9 +171,24 @@ pub struct Incoming {
     /// The broker's number of the sender's connection.
     pub connection: u64,
     pub redeliveries: i32,
+    /// What leaves another place with it, in one submit: a message that moves here.
+    pub moved: Vec<StoreOp>,
 }
 
 impl Incoming {
+    /// A message of the broker itself: it is let in whatever the limits say.
+    pub fn of_broker(message: Arc<Message>, bytes: u64) -> Self {
+        Self {
+            message,
+            bytes,
+            admission: Admission::Forced,
+            receipt: None,
+            connection: 0,
+            redeliveries: 0,
+            moved: Vec::new(),
+        }
+    }
+
     /// The id of the sending producer, for texts.
     fn producer(&self) -> Text {
         self.message.producer_id.as_ref().map(ToString::to_string).unwrap_or_default().into()
@@ -143,10 +200,22 @@ impl Incoming {
 pub struct Effects {
     /// Receipts to resolve now.
     pub receipts: Vec<(Receipt, Result<(), BrokerError>)>,
-    /// What the store is to do, as one atomic submit.
-    pub store: Vec<StoreOp>,
-    /// Receipts to resolve when that is durable.
-    pub durable: Vec<Receipt>,
+    /// Messages that enter the store, and what leaves with them.
+    pub adds: Vec<StoreOp>,
+    /// Receipts to resolve when those are durable.
+    pub added: Vec<Receipt>,
+    /// Memory that is taken until those are stored.
+    pub holds: Vec<Arc<Credit>>,
+    /// What leaves the store. It is not held up by a lack of space for `adds`.
+    pub removals: Vec<StoreOp>,
+    /// Receipts to resolve when those are durable.
+    pub removed: Vec<Receipt>,
+    /// What to read from the store, behind all of the above.
+    pub fetches: Vec<(PageOf, Fetch)>,
+    /// Messages for durable subscriptions, which get them when the store has them in its queue.
+    pub offers: Vec<(Arc<DurableSubscription>, Vec<Entry>)>,
+    /// Durable subscriptions that read on, behind all of the above.
+    pub reads: Vec<(Arc<DurableSubscription>, Fetch)>,
     pub dead_letters: Vec<DeadLetter>,
     pub notices: Vec<Notice>,
     /// The destination has ended.
@@ -160,8 +229,14 @@ impl Effects {
         }
     }
 
-    fn stored(&mut self, receipt: Option<Receipt>) {
-        self.durable.extend(receipt);
+    /// Resolves `receipt` when what is in `adds` is durable.
+    pub(super) fn when_added(&mut self, receipt: Option<Receipt>) {
+        self.added.extend(receipt);
+    }
+
+    /// Resolves `receipt` when what is in `removals` is durable.
+    pub(in crate::broker) fn when_removed(&mut self, receipt: Option<Receipt>) {
+        self.removed.extend(receipt);
     }
 
     fn dead_letter(&mut self, letter: DeadLetter) {
@@ -214,6 +289,13 @@ pub(crate) fn warn_full(destination: &Destination, usage: &Usage, size: u64) {
          throttled to the rate at which messages are removed from this destination to prevent flooding \
          it. See http://activemq.apache.org/producer-flow-control.html for more info",
         usage.limit()
+    );
+}
+
+pub(crate) fn warn_store_full(destination: &Destination, limit: u64, producer: &str) {
+    tracing::warn!(
+        "Persistent store is Full, 100% of {limit}. Stopping producer ({producer}) to prevent flooding \
+         {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
     );
 }
 

@@ -1,7 +1,7 @@
 //! Sends that wait for room: the sender gets its receipt when the message is in, not before, and its
 //! connection goes on meanwhile (semantics.md section 8).
 
-use super::queue::QueueContext;
+use super::queue::{QueueContext, Shortage};
 use super::{Admission, Effects, Incoming, Now};
 use crate::broker::advisory::Notice;
 use crate::broker::error::BrokerError;
@@ -43,7 +43,7 @@ impl Parking {
                 Some(incoming)
             }
             Admission::Park => {
-                if self.waiting.is_empty() && context.usage.try_take(incoming.bytes) {
+                if self.waiting.is_empty() && context.try_take(&incoming) {
                     return Some(incoming);
                 }
                 self.note_full(&incoming, context, size, now, out);
@@ -63,10 +63,11 @@ impl Parking {
         let patience = context.policy.send_fail_after;
         loop {
             let Some(oldest) = self.waiting.front() else {
-                self.full = self.full && context.usage.full().is_some();
+                self.full = self.full
+                    && (context.usage.full().is_some() || context.store_usage.full().is_some());
                 return None;
             };
-            if context.usage.try_take(oldest.incoming.bytes) {
+            if context.try_take(&oldest.incoming) {
                 return self.waiting.pop_front().map(|parked| parked.incoming);
             }
             if patience.is_zero() || now.instant < oldest.since + patience {
@@ -74,9 +75,12 @@ impl Parking {
                 return None;
             }
             if let Some(Parked { incoming, .. }) = self.waiting.pop_front() {
-                let error = BrokerError::MemoryWaitTimeout {
-                    producer: incoming.producer(),
-                    destination: context.destination.clone(),
+                let (producer, destination) = (incoming.producer(), context.destination.clone());
+                let error = match context.full_for(&incoming.message) {
+                    Some(Shortage::Store(limit)) => {
+                        BrokerError::StoreWaitTimeout { limit, producer, destination }
+                    }
+                    _ => BrokerError::MemoryWaitTimeout { producer, destination },
                 };
                 out.resolve(incoming.receipt, Err(error));
             }
@@ -103,7 +107,11 @@ impl Parking {
             return;
         }
         let (pending, wake) = (Arc::clone(&self.wake_pending), Arc::clone(&context.wake));
-        context.usage.when_room(move || {
+        let usage = match context.usage.full() {
+            None if context.store_usage.full().is_some() => &context.store_usage,
+            _ => &context.usage,
+        };
+        usage.when_room(move || {
             pending.store(false, Ordering::SeqCst);
             wake();
         });
@@ -123,7 +131,12 @@ impl Parking {
             !interval.is_zero() && self.warned.is_none_or(|at| now.instant >= at + interval);
         if !self.full || again {
             self.warned = Some(now.instant);
-            super::warn_full(&context.destination, &context.usage, size);
+            match context.full_for(&incoming.message) {
+                Some(Shortage::Store(limit)) => {
+                    super::warn_store_full(&context.destination, limit, &incoming.producer());
+                }
+                _ => super::warn_full(&context.destination, &context.usage, size),
+            }
         }
         if self.full {
             return;

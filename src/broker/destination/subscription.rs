@@ -238,7 +238,7 @@ impl TopicSubscription {
         out.notice(Notice::expired(&from, &entry.message));
         let cause = Some(Cause::Expired(entry.message.expiration));
         let message = Arc::clone(&entry.message);
-        out.dead_letter(DeadLetter { message, from, cause, subscriber: None });
+        out.dead_letter(DeadLetter::unstored(message, from, cause));
     }
 
     /// Marks a consumer that falls behind, and evicts what is over its limit.
@@ -322,7 +322,7 @@ impl TopicSubscription {
         }
         let cause = Some(Cause::Discarded(self.consumer().into()));
         let message = Arc::clone(&entry.message);
-        out.dead_letter(DeadLetter { message, from, cause, subscriber: None });
+        out.dead_letter(DeadLetter::unstored(message, from, cause));
     }
 }
 

@@ -1,16 +1,16 @@
 //! The task of a destination and the handle to it.
 
-use super::queue::Queue;
+use super::commit::CommittedSend;
+use super::outlet::Outlet;
+use super::queue::{History, Queue, QueueContext};
 use super::topic::Topic;
 use super::{Admission, Effects, Incoming, Now, Op};
-use crate::broker::forward::{Forward, ForwardSender};
 use crate::broker::policy::Policy;
 use crate::broker::usage::Usage;
 use crate::jms::{ConnectionId, Destination};
-use crate::store::{Store, Submit};
 use parking_lot::Mutex;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::mpsc;
 
 /// How many batches one wake-up takes: bounds latency, amortises dispatch.
@@ -37,6 +37,9 @@ pub struct DestinationHandle {
     /// The connection whose use created it; none: the broker itself.
     pub creator: Option<ConnectionId>,
     mailbox: mpsc::Sender<Vec<Op>>,
+    /// Answers to what the destination asked, which must not wait for room in the mailbox. One per page
+    /// read, commit or refused submit under way.
+    answers: Arc<Mutex<Vec<Op>>>,
     /// The destination was removed: look it up again.
     gone: AtomicBool,
     /// The producers in flow control have been told about.
@@ -65,6 +68,12 @@ impl DestinationHandle {
         }
     }
 
+    /// Answers what the destination asked. Never waits.
+    pub fn tell(&self, op: Op) {
+        self.answers.lock().push(op);
+        self.wake();
+    }
+
     /// Asks for a pass over what is pending. When the mailbox is full one will come anyway.
     pub fn wake(&self) {
         drop(self.try_send(vec![Op::Wake]));
@@ -80,48 +89,18 @@ impl DestinationHandle {
     }
 }
 
-/// What a destination's task works with.
-pub struct TaskIo {
-    pub store: Arc<dyn Store>,
-    pub forward: ForwardSender,
-}
-
-impl TaskIo {
-    /// Carries out what a batch left to do. Never waits.
-    fn run(&self, effects: &mut Effects) {
-        for (receipt, result) in effects.receipts.drain(..) {
-            receipt.resolve(result);
-        }
-        if !effects.store.is_empty() {
-            let receipts = std::mem::take(&mut effects.durable);
-            self.store.submit(Submit {
-                ops: std::mem::take(&mut effects.store),
-                durable: !receipts.is_empty(),
-                done: Box::new(move |result| {
-                    for receipt in receipts {
-                        receipt.resolve(result.clone().map_err(Into::into));
-                    }
-                }),
-            });
-        }
-        for receipt in effects.durable.drain(..) {
-            receipt.resolve(Ok(()));
-        }
-        for letter in effects.dead_letters.drain(..) {
-            self.forward.push(Forward::DeadLetter(letter));
-        }
-        for notice in effects.notices.drain(..) {
-            self.forward.push(Forward::Notice(notice));
-        }
-    }
-}
-
 /// Drops operations for a destination that has ended: their receipts answer, and the memory their
 /// messages have taken is given back.
 fn discard(ops: impl IntoIterator<Item = Op>, usage: &Usage) {
     for op in ops {
-        if let Op::Send(Incoming { admission: Admission::Credited, bytes, .. }) = op {
-            usage.release(bytes);
+        match op {
+            Op::Send(Incoming { admission: Admission::Credited, bytes, .. }) => {
+                usage.release(bytes)
+            }
+            Op::Vote(vote) => {
+                vote.sends.iter().for_each(|CommittedSend { bytes, .. }| usage.release(*bytes));
+            }
+            _ => {}
         }
     }
 }
@@ -161,8 +140,10 @@ impl Logic for Topic {
 async fn run(
     mut logic: impl Logic,
     mut mailbox: mpsc::Receiver<Vec<Op>>,
+    answers: Arc<Mutex<Vec<Op>>>,
     usage: Arc<Usage>,
-    io: TaskIo,
+    outlet: Outlet,
+    handle: Weak<DestinationHandle>,
 ) {
     let mut batches = Vec::with_capacity(4);
     let mut effects = Effects::default();
@@ -187,7 +168,8 @@ async fn run(
             }
         }
         let now = Now::read();
-        let mut ops = batches.drain(..).flatten();
+        let answered = std::mem::take(&mut *answers.lock());
+        let mut ops = answered.into_iter().chain(batches.drain(..).flatten());
         while !effects.destroyed
             && let Some(op) = ops.next()
         {
@@ -195,7 +177,7 @@ async fn run(
         }
         discard(ops, &usage);
         logic.settle_batch(now, &mut effects);
-        io.run(&mut effects);
+        outlet.run(&mut effects, Some(&handle));
         if effects.destroyed {
             mailbox.close();
             while let Some(ops) = mailbox.recv().await {
@@ -206,16 +188,24 @@ async fn run(
     }
 }
 
+/// What a destination starts with.
+pub struct NewDestination {
+    pub destination: Destination,
+    pub policy: Arc<Policy>,
+    pub usage: Arc<Usage>,
+    /// Disk space of the store.
+    pub store_usage: Arc<Usage>,
+    pub creator: Option<ConnectionId>,
+    pub sequence: Arc<AtomicI64>,
+    pub history: History,
+}
+
 /// Starts the task of a destination, a queue or a topic by its kind.
-pub fn spawn(
-    destination: Destination,
-    policy: Arc<Policy>,
-    usage: Arc<Usage>,
-    creator: Option<ConnectionId>,
-    sequence: Arc<std::sync::atomic::AtomicI64>,
-    io: TaskIo,
-) -> Arc<DestinationHandle> {
+pub fn spawn(new: NewDestination, outlet: Outlet) -> Arc<DestinationHandle> {
+    let NewDestination { destination, policy, usage, store_usage, creator, sequence, history } =
+        new;
     let (mailbox, receiver) = mpsc::channel(MAILBOX_MAX);
+    let answers = Arc::<Mutex<Vec<Op>>>::default();
     let handle = Arc::new(DestinationHandle {
         destination,
         policy,
@@ -223,20 +213,24 @@ pub fn spawn(
         gauges: Gauges::default(),
         creator,
         mailbox,
+        answers: Arc::clone(&answers),
         gone: AtomicBool::new(false),
         fast_producer_told: Mutex::new(None),
     });
-    let context = super::queue::QueueContext {
+    let context = QueueContext {
         destination: handle.destination.clone(),
         policy: Arc::clone(&handle.policy),
         usage: Arc::clone(&usage),
+        store_usage,
+        keeps: outlet.store.keeps(),
         sequence,
         wake: waker(&handle),
     };
+    let weak = Arc::downgrade(&handle);
     if handle.destination.kind().is_queue() {
-        tokio::spawn(run(Queue::new(context), receiver, usage, io));
+        tokio::spawn(run(Queue::new(context, history), receiver, answers, usage, outlet, weak));
     } else {
-        tokio::spawn(run(Topic::new(context), receiver, usage, io));
+        tokio::spawn(run(Topic::new(context, history), receiver, answers, usage, outlet, weak));
     }
     handle
 }

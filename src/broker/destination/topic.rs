@@ -4,20 +4,23 @@
 //! to the members, because one subscription may listen to many topics.
 
 use super::audit::Audit;
+use super::commit::{CommittedSend, Decision, Vote};
 use super::durable::DurableSubscription;
 use super::in_flight::Entry;
 use super::parking::Parking;
-use super::queue::QueueContext;
+use super::queue::{History, QueueContext};
 use super::recovery::Recovery;
 use super::subscription::TopicSubscription;
-use super::{Effects, Incoming, Now, Op, QueueCounters};
+use super::{Effects, Incoming, Now, Op, PageOf, QueueCounters};
 use crate::broker::advisory::Notice;
 use crate::broker::dead_letter::{Cause, DeadLetter};
-use crate::broker::outbox::SubscriptionKey;
+use crate::broker::outbox::{Receipt, SubscriptionKey};
 use crate::broker::usage::Credit;
+use crate::jms::Message;
+use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredAdd, StoredMessage};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A subscription of a topic.
 #[derive(Clone, Debug)]
@@ -35,27 +38,48 @@ impl TopicMember {
     }
 }
 
+/// A member, and the messages of this batch for it, if it is a durable one.
+#[derive(Debug)]
+struct Joined {
+    member: TopicMember,
+    staged: Vec<Entry>,
+}
+
 /// All a topic knows.
 pub struct Topic {
     context: QueueContext,
-    members: Vec<TopicMember>,
+    members: Vec<Joined>,
     audit: Option<Audit>,
     parking: Parking,
     recovery: Recovery,
     /// Messages of this batch.
     arrived: Vec<Entry>,
+    /// When to look for stored messages that are past their time; none while there are none.
+    next_expiry_check: Option<Instant>,
+    reading_expired: bool,
     counters: QueueCounters,
 }
 
 impl Topic {
-    pub fn new(context: QueueContext) -> Self {
+    /// A topic whose store holds what `history` says.
+    pub fn new(context: QueueContext, history: History) -> Self {
         let policy = &context.policy;
+        let mut audit =
+            policy.audit.then(|| Audit::new(policy.audit_depth, policy.audit_producers));
+        if let Some(audit) = &mut audit {
+            for (producer, highest) in history.producers {
+                audit.seen_up_to(producer, highest);
+            }
+        }
+        let expires = history.expiring && !policy.expire_period.is_zero();
         Self {
-            audit: policy.audit.then(|| Audit::new(policy.audit_depth, policy.audit_producers)),
+            audit,
             members: Vec::new(),
             parking: Parking::default(),
             recovery: Recovery::new(policy.recovery),
             arrived: Vec::new(),
+            next_expiry_check: expires.then(Instant::now),
+            reading_expired: false,
             counters: QueueCounters::default(),
             context,
         }
@@ -72,22 +96,32 @@ impl Topic {
             Op::Join { member, receipt } => {
                 self.fan_out(now, out);
                 let key = member.key();
-                if !self.members.iter().any(|present| present.key() == key) {
+                if !self.members.iter().any(|present| present.member.key() == key) {
                     self.catch_up(&member, now, out);
-                    self.members.push(member);
+                    self.members.push(Joined { member, staged: Vec::new() });
                 }
                 out.resolve(receipt, Ok(()));
             }
             Op::Leave { key, receipt } => {
                 self.fan_out(now, out);
-                self.members.retain(|member| member.key() != key);
+                self.members.retain(|present| present.member.key() != key);
                 out.resolve(receipt, Ok(()));
             }
+            Op::Vote(vote) => {
+                let Vote { sends, ballot, receipt, .. } = *vote;
+                let (ops, entries) = self.vote(sends, now);
+                ballot.cast(ops, entries, receipt);
+            }
+            Op::Decide(decision) => self.decide(*decision, now, out),
             Op::ConnectionClosed(connection) => self.parking.forget(connection),
             Op::Destroy { receipt } => {
                 self.parking.clear();
                 self.arrived.clear();
-                out.resolve(receipt, Ok(()));
+                if self.context.keeps && !self.context.destination.kind().is_temporary() {
+                    let destination = self.context.destination.clone();
+                    out.removals.push(StoreOp::Delete { destination });
+                }
+                out.when_removed(receipt);
                 out.destroyed = true;
             }
             Op::Counters(answer) => {
@@ -95,18 +129,23 @@ impl Topic {
                     QueueCounters { consumers: self.members.len() as u64, ..self.counters.clone() };
                 answer.send(counters).unwrap_or_default();
             }
-            Op::Purge { receipt } => out.resolve(receipt, Ok(())),
+            Op::Paged { of: PageOf::Expired, page } => self.take_expired(page, now, out),
+            // What was refused was sent to subscribers all the same: they have it from memory.
+            Op::Refused { .. } | Op::Paged { .. } | Op::Lock { .. } => {}
+            Op::Marked { answer, .. } => answer.send(Vec::new()).unwrap_or_default(),
             // Subscriptions of topics are acknowledged and pulled without their topics.
-            Op::Ack { receipt, .. }
+            Op::Purge { receipt }
+            | Op::Ack { receipt, .. }
             | Op::Subscribe { receipt, .. }
             | Op::Unsubscribe { receipt, .. }
-            | Op::EndTransaction { receipt, .. } => out.resolve(receipt, Ok(())),
+            | Op::RollBack { receipt, .. } => out.resolve(receipt, Ok(())),
             Op::Wake | Op::Pull { .. } => {}
         }
     }
 
     /// Ends a batch: parked sends get in, members get what arrived.
     pub fn settle_batch(&mut self, now: Now, out: &mut Effects) {
+        self.expire_due(now, out);
         loop {
             self.fan_out(now, out);
             let Some(incoming) = self.parking.next(&self.context, now, out) else { return };
@@ -116,40 +155,176 @@ impl Topic {
 
     /// When the topic has something to do though nobody asks.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.parking.deadline(&self.context)
+        self.parking.deadline(&self.context).into_iter().chain(self.next_expiry_check).min()
     }
 
     fn admit(&mut self, incoming: Incoming, now: Now, out: &mut Effects) {
-        let Incoming { message, bytes, receipt, redeliveries, .. } = incoming;
-        let hold = Some(Arc::new(Credit::taken(Arc::clone(&self.context.usage), bytes)));
-        out.resolve(receipt, Ok(()));
-        if let (Some(audit), Some(id)) = (&mut self.audit, &message.message_id)
-            && audit.is_duplicate(id)
-        {
+        let Incoming { message, bytes, receipt, redeliveries, moved, .. } = incoming;
+        let hold = Some(self.hold(bytes));
+        if self.is_duplicate(&message) {
+            out.removals.extend(moved);
+            out.when_removed(receipt);
+            return;
+        }
+        let expired = message.is_expired(now.wall_ms);
+        let entry = Entry { redeliveries, hold, ..self.entry(message, bytes) };
+        if expired {
+            out.removals.extend(moved);
+            self.expired_on_arrival(&entry, receipt, out);
+            return;
+        }
+        let (entry, add) = self.numbered(entry, true);
+        match add {
+            Some(add) => {
+                out.adds.push(add);
+                out.adds.extend(moved);
+                out.holds.extend(entry.hold.clone());
+                out.when_added(receipt);
+            }
+            None => {
+                out.removals.extend(moved);
+                out.when_removed(receipt);
+            }
+        }
+        self.arrive(entry, now, out);
+    }
+
+    /// Memory that is given back with the last who has the message.
+    fn hold(&self, bytes: u64) -> Arc<Credit> {
+        Arc::new(Credit::taken(Arc::clone(&self.context.usage), bytes))
+    }
+
+    fn entry(&self, message: Arc<Message>, bytes: u64) -> Entry {
+        Entry::new(message, 0, bytes, self.context.policy.prioritized_messages)
+    }
+
+    fn is_duplicate(&mut self, message: &Message) -> bool {
+        let (Some(audit), Some(id)) = (&mut self.audit, &message.message_id) else { return false };
+        let duplicate = audit.is_duplicate(id);
+        if duplicate {
             tracing::debug!(destination = %self.context.destination, %id, "duplicate message dropped");
-            return;
         }
+        duplicate
+    }
+
+    fn expired_on_arrival(&mut self, entry: &Entry, receipt: Option<Receipt>, out: &mut Effects) {
         self.counters.enqueued += 1;
-        let destination = &self.context.destination;
-        let policy = &self.context.policy;
-        if message.is_expired(now.wall_ms) {
-            self.counters.expired += 1;
-            out.notice(Notice::expired(destination, &message));
-            let cause = Some(Cause::Expired(message.expiration));
-            let from = destination.clone();
-            out.dead_letter(DeadLetter { message, from, cause, subscriber: None });
-            return;
-        }
-        if policy.advisory_for_delivery {
-            out.notice(Notice::delivered(destination, &message));
-        }
-        if policy.advisory_if_no_consumers && !message.persistent && self.members.is_empty() {
-            out.notice(Notice::no_consumer(destination, &message));
-        }
+        self.counters.expired += 1;
+        let (from, message) = (self.context.destination.clone(), Arc::clone(&entry.message));
+        out.notice(Notice::expired(&from, &message));
+        let cause = Some(Cause::Expired(message.expiration));
+        out.dead_letter(DeadLetter {
+            message,
+            from,
+            cause,
+            subscriber: None,
+            leaves: None,
+            receipt,
+        });
+    }
+
+    /// Gives `entry` its sequence number, lets durable subscriptions expect it (with `stage`, they get it
+    /// with this batch), and says what the store has to do.
+    fn numbered(&mut self, entry: Entry, stage: bool) -> (Entry, Option<StoreOp>) {
         let sequence = self.context.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        let entry = Entry { message, sequence, bytes, redeliveries, hold };
+        let entry = Entry { sequence, ..entry };
+        let stores = self.context.stores(&entry.message);
+        let mut subscribers = Vec::new();
+        for joined in &mut self.members {
+            if let TopicMember::Durable(durable) = &joined.member
+                && durable.expect(&entry)
+            {
+                subscribers.push(durable.number);
+                if stage {
+                    joined.staged.push(entry.clone());
+                }
+            }
+        }
+        if !stores || subscribers.is_empty() {
+            return (entry, None);
+        }
+        subscribers.sort_unstable();
+        let add = StoredAdd {
+            destination: self.context.destination.clone(),
+            sequence,
+            band: 0,
+            message: Arc::clone(&entry.message),
+            subscribers,
+            cancel: None,
+        };
+        (entry, Some(StoreOp::Add(add)))
+    }
+
+    /// The message is in: counted, and on its way to the members.
+    fn arrive(&mut self, entry: Entry, now: Now, out: &mut Effects) {
+        self.counters.enqueued += 1;
+        let (destination, policy) = (&self.context.destination, &self.context.policy);
+        if policy.advisory_for_delivery {
+            out.notice(Notice::delivered(destination, &entry.message));
+        }
+        if policy.advisory_if_no_consumers && !entry.message.persistent && self.members.is_empty() {
+            out.notice(Notice::no_consumer(destination, &entry.message));
+        }
+        if entry.message.expiration > 0
+            && self.context.stores(&entry.message)
+            && self.next_expiry_check.is_none()
+            && !policy.expire_period.is_zero()
+        {
+            self.next_expiry_check = Some(now.instant + policy.expire_period);
+        }
         self.recovery.note(&entry, now);
         self.arrived.push(entry);
+    }
+
+    /// Says what a commit does here. Durable subscriptions hold its messages back until the decision.
+    fn vote(&mut self, sends: Vec<CommittedSend>, now: Now) -> (Vec<StoreOp>, Vec<Entry>) {
+        let (mut ops, mut entries) = (Vec::new(), Vec::new());
+        for CommittedSend { message, bytes } in sends {
+            let hold = Some(self.hold(bytes));
+            let redeliveries = message.redelivery_counter;
+            if message.is_expired(now.wall_ms) {
+                entries.push(Entry { hold, ..self.entry(message, bytes) });
+            } else if !self.is_duplicate(&message) {
+                let entry = Entry { redeliveries, hold, ..self.entry(message, bytes) };
+                let (entry, add) = self.numbered(entry, false);
+                ops.extend(add);
+                entries.push(entry);
+            }
+        }
+        (ops, entries)
+    }
+
+    fn decide(&mut self, decision: Decision, now: Now, out: &mut Effects) {
+        let Decision { outcome, entries, receipt, .. } = decision;
+        for entry in entries {
+            if outcome.is_err() {
+                self.forget(&entry);
+            } else if entry.sequence == 0 {
+                self.expired_on_arrival(&entry, None, out);
+            } else {
+                for joined in &mut self.members {
+                    if let TopicMember::Durable(durable) = &joined.member
+                        && durable.expects(entry.sequence)
+                    {
+                        joined.staged.push(entry.clone());
+                    }
+                }
+                self.arrive(entry, now, out);
+            }
+        }
+        out.resolve(receipt, outcome);
+    }
+
+    /// A message that was numbered does not come after all.
+    fn forget(&mut self, entry: &Entry) {
+        if let (Some(audit), Some(id)) = (&mut self.audit, entry.id()) {
+            audit.forget(id);
+        }
+        for joined in &self.members {
+            if let TopicMember::Durable(durable) = &joined.member {
+                durable.forget(entry.sequence);
+            }
+        }
     }
 
     /// A retroactive subscription first gets what was kept; a durable one only when it has nothing of
@@ -163,7 +338,9 @@ impl Topic {
             TopicMember::Durable(durable)
                 if (always || durable.retroactive) && durable.size() == 0 =>
             {
-                durable.offer(&self.recovery.kept(now), now, out);
+                let kept = self.recovery.kept(now).into_iter();
+                let wanted = kept.filter(|entry| durable.expect(entry)).collect();
+                durable.offer(wanted, now, out);
             }
             TopicMember::Plain(_) | TopicMember::Durable(_) => {}
         }
@@ -173,12 +350,67 @@ impl Topic {
         if self.arrived.is_empty() {
             return;
         }
-        for member in &self.members {
-            self.counters.dispatched += match member {
-                TopicMember::Plain(subscription) => subscription.offer(&self.arrived, now, out),
-                TopicMember::Durable(subscription) => subscription.offer(&self.arrived, now, out),
-            };
+        for Joined { member, staged } in &mut self.members {
+            match member {
+                TopicMember::Plain(subscription) => {
+                    self.counters.dispatched += subscription.offer(&self.arrived, now, out);
+                }
+                TopicMember::Durable(durable) => {
+                    if !staged.is_empty() {
+                        self.counters.dispatched += staged.len() as u64;
+                        out.offers.push((Arc::clone(durable), std::mem::take(staged)));
+                    }
+                }
+            }
         }
         self.arrived.clear();
     }
+
+    /// Looks for stored messages that are past their time: nobody may have asked for them for long.
+    fn expire_due(&mut self, now: Now, out: &mut Effects) {
+        if self.reading_expired || self.next_expiry_check.is_none_or(|due| now.instant < due) {
+            return;
+        }
+        self.next_expiry_check = None;
+        self.reading_expired = true;
+        let limit = PageLimit {
+            messages: self.context.policy.expire_page_max.max(1),
+            bytes: EXPIRED_BYTES,
+        };
+        let destination = self.context.destination.clone();
+        out.fetches
+            .push((PageOf::Expired, Fetch::Expired { destination, now_ms: now.wall_ms, limit }));
+    }
+
+    fn take_expired(&mut self, page: Result<Page, StoreError>, now: Now, out: &mut Effects) {
+        self.reading_expired = false;
+        let Ok(page) = page else { return };
+        let mut buried = false;
+        for StoredMessage { sequence, message } in page.messages {
+            let durables = self.members.iter().filter_map(|joined| match &joined.member {
+                TopicMember::Durable(durable) => Some(durable),
+                TopicMember::Plain(_) => None,
+            });
+            // With a consumer it is in memory, and expires there.
+            let held =
+                durables.map(|durable| durable.expire(sequence)).filter(|held| *held).count();
+            if held > 0 {
+                continue;
+            }
+            buried = true;
+            self.counters.expired += 1;
+            let from = self.context.destination.clone();
+            out.notice(Notice::expired(&from, &message));
+            let cause = Some(Cause::Expired(message.expiration));
+            let leaves = Some(StoreOp::Remove { destination: from.clone(), sequence });
+            let (subscriber, receipt) = (None, None);
+            out.dead_letter(DeadLetter { message, from, cause, subscriber, leaves, receipt });
+        }
+        let at_once = buried && !page.end;
+        let pause = if at_once { Duration::ZERO } else { self.context.policy.expire_period };
+        self.next_expiry_check = Some(now.instant + pause);
+    }
 }
+
+/// Bytes of expired messages read at a time.
+const EXPIRED_BYTES: u64 = 1 << 20;

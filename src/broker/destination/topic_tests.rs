@@ -1,18 +1,21 @@
 //! Random commands into a topic with one plain and one durable subscription, beside lists of what
 //! each should see.
 
-use super::durable::{DurableKey, DurableSubscription};
+use super::durable::{DurableKey, DurableSubscription, NewDurable};
 use super::fixture::{
     BYTES, Clock, Random, consumer, context, for_seeds, incoming, message, numbers,
 };
 use super::in_flight::{Ack, AckRange, TransactionKey};
+use super::queue::History;
 use super::subscription::TopicSubscription;
 use super::topic::{Topic, TopicMember};
-use super::{Effects, Op};
+use super::{Effects, Op, Outlet};
+use crate::broker::forward::channel;
 use crate::broker::outbox::{Outbox, SubscriptionKey};
 use crate::broker::policy::Policy;
 use crate::broker::usage::Usage;
 use crate::jms::{AckKind, ConsumerInfo, Destination, Message};
+use crate::store::memory::MemoryStore;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -66,7 +69,8 @@ fn world(policy: Policy, prefetch: i32) -> World {
     let usage = Usage::new(0, None);
     let (clock, mut out) = (Clock::new(), Effects::default());
     let policy_of_members = Arc::new(policy.clone());
-    let mut topic = Topic::new(context(Destination::topic("T"), policy, &usage));
+    let mut topic =
+        Topic::new(context(Destination::topic("T"), policy, &usage), History::default());
     let plain_outbox = Arc::new(Outbox::default());
     let plain = Arc::new(TopicSubscription::new(
         SubscriptionKey(1),
@@ -75,15 +79,19 @@ fn world(policy: Policy, prefetch: i32) -> World {
         Arc::clone(&plain_outbox),
         Arc::clone(&policy_of_members),
     ));
-    let durable = Arc::new(DurableSubscription::new(
-        SubscriptionKey(2),
-        DurableKey { client: "C".into(), name: "S".into() },
-        Destination::topic("T"),
-        info(prefetch),
-        None,
-        policy_of_members,
-        true,
-    ));
+    let durable = DurableSubscription::new(NewDurable {
+        key: SubscriptionKey(2),
+        number: 1,
+        owner: DurableKey { client: "C".into(), name: "S".into() },
+        destination: Destination::topic("T"),
+        info: info(prefetch),
+        selector: None,
+        policy: policy_of_members,
+        keeps_transient: true,
+        outlet: Outlet { store: Arc::new(MemoryStore), forward: channel().0 },
+        usage: Arc::clone(&usage),
+        pending: 0,
+    });
     for member in
         [TopicMember::Plain(Arc::clone(&plain)), TopicMember::Durable(Arc::clone(&durable))]
     {
@@ -102,6 +110,9 @@ impl World {
 
     fn settle(&mut self) {
         self.topic.settle_batch(self.clock.now(), &mut self.out);
+        for (durable, entries) in std::mem::take(&mut self.out.offers) {
+            durable.offer(entries, self.clock.now(), &mut self.out);
+        }
     }
 
     fn activate(&mut self, prefetch: i32) {
@@ -122,8 +133,9 @@ impl World {
             transaction: tx.map(TransactionKey),
             cause: None,
         };
-        let answer = self.durable.acknowledge(&ack, self.clock.now(), &mut self.out);
-        assert_eq!(answer, Ok(false));
+        let answer = self.durable.acknowledge(&ack, &mut None, self.clock.now(), &mut self.out);
+        assert_eq!(answer, Ok(()));
+        assert!(self.out.removals.is_empty(), "nothing of it is stored");
     }
 }
 

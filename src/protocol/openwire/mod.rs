@@ -11,9 +11,11 @@ mod errors;
 pub mod ingress;
 pub mod negotiation;
 mod replies;
+mod stored;
 
 pub use codec::{Decoder, Dispatch, Encoder, Settings, WireError};
 pub use command::{Command, Object};
+pub use stored::MESSAGE_FORM;
 
 use self::egress::OpenWireEgress;
 use self::ingress::OpenWireIngress;

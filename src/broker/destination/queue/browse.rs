@@ -1,9 +1,11 @@
 //! Queue browsers: they see what is there when they come and take nothing.
 
-use super::{NewSubscription, Queue};
+use super::super::{Effects, PageOf};
+use super::{Key, NewSubscription, Queue};
 use crate::broker::candidate::Candidate;
 use crate::broker::destination::in_flight::Entry;
 use crate::broker::outbox::{Delivery, Item, SubscriptionKey};
+use crate::store::{Fetch, Page, PageLimit};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -14,6 +16,8 @@ pub(super) struct Browser {
     page: VecDeque<Entry>,
     /// Messages asked for without prefetch and not sent yet.
     pulls: usize,
+    /// What is still to be read from the store: (band, sequence to read above), last one first.
+    unread: Vec<(u8, i64)>,
     /// The end was told.
     finished: bool,
 }
@@ -42,13 +46,14 @@ impl Browser {
     /// Ends the browse early.
     pub(super) fn finish(&mut self) {
         self.page.clear();
+        self.unread.clear();
     }
 }
 
 impl Queue {
     /// Takes the picture a new browser sees: dispatched and pending messages in order, at most
     /// `maxBrowsePageSize` of them.
-    pub(super) fn browse(&mut self, new: NewSubscription) {
+    pub(super) fn browse(&mut self, new: NewSubscription, out: &mut Effects) {
         let max = self.context.policy.browse_page_max;
         let held = self.subscriptions.iter().flat_map(|subscription| {
             let held = subscription.in_flight.iter();
@@ -56,20 +61,52 @@ impl Queue {
         });
         let mut page: Vec<&Entry> =
             held.map(|held| &held.entry).chain(self.pending.values().take(max)).collect();
-        page.sort_by_key(|entry| self.key(entry));
-        let page = page
+        page.sort_by_key(|entry| Key::of(entry));
+        let page = page.into_iter().filter(|entry| sees(&new, entry)).take(max).cloned().collect();
+        let mut unread = self.backlog.unread();
+        unread.reverse();
+        let key = new.key;
+        self.browsers.push(Browser { new, page, pulls: 0, unread, finished: false });
+        self.read_for_browser(key, out);
+    }
+
+    /// Asks the store for what the browser has yet to see.
+    fn read_for_browser(&mut self, key: SubscriptionKey, out: &mut Effects) {
+        let max = self.context.policy.browse_page_max;
+        let destination = self.context.destination.clone();
+        let Some(browser) = self.browsers.iter_mut().find(|browser| browser.key() == key) else {
+            return;
+        };
+        let room = max.saturating_sub(browser.page.len());
+        if room == 0 {
+            browser.unread.clear();
+        }
+        if let Some((band, after)) = browser.unread.last().copied() {
+            let limit = PageLimit { messages: room, bytes: BROWSE_BYTES };
+            let fetch = Fetch::Queue { destination, band, after, limit };
+            out.fetches.push((PageOf::Browser(key), fetch));
+        }
+    }
+
+    /// What was read for a browser has come.
+    pub(super) fn page_browser(&mut self, key: SubscriptionKey, page: Page, out: &mut Effects) {
+        let known = self.known();
+        let (last, end) = (page.last, page.end);
+        let new: Vec<Entry> = page
+            .messages
             .into_iter()
-            .filter(|entry| {
-                super::super::accepts(
-                    &new.info,
-                    new.selector.as_ref(),
-                    &Candidate { message: &entry.message, redeliveries: entry.redeliveries },
-                )
-            })
-            .take(max)
-            .cloned()
+            .filter(|stored| !known.contains(&stored.sequence))
+            .map(|stored| self.stored_entry(stored))
             .collect();
-        self.browsers.push(Browser { new, page, pulls: 0, finished: false });
+        if let Some(browser) = self.browsers.iter_mut().find(|browser| browser.key() == key) {
+            let seen = new.into_iter().filter(|entry| sees(&browser.new, entry));
+            browser.page.extend(seen);
+            match browser.unread.last_mut() {
+                Some((_, after)) if !end && last.is_some() => *after = last.unwrap_or(*after),
+                _ => drop(browser.unread.pop()),
+            }
+            self.read_for_browser(key, out);
+        }
     }
 
     /// Sends browsers what their windows allow, and the end after the last message.
@@ -101,7 +138,7 @@ impl Queue {
                     ..blank(browser)
                 }));
             }
-            if browser.page.is_empty() {
+            if browser.page.is_empty() && browser.unread.is_empty() {
                 let end = usize::from(!std::mem::replace(&mut browser.finished, true));
                 let answers = end.max(std::mem::take(&mut browser.pulls));
                 items.extend((0..answers).map(|_| Item::Delivery(blank(browser))));
@@ -110,3 +147,11 @@ impl Queue {
         }
     }
 }
+
+fn sees(new: &NewSubscription, entry: &Entry) -> bool {
+    let candidate = Candidate { message: &entry.message, redeliveries: entry.redeliveries };
+    super::super::accepts(&new.info, new.selector.as_ref(), &candidate)
+}
+
+/// Bytes read for a browser at a time.
+const BROWSE_BYTES: u64 = 1 << 20;

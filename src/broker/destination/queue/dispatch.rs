@@ -19,6 +19,7 @@ enum Choice {
 impl Queue {
     /// Gives pending messages to consumers until either runs out.
     pub(super) fn dispatch(&mut self, now: Now, out: &mut Effects) {
+        self.read_again_for_wanting();
         let mut start = None;
         for subscription in &mut self.subscriptions {
             subscription.open = subscription.wants_more();
@@ -27,10 +28,15 @@ impl Queue {
             }
         }
         let Some(mut from) = start else { return };
+        // What is still in the store goes before all that is behind it.
+        let barrier = self.backlog.barrier().map_or(Key::MAX, |(band, after)| Key::at(band, after));
         while let Some((&key, entry)) = self.pending.range(from..).next() {
+            if key > barrier {
+                break;
+            }
             if entry.message.is_expired(now.wall_ms) {
                 if let Some(entry) = self.remove(key) {
-                    self.expired(entry, out);
+                    self.expired(entry, None, out);
                 }
                 continue;
             }

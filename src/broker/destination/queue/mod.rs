@@ -21,11 +21,15 @@
 
 mod browse;
 mod dispatch;
+mod paging;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod transact;
 
 use super::audit::Audit;
+use super::backlog::{Backlog, Place};
+use super::commit::Vote;
 use super::groups::Groups;
 use super::in_flight::{Entry, InFlightList, TransactionKey, Window};
 use super::parking::Parking;
@@ -33,11 +37,12 @@ use super::{Effects, Incoming, Now, Op, QueueCounters};
 use crate::broker::advisory::Notice;
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Delivery, Item, Outbox, Receipt, SubscriptionKey};
-use crate::broker::policy::Policy;
-use crate::broker::usage::Usage;
+use crate::broker::policy::{Cursor, Policy};
+use crate::broker::usage::{Credit, Usage};
 use crate::jms::selector::Selector;
-use crate::jms::{ConsumerInfo, Destination, Message};
-use crate::store::{StoreOp, StoredAdd};
+use crate::jms::{ConsumerInfo, Destination, Message, ProducerId};
+use crate::store::{Cancel, StoreOp, StoredAdd};
+use hashbrown::HashSet;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -52,10 +57,13 @@ pub(crate) struct Key {
 
 impl Key {
     /// The place of `entry`.
-    pub(super) fn of(entry: &Entry, prioritized: bool) -> Self {
-        let rank =
-            if prioritized { 9 - entry.message.priority.clamp(0, 9).cast_unsigned() } else { 0 };
-        Self { rank, sequence: entry.sequence }
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self { rank: entry.band, sequence: entry.sequence }
+    }
+
+    /// The place of message `sequence` in `band`.
+    fn at(band: u8, sequence: i64) -> Self {
+        Self { rank: band, sequence }
     }
 
     const MIN: Self = Self { rank: 0, sequence: i64::MIN };
@@ -124,16 +132,77 @@ pub struct QueueContext {
     pub destination: Destination,
     pub policy: Arc<Policy>,
     pub usage: Arc<Usage>,
+    /// Disk space of the store.
+    pub store_usage: Arc<Usage>,
+    /// Whether there is a store that keeps persistent messages.
+    pub keeps: bool,
     /// Gives every message its number.
     pub sequence: Arc<AtomicI64>,
     /// Wakes the queue's task; called when there is room for parked sends.
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
 
+/// What a destination with a history knows at the start.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Messages in the store: (band, messages).
+    pub bands: Vec<(u8, u64)>,
+    /// Some of them have an expiration.
+    pub expiring: bool,
+    /// Highest sequence each recent producer stored here.
+    pub producers: Vec<(ProducerId, i64)>,
+}
+
+/// Why a message has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    Memory,
+    /// The store is at its limit, in bytes.
+    Store(u64),
+}
+
+impl QueueContext {
+    /// Whether a message of this destination survives the broker.
+    pub(super) fn stores(&self, message: &Message) -> bool {
+        self.keeps && message.persistent && !self.destination.kind().is_temporary()
+    }
+
+    /// What there is too little of for `message`, if anything.
+    pub(super) fn full_for(&self, message: &Message) -> Option<Shortage> {
+        if self.usage.full().is_some() {
+            return Some(Shortage::Memory);
+        }
+        let full = self.store_usage.full().filter(|_| self.stores(message));
+        full.map(|usage| Shortage::Store(usage.limit()))
+    }
+
+    /// Takes memory for a message, if there is room for it everywhere.
+    pub(super) fn try_take(&self, incoming: &Incoming) -> bool {
+        let room = self.full_for(&incoming.message).is_none();
+        room && self.usage.try_take(incoming.bytes)
+    }
+
+    /// Whether messages that are stored had better not stay in memory.
+    pub(super) fn is_short(&self) -> bool {
+        self.keeps
+            && self.policy.cursor == Cursor::Store
+            && (!self.policy.use_cache
+                || self.usage.is_above(self.policy.cursor_high_water_percent))
+    }
+}
+
 /// All a queue knows.
 pub struct Queue {
     context: QueueContext,
     pending: BTreeMap<Key, Entry>,
+    /// Pending messages that only the store has.
+    backlog: Backlog,
+    /// Stored messages that come by another way than the pages that have them.
+    withheld: HashSet<i64>,
+    /// Some of the backlog may have an end of life.
+    backlog_expires: bool,
+    /// Expired messages of the backlog are being read.
+    reading_expired: bool,
     /// Pending messages that have an end of life: (expiration, place).
     expiring: BTreeSet<(i64, Key)>,
     /// Highest priority first, then order of arrival, rotated as messages are given.
@@ -155,10 +224,27 @@ pub struct Queue {
 }
 
 impl Queue {
-    pub fn new(context: QueueContext) -> Self {
+    /// A queue that holds what `history` says.
+    pub fn new(context: QueueContext, history: History) -> Self {
         let policy = &context.policy;
+        let mut backlog = Backlog::default();
+        for (band, messages) in history.bands {
+            backlog.recovered(band, messages);
+        }
+        let mut audit =
+            policy.audit.then(|| Audit::new(policy.audit_depth, policy.audit_producers));
+        if let Some(audit) = &mut audit {
+            for (producer, highest) in history.producers {
+                audit.seen_up_to(producer, highest);
+            }
+        }
+        let expires = history.expiring && !policy.expire_period.is_zero();
         Self {
             pending: BTreeMap::new(),
+            backlog,
+            withheld: HashSet::new(),
+            backlog_expires: history.expiring,
+            reading_expired: false,
             expiring: BTreeSet::new(),
             subscriptions: Vec::new(),
             browsers: Vec::new(),
@@ -166,10 +252,10 @@ impl Queue {
             exclusive: None,
             groups: Groups::new(policy.groups),
             kept_for_owner: None,
-            audit: policy.audit.then(|| Audit::new(policy.audit_depth, policy.audit_producers)),
+            audit,
             parking: Parking::default(),
             orphans: Vec::new(),
-            next_expiry_check: None,
+            next_expiry_check: expires.then(Instant::now),
             counters: QueueCounters::default(),
             context,
         }
@@ -179,12 +265,12 @@ impl Queue {
     pub fn handle(&mut self, op: Op, now: Now, out: &mut Effects) {
         match op {
             Op::Send(incoming) => self.send(incoming, now, out),
-            Op::Ack { ack, receipt } => {
-                let result = self.acknowledge(&ack, now, out);
+            Op::Ack { ack, mut receipt } => {
+                let result = self.acknowledge(&ack, &mut receipt, now, out);
                 out.answer(receipt, result, self.outbox_of(ack.subscription));
             }
             Op::Subscribe { new, receipt } => {
-                self.subscribe(*new);
+                self.subscribe(*new, out);
                 out.resolve(receipt, Ok(()));
             }
             Op::Unsubscribe { key, last_delivered, receipt } => {
@@ -198,22 +284,39 @@ impl Queue {
                     subscription.pull(pull);
                 }
             }
-            Op::EndTransaction { transaction, commit, receipt } => {
-                self.end_transaction(transaction, commit, now, out);
-                out.stored(receipt);
+            Op::Vote(vote) => {
+                let Vote { transaction, sends, ballot, receipt } = *vote;
+                let (ops, entries) = self.vote(transaction, sends, now);
+                ballot.cast(ops, entries, receipt);
             }
+            Op::Decide(decision) => self.decide(*decision, now, out),
+            Op::RollBack { transaction, receipt } => {
+                self.roll_back(transaction, now);
+                out.resolve(receipt, Ok(()));
+            }
+            Op::Marked { transaction, answer } => {
+                // Who asks may have gone.
+                answer.send(self.marked(transaction)).unwrap_or_default();
+            }
+            Op::Lock { transaction, sequences } => self.lock(transaction, sequences, out),
+            Op::Paged { of, page } => self.paged(of, page, now, out),
+            Op::Refused { sequences } => self.take_back(&sequences),
             Op::ConnectionClosed(connection) => self.parking.forget(connection),
             Op::Purge { receipt } => {
                 self.purge(out);
-                out.stored(receipt);
+                out.when_removed(receipt);
             }
             Op::Destroy { receipt } => {
-                self.purge(out);
+                self.clear();
+                if self.context.keeps && !self.context.destination.kind().is_temporary() {
+                    let destination = self.context.destination.clone();
+                    out.removals.push(StoreOp::Delete { destination });
+                }
                 self.parking.clear();
                 for browser in &mut self.browsers {
                     browser.finish();
                 }
-                out.resolve(receipt, Ok(()));
+                out.when_removed(receipt);
                 out.destroyed = true;
             }
             Op::Counters(answer) => answer.send(self.counters()).unwrap_or_default(),
@@ -229,6 +332,7 @@ impl Queue {
         }
         self.expire_due(now, out);
         self.dispatch(now, out);
+        self.page_in(out);
         self.answer_empty_pulls(now);
         self.page_browsers();
         self.flush();
@@ -245,7 +349,7 @@ impl Queue {
         let in_flight = in_flight + self.orphans.len();
         QueueCounters {
             in_flight: in_flight as u64,
-            size: (self.pending.len() + in_flight) as u64,
+            size: (self.pending.len() + in_flight) as u64 + self.backlog.len(),
             consumers: self.subscriptions.len() as u64,
             ..self.counters.clone()
         }
@@ -260,7 +364,7 @@ impl Queue {
     }
 
     fn send(&mut self, incoming: Incoming, now: Now, out: &mut Effects) {
-        let size = self.pending.len() as u64;
+        let size = self.pending.len() as u64 + self.backlog.len();
         if let Some(incoming) = self.parking.enter(incoming, &self.context, size, now, out) {
             self.admit(incoming, now, out);
         }
@@ -268,55 +372,90 @@ impl Queue {
 
     /// A message whose memory is taken enters the queue.
     fn admit(&mut self, incoming: Incoming, now: Now, out: &mut Effects) {
-        let Incoming { message, bytes, receipt, redeliveries, .. } = incoming;
+        let Incoming { message, bytes, receipt, redeliveries, moved, .. } = incoming;
         if message.is_expired(now.wall_ms) {
             self.counters.enqueued += 1;
-            let entry = Entry { message, sequence: 0, bytes, redeliveries, hold: None };
-            self.expired(entry, out);
-            out.resolve(receipt, Ok(()));
+            out.removals.extend(moved);
+            let entry = self.entry(message, 0, bytes);
+            self.expired(entry, receipt, out);
             return;
         }
-        if let (Some(audit), Some(id)) = (&mut self.audit, &message.message_id)
-            && audit.is_duplicate(id)
-        {
-            tracing::debug!(destination = %self.context.destination, %id, "duplicate message dropped");
+        if self.is_duplicate(&message) {
             self.context.usage.release(bytes);
-            out.resolve(receipt, Ok(()));
+            out.removals.extend(moved);
+            out.when_removed(receipt);
             return;
         }
-        let sequence = self.context.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        self.counters.enqueued += 1;
-        let policy = &self.context.policy;
-        if policy.advisory_for_delivery {
-            out.notice(Notice::delivered(&self.context.destination, &message));
-        }
-        if policy.advisory_if_no_consumers && !message.persistent && self.subscriptions.is_empty() {
-            out.notice(Notice::no_consumer(&self.context.destination, &message));
-        }
-        if self.is_stored(&message) {
-            out.store.push(StoreOp::Add(StoredAdd {
-                destination: self.context.destination.clone(),
-                sequence,
-                band: 0,
-                message: Arc::clone(&message),
-                subscribers: Vec::new(),
-                cancel: None,
-            }));
-            out.stored(receipt);
-        } else {
+        let mut entry = Entry { redeliveries, ..self.numbered(message, bytes) };
+        self.note_arrival(&entry, out);
+        if !self.context.stores(&entry.message) {
+            out.removals.extend(moved);
             out.resolve(receipt, Ok(()));
+            self.insert(entry, now);
+            return;
         }
-        self.insert(Entry { message, sequence, bytes, redeliveries, hold: None }, now);
+        let place = self.backlog.place(entry.band, entry.sequence, self.context.is_short());
+        if place == Place::Memory && !self.subscriptions.is_empty() {
+            entry.cancel = Some(Cancel::default());
+        }
+        out.adds.push(self.add_op(&entry));
+        out.adds.extend(moved);
+        out.when_added(receipt);
+        match place {
+            Place::Memory => self.insert(entry, now),
+            Place::Store => {
+                self.leave_in_store(&entry, now);
+                let hold = Credit::taken(Arc::clone(&self.context.usage), bytes);
+                out.holds.push(Arc::new(hold));
+            }
+        }
     }
 
-    /// Whether a message of this queue is in the store.
-    fn is_stored(&self, message: &Message) -> bool {
-        message.persistent && !self.context.destination.kind().is_temporary()
+    fn is_duplicate(&mut self, message: &Message) -> bool {
+        let (Some(audit), Some(id)) = (&mut self.audit, &message.message_id) else { return false };
+        let duplicate = audit.is_duplicate(id);
+        if duplicate {
+            tracing::debug!(destination = %self.context.destination, %id, "duplicate message dropped");
+        }
+        duplicate
+    }
+
+    fn entry(&self, message: Arc<Message>, sequence: i64, bytes: u64) -> Entry {
+        Entry::new(message, sequence, bytes, self.context.policy.prioritized_messages)
+    }
+
+    /// An entry with the next sequence number.
+    fn numbered(&self, message: Arc<Message>, bytes: u64) -> Entry {
+        let sequence = self.context.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        self.entry(message, sequence, bytes)
+    }
+
+    fn add_op(&self, entry: &Entry) -> StoreOp {
+        StoreOp::Add(StoredAdd {
+            destination: self.context.destination.clone(),
+            sequence: entry.sequence,
+            band: entry.band,
+            message: Arc::clone(&entry.message),
+            subscribers: Vec::new(),
+            cancel: entry.cancel.clone(),
+        })
+    }
+
+    /// Counts a message that came, and tells who watches.
+    fn note_arrival(&mut self, entry: &Entry, out: &mut Effects) {
+        self.counters.enqueued += 1;
+        let (policy, message) = (&self.context.policy, &entry.message);
+        if policy.advisory_for_delivery {
+            out.notice(Notice::delivered(&self.context.destination, message));
+        }
+        if policy.advisory_if_no_consumers && !message.persistent && self.subscriptions.is_empty() {
+            out.notice(Notice::no_consumer(&self.context.destination, message));
+        }
     }
 
     /// Puts an entry in its place among the pending ones.
     fn insert(&mut self, entry: Entry, now: Now) {
-        let key = self.key(&entry);
+        let key = Key::of(&entry);
         if key < self.scanned_max {
             for subscription in &mut self.subscriptions {
                 subscription.scanned = subscription.scanned.min(key);
@@ -324,16 +463,24 @@ impl Queue {
         }
         if entry.message.expiration > 0 {
             self.expiring.insert((entry.message.expiration, key));
-            let period = self.context.policy.expire_period;
-            if self.next_expiry_check.is_none() && !period.is_zero() {
-                self.next_expiry_check = Some(now.instant + period);
-            }
+            self.watch_expiry(now);
         }
         self.pending.insert(key, entry);
     }
 
-    fn key(&self, entry: &Entry) -> Key {
-        Key::of(entry, self.context.policy.prioritized_messages)
+    /// A message that is in the backlog needs no more than to be noticed when it expires.
+    fn leave_in_store(&mut self, entry: &Entry, now: Now) {
+        if entry.message.expiration > 0 {
+            self.backlog_expires = true;
+            self.watch_expiry(now);
+        }
+    }
+
+    fn watch_expiry(&mut self, now: Now) {
+        let period = self.context.policy.expire_period;
+        if self.next_expiry_check.is_none() && !period.is_zero() {
+            self.next_expiry_check = Some(now.instant + period);
+        }
     }
 
     /// Takes a pending entry out.
@@ -345,9 +492,9 @@ impl Queue {
         Some(entry)
     }
 
-    fn subscribe(&mut self, new: NewSubscription) {
+    fn subscribe(&mut self, new: NewSubscription, out: &mut Effects) {
         if new.info.browser {
-            self.browse(new);
+            self.browse(new, out);
             return;
         }
         let subscription = Subscription {
@@ -496,18 +643,18 @@ impl Effects {
     fn answer(
         &mut self,
         receipt: Option<Receipt>,
-        result: Result<bool, BrokerError>,
+        result: Result<(), BrokerError>,
         outbox: Option<&Arc<Outbox>>,
     ) {
         match (receipt, result) {
-            (Some(receipt), Ok(true)) => self.stored(Some(receipt)),
-            (receipt @ Some(_), result) => self.resolve(receipt, result.map(|_| ())),
+            (receipt @ Some(_), Ok(())) => self.when_removed(receipt),
+            (receipt @ Some(_), result) => self.resolve(receipt, result),
             (None, Err(error)) => {
                 if let Some(outbox) = outbox {
                     outbox.push(Item::AsyncError(error));
                 }
             }
-            (None, Ok(_)) => {}
+            (None, Ok(())) => {}
         }
     }
 }

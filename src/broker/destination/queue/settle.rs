@@ -1,122 +1,122 @@
 //! How messages leave a queue: acknowledged, expired, dead, purged.
 
-use super::super::in_flight::{Ack, Entry, TransactionKey};
+use super::super::in_flight::{Ack, Entry};
 use super::super::{Effects, Now};
 use super::Queue;
 use crate::broker::advisory::Notice;
 use crate::broker::dead_letter::{Cause, DeadLetter};
 use crate::broker::error::BrokerError;
+use crate::broker::outbox::Receipt;
 use crate::jms::AckKind;
-use crate::store::StoreOp;
+use crate::store::{Cancel, StoreOp};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Queue {
-    /// Applies an acknowledgement; true when something durable was removed.
+    /// Applies an acknowledgement. `receipt` is taken when it has to wait for dead letters; else it is to
+    /// wait for what leaves the store.
     pub(super) fn acknowledge(
         &mut self,
         ack: &Ack,
+        receipt: &mut Option<Receipt>,
         now: Now,
         out: &mut Effects,
-    ) -> Result<bool, BrokerError> {
+    ) -> Result<(), BrokerError> {
         let extend = self.context.policy.use_prefetch_extension;
         if let Some(browser) = self.browsers.iter_mut().find(|b| b.key() == ack.subscription) {
             browser.acknowledged(ack.count);
-            return Ok(false);
+            return Ok(());
         }
-        let Some(subscription) = self.subscription_mut(ack.subscription) else { return Ok(false) };
+        let Some(subscription) = self.subscription_mut(ack.subscription) else { return Ok(()) };
         let window = Arc::clone(&subscription.new.window);
         let settled = subscription.in_flight.settle(ack, &window, extend)?;
         subscription.dequeued += settled.removed.len() as u64;
-        let durable = settled.removed.iter().any(|entry| entry.message.persistent);
+        let letters = settled.removed.iter().filter(|entry| match ack.kind {
+            AckKind::Poison => true,
+            AckKind::Expired => entry.message.is_expired(now.wall_ms),
+            _ => false,
+        });
+        let mut receipts = match (letters.count(), receipt.is_some()) {
+            (letters @ 1.., true) => receipt.take().map(|r| r.split(letters)).unwrap_or_default(),
+            _ => Vec::new(),
+        };
         for entry in settled.removed {
             match ack.kind {
                 AckKind::Poison => {
                     let cause = ack.cause.as_deref().map(|cause| Cause::Client(cause.clone()));
-                    self.dead(entry, cause, out);
+                    self.dead(entry, cause, receipts.pop(), out);
                 }
                 AckKind::Expired if entry.message.is_expired(now.wall_ms) => {
-                    self.expired(entry, out)
+                    self.expired(entry, receipts.pop(), out);
                 }
                 _ => self.consumed(entry, out),
             }
         }
-        Ok(durable)
-    }
-
-    /// Commit: what was acknowledged in the transaction leaves. Rollback: it stays with its consumer,
-    /// or goes back to the queue when the consumer is gone.
-    pub(super) fn end_transaction(
-        &mut self,
-        transaction: TransactionKey,
-        commit: bool,
-        now: Now,
-        out: &mut Effects,
-    ) {
-        let mut removed = Vec::new();
-        for subscription in &mut self.subscriptions {
-            let window = Arc::clone(&subscription.new.window);
-            let gone = subscription.in_flight.end_transaction(transaction, commit, &window);
-            subscription.dequeued += gone.len() as u64;
-            removed.extend(gone);
-        }
-        let (mine, others) = std::mem::take(&mut self.orphans)
-            .into_iter()
-            .partition(|(holder, _)| *holder == transaction);
-        self.orphans = others;
-        for (_, entry) in mine {
-            if commit {
-                removed.push(entry);
-            } else {
-                self.insert(entry, now);
-            }
-        }
-        for entry in removed {
-            self.consumed(entry, out);
-        }
+        Ok(())
     }
 
     /// A message was consumed.
     fn consumed(&mut self, entry: Entry, out: &mut Effects) {
+        if self.context.stores(&entry.message) {
+            // What was not written yet need not be.
+            let withdrawn = entry.cancel.as_ref().is_some_and(Cancel::cancel);
+            if !withdrawn {
+                out.removals.push(self.removal(entry.sequence));
+            }
+        }
+        self.consumed_in_store(&entry, out);
+    }
+
+    /// A message was consumed, and the store knows.
+    pub(super) fn consumed_in_store(&mut self, entry: &Entry, out: &mut Effects) {
         if self.context.policy.advisory_for_consumed {
             out.notice(Notice::consumed(&self.context.destination, &entry.message));
         }
-        self.gone(&entry, out);
+        self.gone(entry);
     }
 
-    /// A message reached the end of its life.
-    pub(super) fn expired(&mut self, entry: Entry, out: &mut Effects) {
+    /// A message reached the end of its life. `receipt` is of who waits for that.
+    pub(super) fn expired(&mut self, entry: Entry, receipt: Option<Receipt>, out: &mut Effects) {
         self.counters.expired += 1;
         out.notice(Notice::expired(&self.context.destination, &entry.message));
         if self.context.policy.advisory_for_consumed {
             out.notice(Notice::consumed(&self.context.destination, &entry.message));
         }
         let expiration = entry.message.expiration;
-        self.dead(entry, Some(Cause::Expired(expiration)), out);
+        self.dead(entry, Some(Cause::Expired(expiration)), receipt, out);
     }
 
-    fn dead(&mut self, entry: Entry, cause: Option<Cause>, out: &mut Effects) {
+    /// The message leaves the store in the submit that brings it to the dead letter queue.
+    fn dead(
+        &mut self,
+        entry: Entry,
+        cause: Option<Cause>,
+        receipt: Option<Receipt>,
+        out: &mut Effects,
+    ) {
         // It may be sent here again from the dead letter queue.
         if let (Some(audit), Some(id), true) = (&mut self.audit, entry.id(), entry.sequence != 0) {
             audit.forget(id);
         }
+        let stored = entry.sequence != 0 && self.context.stores(&entry.message);
         out.dead_letter(DeadLetter {
             message: Arc::clone(&entry.message),
             from: self.context.destination.clone(),
             cause,
             subscriber: None,
+            leaves: stored.then(|| self.removal(entry.sequence)),
+            receipt,
         });
-        self.gone(&entry, out);
+        self.gone(&entry);
     }
 
-    fn gone(&mut self, entry: &Entry, out: &mut Effects) {
+    fn gone(&mut self, entry: &Entry) {
         self.counters.dequeued += 1;
         self.context.usage.release(entry.bytes);
-        if entry.sequence != 0 && self.is_stored(&entry.message) {
-            out.store.push(StoreOp::Remove {
-                destination: self.context.destination.clone(),
-                sequence: entry.sequence,
-            });
-        }
+    }
+
+    pub(super) fn removal(&self, sequence: i64) -> StoreOp {
+        StoreOp::Remove { destination: self.context.destination.clone(), sequence }
     }
 
     /// Pending messages that are past their time leave, when the check is due.
@@ -130,15 +130,26 @@ impl Queue {
             }
             self.expiring.pop_first();
             if let Some(entry) = self.pending.remove(&key) {
-                self.expired(entry, out);
+                self.expired(entry, None, out);
             }
         }
-        let more = !self.expiring.is_empty();
+        self.read_expired(now, out);
+        let more = !self.expiring.is_empty() || self.backlog_expires;
         self.next_expiry_check = more.then(|| now.instant + self.context.policy.expire_period);
     }
 
     /// Every message goes, those in flight too.
     pub(super) fn purge(&mut self, out: &mut Effects) {
+        self.clear();
+        if self.context.keeps && !self.context.destination.kind().is_temporary() {
+            let last = self.context.sequence.load(Ordering::Relaxed);
+            out.removals
+                .push(StoreOp::Purge { destination: self.context.destination.clone(), last });
+        }
+    }
+
+    /// Forgets every message, those in flight too.
+    pub(super) fn clear(&mut self) {
         let mut entries: Vec<Entry> = std::mem::take(&mut self.pending).into_values().collect();
         self.expiring.clear();
         for subscription in &mut self.subscriptions {
@@ -146,7 +157,10 @@ impl Queue {
         }
         entries.extend(std::mem::take(&mut self.orphans).into_iter().map(|(_, entry)| entry));
         for entry in entries {
-            self.gone(&entry, out);
+            self.gone(&entry);
         }
+        self.counters.dequeued += self.backlog.len();
+        self.backlog.clear();
+        self.reading_expired = false;
     }
 }

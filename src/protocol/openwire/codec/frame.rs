@@ -237,6 +237,11 @@ pub fn encode_object(object: &Command) -> Result<Bytes, WireError> {
     to_stored_form(object)
 }
 
+/// A message in the form stores have it in.
+pub fn encode_stored_message(message: &Message) -> Result<Bytes, WireError> {
+    to_stored_form(message)
+}
+
 /// Reads what [`encode_object`] wrote.
 pub fn decode_object(object: &[u8]) -> Result<Command, WireError> {
     from_stored_form(object, 0)

@@ -22,5 +22,5 @@ mod tests;
 mod types;
 
 pub use error::WireError;
-pub use frame::{Decoder, Encoder, Settings, decode_object, encode_object};
+pub use frame::{Decoder, Encoder, Settings, decode_object, encode_object, encode_stored_message};
 pub use types::Dispatch;

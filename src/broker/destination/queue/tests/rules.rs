@@ -3,8 +3,9 @@
 use super::super::super::fixture::{
     BYTES, Clock, consumer, context, deliveries, incoming, message, numbers, take,
 };
-use super::super::{NewSubscription, Pull, Queue};
+use super::super::{History, NewSubscription, Pull, Queue};
 use crate::broker::dead_letter::Cause;
+use crate::broker::destination::commit::Decision;
 use crate::broker::destination::in_flight::{Ack, AckRange, TransactionKey, Window};
 use crate::broker::destination::{Admission, Effects, Incoming, Op};
 use crate::broker::error::BrokerError;
@@ -13,7 +14,7 @@ use crate::broker::policy::{GroupMapKind, Policy};
 use crate::broker::usage::Usage;
 use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerInfo, Destination, DestinationKind, Message};
-use crate::store::StoreOp;
+use crate::store::{Cancel, StoreOp};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -40,7 +41,8 @@ impl Bench {
 
     fn with_limit(policy: Policy, limit: u64) -> Self {
         let usage = Usage::new(limit, None);
-        let queue = Queue::new(context(Destination::queue("Q"), policy, &usage));
+        let queue =
+            Queue::new(context(Destination::queue("Q"), policy, &usage), History::default());
         Self { queue, usage, clock: Clock::new(), out: Effects::default(), consumers: 0 }
     }
 
@@ -115,7 +117,18 @@ impl Bench {
 
     fn end(&mut self, transaction: u64, commit: bool) {
         let transaction = TransactionKey(transaction);
-        self.run([Op::EndTransaction { transaction, commit, receipt: None }]);
+        if commit {
+            self.commit(transaction, None);
+        } else {
+            self.run([Op::RollBack { transaction, receipt: None }]);
+        }
+    }
+
+    fn commit(&mut self, transaction: TransactionKey, receipt: Option<Receipt>) -> Vec<StoreOp> {
+        let (ops, entries) = self.queue.vote(transaction, Vec::new(), self.clock.now());
+        let decision = Decision { transaction, outcome: Ok(()), entries, receipt };
+        self.run([Op::Decide(Box::new(decision))]);
+        ops
     }
 
     fn pull(&mut self, client: &Client, deadline_ms: Option<u64>) {
@@ -606,15 +619,15 @@ fn what_a_transaction_holds_waits_for_it_though_the_consumer_is_gone() {
 }
 
 #[test]
-fn a_commit_is_answered_when_its_removals_are_stored() {
+fn a_commit_stores_its_removals_and_is_answered_when_it_is_decided() {
     let mut bench = Bench::new(Policy::default());
     let a = bench.subscribe(10);
     bench.send(Message { persistent: true, ..message("c0", 0) });
     bench.ack_in(&a, AckKind::Standard, 0, 0, Some(1));
     let receipt = Some(Receipt::new(Arc::default(), 1));
-    let transaction = TransactionKey(1);
-    bench.run([Op::EndTransaction { transaction, commit: true, receipt }]);
-    assert_eq!((bench.out.receipts.len(), bench.out.durable.len()), (0, 1));
+    let ops = bench.commit(TransactionKey(1), receipt);
+    assert!(matches!(ops[..], [StoreOp::Remove { sequence: 1, .. }]));
+    assert_eq!((bench.out.receipts.len(), bench.out.removals.len()), (1, 0));
 }
 
 // 2.1 Message path
@@ -622,17 +635,31 @@ fn a_commit_is_answered_when_its_removals_are_stored() {
 #[test]
 fn persistent_messages_enter_and_leave_the_store_but_not_those_of_temporary_queues() {
     for (destination, ops) in [
-        (Destination::queue("Q"), 2),
+        (Destination::queue("Q"), 1),
         (Destination::new(DestinationKind::TempQueue, Some("T".into())), 0),
     ] {
         let mut bench = Bench::new(Policy::default());
-        bench.queue = Queue::new(context(destination, Policy::default(), &bench.usage));
+        let context = context(destination, Policy::default(), &bench.usage);
+        bench.queue = Queue::new(context, History::default());
         let a = bench.subscribe(10);
         bench.send(Message { persistent: true, ..message("c0", 0) });
         bench.send(message("c0", 1));
+        let added = bench.out.adds.len();
+        if let Some(StoreOp::Add(add)) = bench.out.adds.first() {
+            assert!(!add.cancel.as_ref().is_none_or(|cancel| !cancel.take()), "it is written");
+        }
         bench.ack(&a, AckKind::Standard, 0, 1);
-        assert_eq!(bench.out.store.len(), ops);
-        let remove = |op: &StoreOp| matches!(op, StoreOp::Remove { sequence: 1, .. });
-        assert!(ops == 0 || remove(&bench.out.store[1]));
+        assert_eq!((added, bench.out.removals.len()), (ops, ops));
     }
+}
+
+#[test]
+fn a_message_consumed_before_it_was_written_is_not_written() {
+    let mut bench = Bench::new(Policy::default());
+    let a = bench.subscribe(10);
+    bench.send(Message { persistent: true, ..message("c0", 0) });
+    bench.ack(&a, AckKind::Standard, 0, 0);
+    assert!(bench.out.removals.is_empty());
+    let Some(StoreOp::Add(add)) = bench.out.adds.first() else { panic!("it was to be stored") };
+    assert!(add.cancel.as_ref().is_some_and(Cancel::cancel), "it was taken back");
 }

@@ -3,14 +3,15 @@
 use super::super::super::fixture::{
     BYTES, Clock, Random, consumer, context, for_seeds, message, take,
 };
-use super::super::{NewSubscription, Pull, Queue};
+use super::super::{History, NewSubscription, Pull, Queue};
 use super::model::{Browser, Given, Model, Outcome, Sub};
 use crate::broker::dead_letter::Cause;
+use crate::broker::destination::commit::Decision;
 use crate::broker::destination::in_flight::{Ack, AckRange, TransactionKey, Window};
 use crate::broker::destination::{Admission, Effects, Incoming, Op};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Item, Outbox, Receipt, SubscriptionKey};
-use crate::broker::policy::{GroupMapKind, Policy};
+use crate::broker::policy::{Cursor, GroupMapKind, Policy};
 use crate::broker::usage::Usage;
 use crate::jms::selector::Selector;
 use crate::jms::{AckKind, Destination, Message, MessageId, Throwable};
@@ -75,6 +76,7 @@ fn policy(random: &mut Random) -> Policy {
             GroupMapKind::Simple,
             GroupMapKind::Bucket { count: 2 },
         ]),
+        cursor: Cursor::Memory,
         ..Policy::default()
     }
 }
@@ -95,7 +97,7 @@ impl World {
             clock: Clock::new(),
             model: Model::new(policy.clone()),
             policy,
-            queue: Queue::new(context),
+            queue: Queue::new(context, History::default()),
             broker_usage,
             usage,
             own_limit,
@@ -181,8 +183,15 @@ impl World {
         let (number, receipt) = self.receipt();
         let now = self.clock.ms;
         self.model.send(Arc::clone(&message), admission, connection, number, room, now);
-        let incoming =
-            Incoming { message, bytes: BYTES, admission, receipt, connection, redeliveries: 0 };
+        let incoming = Incoming {
+            message,
+            bytes: BYTES,
+            admission,
+            receipt,
+            connection,
+            redeliveries: 0,
+            moved: Vec::new(),
+        };
         self.handle(Op::Send(incoming));
     }
 
@@ -319,7 +328,14 @@ impl World {
         let (number, receipt) = self.receipt();
         self.expect(number, Outcome::Done);
         let transaction = TransactionKey(transaction);
-        self.handle(Op::EndTransaction { transaction, commit, receipt });
+        if commit {
+            let (ops, entries) = self.queue.vote(transaction, Vec::new(), self.clock.now());
+            self.out.removals.extend(ops);
+            let decision = Decision { transaction, outcome: Ok(()), entries, receipt };
+            self.handle(Op::Decide(Box::new(decision)));
+        } else {
+            self.handle(Op::RollBack { transaction, receipt });
+        }
     }
 
     fn pull(&mut self) {
@@ -422,20 +438,30 @@ impl World {
         for (receipt, result) in out.receipts {
             receipt.resolve(result);
         }
-        for op in out.store {
+        let leaves = out.dead_letters.iter().filter_map(|letter| letter.leaves.clone());
+        // A purge of the same batch may have taken what a letter took before.
+        for op in out.adds.into_iter().chain(leaves).chain(out.removals) {
             match op {
-                StoreOp::Add(add) => assert!(self.stored.insert(add.sequence)),
+                StoreOp::Add(add) => {
+                    if add.cancel.is_none_or(|cancel| cancel.take()) {
+                        assert!(self.stored.insert(add.sequence));
+                    }
+                }
                 StoreOp::Remove { sequence, .. } => assert!(self.stored.remove(&sequence)),
+                StoreOp::Purge { last, .. } => self.stored.retain(|sequence| *sequence > last),
                 other => panic!("a queue does not ask for {other:?}"),
             }
         }
-        for receipt in out.durable {
+        for receipt in out.added.into_iter().chain(out.removed) {
             receipt.resolve(Ok(()));
         }
         // Those the model knows of: expired on arrival, or acknowledged as expired.
         let mut known = std::mem::take(&mut self.model.expired_now);
         let mut poisoned = std::mem::take(&mut self.model.poisoned);
-        for letter in out.dead_letters {
+        for mut letter in out.dead_letters {
+            if let Some(receipt) = letter.receipt.take() {
+                receipt.resolve(Ok(()));
+            }
             let id = letter.message.message_id.clone().expect("it has an id");
             let list = match letter.cause {
                 Some(Cause::Expired(_)) => &mut known,
@@ -498,7 +524,7 @@ impl World {
         for transaction in 0..TRANSACTIONS as u64 {
             self.model.end_transaction(transaction, false);
             let transaction = TransactionKey(transaction);
-            self.handle(Op::EndTransaction { transaction, commit: false, receipt: None });
+            self.handle(Op::RollBack { transaction, receipt: None });
         }
         for key in self.clients.keys().copied().collect::<Vec<_>>() {
             self.model.unsubscribe(key, -2);

@@ -79,7 +79,7 @@ impl Encode for Arc<Described> {
 }
 
 /// Type code and fields of an object, loose, version 12.
-pub(in super::super) fn to_stored_form(object: &Command) -> Result<Bytes, WireError> {
+pub(in super::super) fn to_stored_form(object: &impl Encode) -> Result<Bytes, WireError> {
     let mut data = WriteBuffer::default();
     let mut flags = BitWriter::default();
     data.append(&[object.code()]);

@@ -1,0 +1,181 @@
+//! Commits: what a transaction did in several destinations takes effect in the store as one.
+//!
+//! ```text
+//!  client           queue A          topic B          store
+//!    |  vote ---------->|               |               |
+//!    |  vote -------------------------->|               |
+//!    |           ballot |        ballot |               |
+//!    |                  +-- the last one submits all -->|
+//!    |                  |<--------- decision -----------|
+//!    |<---- receipt ----|               |<--------------|
+//! ```
+//!
+//! Between its vote and the decision a destination holds the sends of the transaction back: they have their
+//! sequence numbers, and pages read from the store leave them out. What was acknowledged stays with its
+//! consumers. When the store refuses, the transaction is rolled back.
+
+use super::DestinationHandle;
+use super::Effects;
+use super::durable::DurableSubscription;
+use super::in_flight::{Entry, TransactionKey};
+use super::{Now, Op};
+use crate::broker::error::BrokerError;
+use crate::broker::outbox::{Outbox, Receipt};
+use crate::jms::Message;
+use crate::store::{Store, StoreOp, Submit};
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::Arc;
+
+/// A destination is asked for its part of a commit.
+#[derive(Debug)]
+pub struct Vote {
+    pub transaction: TransactionKey,
+    /// What was sent in the transaction; its memory is taken.
+    pub sends: Vec<CommittedSend>,
+    pub ballot: Ballot,
+    pub receipt: Option<Receipt>,
+}
+
+/// A message sent in a transaction.
+#[derive(Debug)]
+pub struct CommittedSend {
+    pub message: Arc<Message>,
+    /// What it counts in memory.
+    pub bytes: u64,
+}
+
+/// How a commit went, for one destination.
+#[derive(Debug)]
+pub struct Decision {
+    pub transaction: TransactionKey,
+    pub outcome: Result<(), BrokerError>,
+    /// The sends of the transaction, as the destination gave them with its ballot.
+    pub entries: Vec<Entry>,
+    pub receipt: Option<Receipt>,
+}
+
+/// The right to take part in a commit once. Dropped unused it says that there is nothing to do.
+#[derive(Debug)]
+pub struct Ballot {
+    commit: Option<Arc<Commit>>,
+    handle: Arc<DestinationHandle>,
+}
+
+/// One commit under way.
+pub struct Commit {
+    transaction: TransactionKey,
+    store: Arc<dyn Store>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Ballots not cast.
+    open: usize,
+    ops: Vec<StoreOp>,
+    parts: Vec<(Arc<DestinationHandle>, Decision)>,
+    after: Option<After>,
+}
+
+/// What a commit does besides its destinations.
+pub struct After {
+    /// Durable subscriptions with messages acknowledged in it.
+    pub durables: Vec<Arc<DurableSubscription>>,
+    /// Of the consumers that acknowledged.
+    pub outbox: Arc<Outbox>,
+    /// Carries out what the durable subscriptions leave to do.
+    pub carry_out: Box<dyn FnOnce(&mut Effects) + Send>,
+    /// Resolved when the commit involves no destination.
+    pub receipt: Option<Receipt>,
+}
+
+impl fmt::Debug for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commit").field("transaction", &self.transaction).finish_non_exhaustive()
+    }
+}
+
+impl Commit {
+    /// A commit of which `handles` are part; the ballots are in their order. `ops` come first in the
+    /// submit. Without any part it is submitted at once.
+    pub fn begin(
+        transaction: TransactionKey,
+        store: Arc<dyn Store>,
+        handles: Vec<Arc<DestinationHandle>>,
+        ops: Vec<StoreOp>,
+        after: After,
+    ) -> Vec<Ballot> {
+        let state = State { open: handles.len(), ops, parts: Vec::new(), after: Some(after) };
+        let commit = Arc::new(Self { transaction, store, state: Mutex::new(state) });
+        if handles.is_empty() {
+            commit.submit();
+            return Vec::new();
+        }
+        let ballot = |handle| Ballot { commit: Some(Arc::clone(&commit)), handle };
+        handles.into_iter().map(ballot).collect()
+    }
+
+    /// Everybody has voted.
+    fn submit(self: &Arc<Self>) {
+        let ops = std::mem::take(&mut self.state.lock().ops);
+        if ops.is_empty() {
+            self.decide(Ok(()));
+            return;
+        }
+        let commit = Arc::clone(self);
+        let done = Box::new(move |result: Result<(), _>| commit.decide(result.map_err(Into::into)));
+        self.store.submit(Submit { ops, durable: true, done });
+    }
+
+    fn decide(&self, outcome: Result<(), BrokerError>) {
+        let (parts, after) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.parts), state.after.take())
+        };
+        if let Some(After { durables, outbox, carry_out, receipt }) = after {
+            let commit = outcome.is_ok();
+            outbox.end_transaction(self.transaction, commit);
+            let (now, mut effects) = (Now::read(), Effects::default());
+            for durable in durables {
+                durable.end_transaction(self.transaction, commit, now, &mut effects);
+            }
+            carry_out(&mut effects);
+            if let Some(receipt) = receipt {
+                receipt.resolve(outcome.clone());
+            }
+        }
+        for (handle, mut decision) in parts {
+            decision.outcome = outcome.clone();
+            handle.tell(Op::Decide(Box::new(decision)));
+        }
+    }
+}
+
+impl Ballot {
+    /// The destination's part: what the store has to do, and what it gets back with the decision.
+    pub fn cast(mut self, ops: Vec<StoreOp>, entries: Vec<Entry>, receipt: Option<Receipt>) {
+        self.settle(ops, entries, receipt);
+    }
+
+    fn settle(&mut self, ops: Vec<StoreOp>, entries: Vec<Entry>, receipt: Option<Receipt>) {
+        let Some(commit) = self.commit.take() else { return };
+        let last = {
+            let mut state = commit.state.lock();
+            state.ops.extend(ops);
+            let transaction = commit.transaction;
+            let decision = Decision { transaction, outcome: Ok(()), entries, receipt };
+            state.parts.push((Arc::clone(&self.handle), decision));
+            state.open -= 1;
+            state.open == 0
+        };
+        if last {
+            commit.submit();
+        }
+    }
+}
+
+impl Drop for Ballot {
+    fn drop(&mut self) {
+        self.settle(Vec::new(), Vec::new(), None);
+    }
+}

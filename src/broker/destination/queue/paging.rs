@@ -1,0 +1,234 @@
+//! How pending messages come back from the store: pages for consumers and browsers, those that expired, and
+//! those that a prepared transaction has acknowledged.
+
+use super::super::backlog::Place;
+use super::super::in_flight::{Entry, TransactionKey};
+use super::super::{Effects, Now, PageOf};
+use super::{Key, Queue};
+use crate::store::{Fetch, Page, PageLimit, StoreError, StoredMessage};
+use hashbrown::HashSet;
+
+impl Queue {
+    /// Reads on when consumers want more than memory has, or soon will.
+    pub(super) fn page_in(&mut self, out: &mut Effects) {
+        if self.subscriptions.is_empty() || self.backlog.is_empty() || self.reading_expired {
+            return;
+        }
+        let page = self.page_limit();
+        self.read_again_for_wanting();
+        let wanting = self.subscriptions.iter().filter(|s| s.wants_more());
+        let seen = wanting.map(|subscription| subscription.scanned).min();
+        let hungry = seen.is_some();
+        if let Some(seen) = seen
+            && self.pending.len() >= page.messages
+            && !self.backlog.is_reading()
+        {
+            self.drop_unwanted(seen);
+        }
+        let enough = self.pending.len() >= page.messages / 2;
+        let full = !self.pending.is_empty() && self.context.is_short();
+        if !hungry && (enough || full) {
+            return;
+        }
+        if let Some((band, after)) = self.backlog.read() {
+            let destination = self.context.destination.clone();
+            let fetch = Fetch::Queue { destination, band, after, limit: page };
+            out.fetches.push((PageOf::Band(band), fetch));
+        }
+    }
+
+    /// Who wants more may not have seen what was dropped from memory.
+    pub(super) fn read_again_for_wanting(&mut self) {
+        let Some(last) = self.backlog.skipped().map(|(band, last)| Key::at(band, last)).max()
+        else {
+            return;
+        };
+        if self.subscriptions.iter().any(|s| s.scanned <= last && s.wants_more()) {
+            self.backlog.rewind();
+        }
+    }
+
+    fn page_limit(&self) -> PageLimit {
+        let messages = self.context.policy.page_max.max(1).saturating_mul(PAGES);
+        PageLimit { messages, bytes: PAGE_BYTES }
+    }
+
+    /// Every consumer that could take a message has looked at what is before `seen`: that makes room for
+    /// what is behind. Messages that came back from a consumer stay, the store does not know that they did.
+    fn drop_unwanted(&mut self, seen: Key) {
+        let (context, backlog, expiring) = (&self.context, &mut self.backlog, &mut self.expiring);
+        let mut expires = false;
+        self.pending.retain(|key, entry| {
+            if *key >= seen || entry.redeliveries > 0 || !context.stores(&entry.message) {
+                return true;
+            }
+            backlog.skip(entry.band, entry.sequence);
+            context.usage.release(entry.bytes);
+            if entry.message.expiration > 0 {
+                expiring.remove(&(entry.message.expiration, *key));
+                expires = true;
+            }
+            false
+        });
+        self.backlog_expires |= expires;
+    }
+
+    /// A page has come.
+    pub(super) fn paged(
+        &mut self,
+        of: PageOf,
+        page: Result<Page, StoreError>,
+        now: Now,
+        out: &mut Effects,
+    ) {
+        let wanted = match of {
+            PageOf::Band(_) => self.backlog.arrived(),
+            PageOf::Expired => std::mem::take(&mut self.reading_expired),
+            PageOf::Browser(_) | PageOf::Locked(_) => true,
+        };
+        let page = match page {
+            Ok(page) if wanted => page,
+            Ok(_) => return,
+            Err(error) => {
+                let destination = &self.context.destination;
+                tracing::error!(%destination, %error, "messages cannot be read from the store");
+                return;
+            }
+        };
+        match of {
+            PageOf::Band(band) => self.take_page(band, page, now),
+            PageOf::Expired => self.take_expired(page, now, out),
+            PageOf::Browser(key) => self.page_browser(key, page, out),
+            PageOf::Locked(transaction) => self.take_locked(transaction, page),
+        }
+    }
+
+    fn take_page(&mut self, band: u8, page: Page, now: Now) {
+        let known = match page.messages.first() {
+            Some(first) if self.backlog.may_know(band, first.sequence) => self.known(),
+            _ => self.withheld.clone(),
+        };
+        let mut taken = page.damaged.len() as u64;
+        for stored in page.messages {
+            if !known.contains(&stored.sequence) {
+                taken += 1;
+                let entry = Entry { band, ..self.stored_entry(stored) };
+                self.context.usage.take(entry.bytes);
+                self.insert(entry, now);
+            }
+        }
+        self.backlog.page(band, taken, page.last, page.end);
+    }
+
+    /// Sequences of all stored messages that pages must not bring.
+    pub(super) fn known(&self) -> HashSet<i64> {
+        let held = self.subscriptions.iter().flat_map(|s| s.in_flight.iter());
+        let held = held.map(|held| held.entry.sequence);
+        let orphans = self.orphans.iter().map(|(_, entry)| entry.sequence);
+        let pending = self.pending.keys().map(|key| key.sequence);
+        held.chain(orphans).chain(pending).chain(self.withheld.iter().copied()).collect()
+    }
+
+    pub(super) fn stored_entry(&self, stored: StoredMessage) -> Entry {
+        let bytes = (stored.message.size() as u64).max(self.context.policy.minimum_message_bytes);
+        self.entry(stored.message, stored.sequence, bytes)
+    }
+
+    /// Looks for messages of the backlog that are past their time.
+    pub(super) fn read_expired(&mut self, now: Now, out: &mut Effects) {
+        if !self.backlog_expires || self.reading_expired || self.backlog.is_reading() {
+            return;
+        }
+        if self.backlog.is_empty() {
+            self.backlog_expires = false;
+            return;
+        }
+        self.reading_expired = true;
+        let messages = self.context.policy.expire_page_max.max(1);
+        let fetch = Fetch::Expired {
+            destination: self.context.destination.clone(),
+            now_ms: now.wall_ms,
+            limit: PageLimit { messages, bytes: PAGE_BYTES },
+        };
+        out.fetches.push((PageOf::Expired, fetch));
+    }
+
+    fn take_expired(&mut self, page: Page, now: Now, out: &mut Effects) {
+        let known = self.known();
+        for stored in page.messages {
+            if !known.contains(&stored.sequence) {
+                // It takes no memory.
+                let entry = Entry { bytes: 0, ..self.stored_entry(stored) };
+                self.backlog.gone(entry.band, entry.sequence);
+                self.expired(entry, None, out);
+            }
+        }
+        if !page.end {
+            self.read_expired(now, out);
+        }
+    }
+
+    /// These were acknowledged in a prepared transaction: they are with nobody, and not pending.
+    pub(super) fn lock(
+        &mut self,
+        transaction: TransactionKey,
+        sequences: Vec<i64>,
+        out: &mut Effects,
+    ) {
+        self.withheld.extend(sequences.iter().copied());
+        let destination = self.context.destination.clone();
+        out.fetches.push((PageOf::Locked(transaction), Fetch::Exactly { destination, sequences }));
+    }
+
+    fn take_locked(&mut self, transaction: TransactionKey, page: Page) {
+        for stored in page.messages {
+            if self.withheld.remove(&stored.sequence) {
+                let entry = self.stored_entry(stored);
+                self.context.usage.take(entry.bytes);
+                self.backlog.gone(entry.band, entry.sequence);
+                self.orphans.push((transaction, entry));
+            }
+        }
+    }
+
+    /// The store had no room for these: their senders were told, they must not be delivered.
+    pub(super) fn take_back(&mut self, sequences: &[i64]) {
+        let lost: HashSet<i64> = sequences.iter().copied().collect();
+        let keys: Vec<Key> =
+            self.pending.keys().filter(|key| lost.contains(&key.sequence)).copied().collect();
+        let held: HashSet<i64> = self
+            .subscriptions
+            .iter()
+            .flat_map(|subscription| subscription.in_flight.iter())
+            .map(|held| held.entry.sequence)
+            .collect();
+        let dispatched = sequences.iter().filter(|sequence| held.contains(*sequence)).count();
+        let stored = sequences.len().saturating_sub(keys.len() + dispatched);
+        let (band, last) = (self.backlog.first().unwrap_or(0), i64::MAX);
+        (0..stored).for_each(|_| self.backlog.gone(band, last));
+        for key in keys {
+            if let Some(entry) = self.remove(key) {
+                self.context.usage.release(entry.bytes);
+                if let (Some(audit), Some(id)) = (&mut self.audit, entry.id()) {
+                    audit.forget(id);
+                }
+            }
+        }
+    }
+
+    /// A message that is in the store already becomes pending.
+    pub(super) fn enter_stored(&mut self, entry: Entry, now: Now) {
+        match self.backlog.place(entry.band, entry.sequence, self.context.is_short()) {
+            Place::Memory => self.insert(entry, now),
+            Place::Store => {
+                self.leave_in_store(&entry, now);
+                self.context.usage.release(entry.bytes);
+            }
+        }
+    }
+}
+
+/// Pages of `maxPageSize` read at a time: one read costs a wake-up of three threads.
+const PAGES: usize = 5;
+/// Bytes read at a time.
+const PAGE_BYTES: u64 = 1 << 20;

@@ -1,0 +1,319 @@
+//! Two queues get the same random commands: one has all the memory it wants, the other nearly none and a
+//! store. Their consumers must not see a difference.
+
+use super::super::super::fixture::{
+    Clock, Random, consumer, context, deliveries, for_seeds, incoming, message,
+};
+use super::super::{History, NewSubscription, Queue};
+use crate::broker::destination::commit::{CommittedSend, Decision};
+use crate::broker::destination::in_flight::{Ack, AckRange, TransactionKey, Window};
+use crate::broker::destination::{Effects, Op};
+use crate::broker::outbox::{Outbox, SubscriptionKey};
+use crate::broker::policy::{GroupMapKind, Policy};
+use crate::broker::usage::Usage;
+use crate::jms::selector::Selector;
+use crate::jms::{AckKind, ConsumerInfo, Destination, Message, MessageId};
+use crate::store::{Fetch, Page, PageLimit, StoreOp, StoredAdd, StoredMessage};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SEEDS: u64 = 300;
+const STEPS: usize = 150;
+const KINDS: [&str; 2] = ["a", "b"];
+
+/// What a store would keep.
+#[derive(Default)]
+struct Shelf(BTreeMap<i64, StoredAdd>);
+
+impl Shelf {
+    fn apply(&mut self, op: StoreOp) {
+        match op {
+            StoreOp::Add(add) => {
+                if add.cancel.as_ref().is_none_or(|cancel| cancel.take()) {
+                    assert!(self.0.insert(add.sequence, add).is_none(), "added twice");
+                }
+            }
+            StoreOp::Remove { sequence, .. } => drop(self.0.remove(&sequence)),
+            StoreOp::Purge { last, .. } => self.0.retain(|sequence, _| *sequence > last),
+            other => panic!("a queue does not ask for {other:?}"),
+        }
+    }
+
+    fn answer(&self, fetch: &Fetch) -> Page {
+        type Wanted<'a> = Box<dyn Fn(&StoredAdd) -> bool + 'a>;
+        let (wanted, limit): (Wanted<'_>, PageLimit) = match fetch {
+            Fetch::Queue { band, after, limit, .. } => {
+                (Box::new(move |add| add.band == *band && add.sequence > *after), *limit)
+            }
+            Fetch::Expired { now_ms, limit, .. } => {
+                (Box::new(move |add| add.message.is_expired(*now_ms)), *limit)
+            }
+            other => panic!("a queue does not ask for {other:?}"),
+        };
+        let found: Vec<&StoredAdd> = self.0.values().filter(|add| wanted(add)).collect();
+        let page = found.iter().take(limit.messages);
+        let stored = |add: &&StoredAdd| StoredMessage {
+            sequence: add.sequence,
+            message: Arc::clone(&add.message),
+        };
+        let messages: Vec<StoredMessage> = page.map(stored).collect();
+        Page {
+            last: messages.last().map(|stored| stored.sequence),
+            end: found.len() <= limit.messages,
+            messages,
+            damaged: Vec::new(),
+        }
+    }
+}
+
+struct Side {
+    queue: Queue,
+    out: Effects,
+    shelf: Shelf,
+    outboxes: BTreeMap<u64, Arc<Outbox>>,
+    dead: Vec<i64>,
+}
+
+/// A delivery: producer's number, redeliveries, first of its group. None: the end of a browse.
+type Seen = Option<(i64, i32, bool)>;
+
+impl Side {
+    fn new(policy: Policy, keeps: bool, limit: u64) -> Self {
+        let usage = Usage::new(limit, None);
+        let mut context = context(Destination::queue("Q"), policy, &usage);
+        context.keeps = keeps;
+        Self {
+            queue: Queue::new(context, History::default()),
+            out: Effects::default(),
+            shelf: Shelf::default(),
+            outboxes: BTreeMap::new(),
+            dead: Vec::new(),
+        }
+    }
+
+    fn subscribe(&mut self, key: u64, info: ConsumerInfo, clock: &Clock) {
+        let outbox = Arc::new(Outbox::default());
+        self.outboxes.insert(key, Arc::clone(&outbox));
+        let selector = info.selector.as_ref().map(|text| Selector::parse(text).expect("valid"));
+        let window = Arc::new(Window::new(info.prefetch_size));
+        let new = NewSubscription {
+            key: SubscriptionKey(key),
+            info: Arc::new(info),
+            selector,
+            outbox,
+            window,
+            source: None,
+        };
+        self.handle(Op::Subscribe { new: Box::new(new), receipt: None }, clock);
+    }
+
+    fn handle(&mut self, op: Op, clock: &Clock) {
+        self.queue.handle(op, clock.now(), &mut self.out);
+    }
+
+    fn commit(&mut self, transaction: TransactionKey, sends: Vec<CommittedSend>, clock: &Clock) {
+        let (ops, entries) = self.queue.vote(transaction, sends, clock.now());
+        self.carry_out(clock);
+        ops.into_iter().for_each(|op| self.shelf.apply(op));
+        let decision = Decision { transaction, outcome: Ok(()), entries, receipt: None };
+        self.handle(Op::Decide(Box::new(decision)), clock);
+    }
+
+    /// Ends a batch, and what follows from it.
+    fn settle(&mut self, clock: &Clock) -> BTreeMap<u64, Vec<Seen>> {
+        loop {
+            self.queue.settle_batch(clock.now(), &mut self.out);
+            if !self.carry_out(clock) {
+                break;
+            }
+        }
+        self.outboxes
+            .iter()
+            .map(|(key, outbox)| {
+                let seen = |delivery: crate::broker::outbox::Delivery| {
+                    let message = delivery.message.as_ref()?;
+                    let id = message.message_id.as_ref().expect("it has an id");
+                    Some((id.producer_sequence, delivery.redeliveries, delivery.group_first))
+                };
+                (*key, deliveries(outbox).into_iter().map(seen).collect())
+            })
+            .collect()
+    }
+
+    /// Does what the task does; true when pages came.
+    fn carry_out(&mut self, clock: &Clock) -> bool {
+        let out = std::mem::take(&mut self.out);
+        out.adds.into_iter().chain(out.removals).for_each(|op| self.shelf.apply(op));
+        for letter in out.dead_letters {
+            let id = letter.message.message_id.as_ref().expect("it has an id");
+            self.dead.push(id.producer_sequence);
+            letter.leaves.into_iter().for_each(|op| self.shelf.apply(op));
+        }
+        let more = !out.fetches.is_empty();
+        for (of, fetch) in out.fetches {
+            let page = Ok(self.shelf.answer(&fetch));
+            self.handle(Op::Paged { of, page }, clock);
+        }
+        more
+    }
+}
+
+#[test]
+fn consumers_do_not_see_whether_a_queue_is_in_memory() {
+    for_seeds(SEEDS, walk);
+}
+
+fn walk(mut random: Random) {
+    let policy = Policy {
+        prioritized_messages: random.one_in(3),
+        strict_order_dispatch: random.one_in(4),
+        all_consumers_exclusive: random.one_in(8),
+        use_cache: !random.one_in(3),
+        page_max: random.pick(&[1, 2, 200]),
+        // Often enough that no message is found expired by chance.
+        expire_period: Duration::from_millis(1),
+        // A map that forgets groups would let a message go whose turn has passed, if it is in memory.
+        groups: GroupMapKind::Simple,
+        audit: false,
+        ..Policy::default()
+    };
+    let limit = random.pick(&[1, 4_000, 20_000]);
+    let mut clock = Clock::new();
+    let mut sides = [Side::new(policy.clone(), false, 0), Side::new(policy, true, limit)];
+    let (mut next, mut keys) = (0_i64, 0_u64);
+    // Consumer -> what it holds: (number, transaction).
+    let mut held: BTreeMap<u64, Vec<(i64, Option<u64>)>> = BTreeMap::new();
+    let mut browsers: Vec<u64> = Vec::new();
+    for step in 0..STEPS {
+        let mut make = |random: &mut Random, clock: &Clock| {
+            let number = next;
+            next += 1;
+            Message {
+                persistent: true,
+                priority: random.pick(&[4, 4, 0, 9]),
+                jms_type: Some(random.pick(&KINDS).into()),
+                group_id: random.one_in(5).then(|| random.pick(&["g", "h", "i"]).into()),
+                expiration: if random.one_in(8) { clock.wall_ms() + 40 } else { 0 },
+                ..message("c0", number)
+            }
+        };
+        match random.below(12) {
+            0..5 => {
+                for _ in 0..=random.below(12) {
+                    let message = make(&mut random, &clock);
+                    for side in &mut sides {
+                        side.handle(Op::Send(incoming(message.clone(), None)), &clock);
+                    }
+                }
+            }
+            5 if held.len() < 4 => {
+                keys += 1;
+                let mut info = consumer("c1", keys, random.pick(&[1, 3, 50]));
+                info.selector =
+                    random.one_in(2).then(|| format!("JMSType = '{}'", random.pick(&KINDS)).into());
+                info.exclusive = random.one_in(6);
+                info.priority = random.pick(&[0, 0, 5]);
+                for side in &mut sides {
+                    side.subscribe(keys, info.clone(), &clock);
+                }
+                held.insert(keys, Vec::new());
+            }
+            6 if !held.is_empty() && random.one_in(2) => {
+                let key = *held.keys().nth(random.below(held.len())).expect("there");
+                let last_delivered = random.pick(&[-2, -1]);
+                for side in &mut sides {
+                    let key = SubscriptionKey(key);
+                    side.handle(Op::Unsubscribe { key, last_delivered, receipt: None }, &clock);
+                }
+                held.remove(&key);
+            }
+            7..10 if held.values().any(|held| !held.is_empty()) => {
+                let (key, mine) =
+                    held.iter_mut().filter(|(_, held)| !held.is_empty()).last().expect("there");
+                let count = 1 + random.below(mine.len());
+                let transaction = random.one_in(3).then_some(1);
+                let id = |number| -> MessageId {
+                    message("c0", number).message_id.expect("it has an id")
+                };
+                for side in &mut sides {
+                    let ack = Ack {
+                        subscription: SubscriptionKey(*key),
+                        kind: AckKind::Standard,
+                        range: AckRange::Span {
+                            first: Some(id(mine[0].0)),
+                            last: id(mine[count - 1].0),
+                        },
+                        count: i32::try_from(count).expect("few"),
+                        transaction: transaction.map(TransactionKey),
+                        cause: None,
+                    };
+                    side.handle(Op::Ack { ack: Box::new(ack), receipt: None }, &clock);
+                }
+                match transaction {
+                    Some(_) => mine[..count].iter_mut().for_each(|held| held.1 = transaction),
+                    None => drop(mine.drain(..count)),
+                }
+            }
+            10 => {
+                let commit = random.one_in(2);
+                let sends: Vec<Message> =
+                    (0..random.below(4)).map(|_| make(&mut random, &clock)).collect();
+                for side in &mut sides {
+                    if commit {
+                        let send = |message: &Message| CommittedSend {
+                            message: Arc::new(message.clone()),
+                            bytes: 10,
+                        };
+                        let sends = sends.iter().map(send).collect();
+                        side.commit(TransactionKey(1), sends, &clock);
+                    } else {
+                        let transaction = TransactionKey(1);
+                        side.handle(Op::RollBack { transaction, receipt: None }, &clock);
+                    }
+                }
+                for mine in held.values_mut() {
+                    mine.retain(|held| !(commit && held.1.is_some()));
+                    mine.iter_mut().for_each(|held| held.1 = None);
+                }
+            }
+            11 if random.one_in(3) => {
+                keys += 1;
+                let info = ConsumerInfo { browser: true, ..consumer("c1", keys, 10_000) };
+                for side in &mut sides {
+                    side.subscribe(keys, info.clone(), &clock);
+                }
+                browsers.push(keys);
+            }
+            11 if random.one_in(4) => {
+                for side in &mut sides {
+                    side.handle(Op::Purge { receipt: None }, &clock);
+                }
+            }
+            _ => clock.ms += 25,
+        }
+        let [plain, paged] = &mut sides;
+        let (mut wanted, mut got) = (plain.settle(&clock), paged.settle(&clock));
+        for key in &browsers {
+            // A browser sees what is read for it after what is in memory.
+            for seen in [&mut wanted, &mut got] {
+                seen.get_mut(key).into_iter().for_each(|seen| seen.sort_unstable());
+            }
+        }
+        assert_eq!(got, wanted, "step {step}");
+        for (key, seen) in wanted {
+            if let Some(mine) = held.get_mut(&key) {
+                mine.extend(seen.into_iter().flatten().map(|(number, ..)| (number, None)));
+            }
+        }
+        let dead = |side: &mut Side| {
+            let mut dead = std::mem::take(&mut side.dead);
+            dead.sort_unstable();
+            dead
+        };
+        assert_eq!(dead(paged), dead(plain), "step {step}");
+        assert_eq!(paged.queue.counters(), plain.queue.counters(), "step {step}");
+        let there = usize::try_from(paged.queue.counters().size).expect("few");
+        assert_eq!(paged.shelf.0.len(), there, "what is in the store at step {step}");
+    }
+}

@@ -1,0 +1,109 @@
+//! A queue's part in transactions.
+
+use super::super::commit::{CommittedSend, Decision};
+use super::super::in_flight::{Entry, TransactionKey};
+use super::super::{Effects, Now};
+use super::Queue;
+use crate::store::StoreOp;
+use std::sync::Arc;
+
+impl Queue {
+    /// Says what a commit does here: what was acknowledged leaves, what was sent comes.
+    pub(super) fn vote(
+        &mut self,
+        transaction: TransactionKey,
+        sends: Vec<CommittedSend>,
+        now: Now,
+    ) -> (Vec<StoreOp>, Vec<Entry>) {
+        let mut ops: Vec<StoreOp> =
+            self.marked(transaction).into_iter().map(|sequence| self.removal(sequence)).collect();
+        let mut entries = Vec::with_capacity(sends.len());
+        for CommittedSend { message, bytes } in sends {
+            if message.is_expired(now.wall_ms) {
+                entries.push(self.entry(message, 0, bytes));
+            } else if self.is_duplicate(&message) {
+                self.context.usage.release(bytes);
+            } else {
+                let redeliveries = message.redelivery_counter;
+                let entry = Entry { redeliveries, ..self.numbered(message, bytes) };
+                if self.context.stores(&entry.message) {
+                    self.withheld.insert(entry.sequence);
+                    ops.push(self.add_op(&entry));
+                }
+                entries.push(entry);
+            }
+        }
+        (ops, entries)
+    }
+
+    /// Carries out a commit, or undoes the vote.
+    pub(super) fn decide(&mut self, decision: Decision, now: Now, out: &mut Effects) {
+        let Decision { transaction, outcome, entries, receipt } = decision;
+        if outcome.is_ok() {
+            for entry in self.end_transaction(transaction) {
+                self.consumed_in_store(&entry, out);
+            }
+        } else {
+            self.roll_back(transaction, now);
+        }
+        for entry in entries {
+            let stored = self.withheld.remove(&entry.sequence);
+            if outcome.is_err() {
+                self.context.usage.release(entry.bytes);
+                if let (Some(audit), Some(id)) = (&mut self.audit, entry.id()) {
+                    audit.forget(id);
+                }
+            } else if entry.sequence == 0 {
+                self.counters.enqueued += 1;
+                self.expired(entry, None, out);
+            } else {
+                self.note_arrival(&entry, out);
+                if stored { self.enter_stored(entry, now) } else { self.insert(entry, now) }
+            }
+        }
+        out.resolve(receipt, outcome);
+    }
+
+    /// Sequences of the stored messages acknowledged in `transaction`.
+    pub(super) fn marked(&self, transaction: TransactionKey) -> Vec<i64> {
+        let held = self.subscriptions.iter().flat_map(|s| s.in_flight.marked(transaction));
+        let orphans = self.orphans.iter().filter(|(holder, _)| *holder == transaction);
+        held.chain(orphans.map(|(_, entry)| entry))
+            .filter(|entry| self.context.stores(&entry.message))
+            .map(|entry| entry.sequence)
+            .collect()
+    }
+
+    /// What was acknowledged in `transaction` leaves its consumers.
+    fn end_transaction(&mut self, transaction: TransactionKey) -> Vec<Entry> {
+        let mut removed = Vec::new();
+        for subscription in &mut self.subscriptions {
+            let window = Arc::clone(&subscription.new.window);
+            let gone = subscription.in_flight.end_transaction(transaction, true, &window);
+            subscription.dequeued += gone.len() as u64;
+            removed.extend(gone);
+        }
+        removed.extend(self.take_orphans(transaction));
+        removed
+    }
+
+    /// What was acknowledged in `transaction` stays with its consumers, or is pending again when they are
+    /// gone.
+    pub(super) fn roll_back(&mut self, transaction: TransactionKey, now: Now) {
+        for subscription in &mut self.subscriptions {
+            let window = Arc::clone(&subscription.new.window);
+            subscription.in_flight.end_transaction(transaction, false, &window);
+        }
+        for entry in self.take_orphans(transaction) {
+            self.insert(entry, now);
+        }
+    }
+
+    fn take_orphans(&mut self, transaction: TransactionKey) -> Vec<Entry> {
+        let (mine, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.orphans)
+            .into_iter()
+            .partition(|(holder, _)| *holder == transaction);
+        self.orphans = others;
+        mine.into_iter().map(|(_, entry)| entry).collect()
+    }
+}

@@ -1,0 +1,141 @@
+//! The start on a store with a history: destinations, durable subscriptions and prepared transactions come
+//! back before the first client is served.
+
+use super::Broker;
+use super::destination::Op;
+use super::destination::durable::{DurableKey, DurableSubscription, NewDurable};
+use super::destination::queue::History;
+use super::destination::topic::TopicMember;
+use super::error::BrokerError;
+use super::outbox::Outbox;
+use super::router::PatternListener;
+use super::transaction::{PendingSend, Transaction};
+use crate::jms::selector::Selector;
+use crate::jms::{ConsumerInfo, Destination, Text};
+use crate::store::{PreparedBranch, Recovered, RecoveredDestination, RecoveredSubscription};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What happens to prepared transactions found at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PreparedFate {
+    /// They wait for their transaction manager.
+    #[default]
+    Wait,
+    Commit,
+    RollBack,
+}
+
+impl Broker {
+    /// Brings back what the store has. Before anything else is asked of this broker.
+    ///
+    /// # Errors
+    /// When a policy does not allow a destination that is there.
+    pub(super) async fn recover(self: &Arc<Self>, found: Recovered) -> Result<(), BrokerError> {
+        let Recovered { destinations, subscriptions, prepared, .. } = found;
+        for RecoveredDestination { destination, bands, expiring, producers } in destinations {
+            self.enter(&destination, None, History { bands, expiring, producers })?;
+        }
+        for RecoveredSubscription { subscription, pending } in subscriptions {
+            let info = Arc::new(ConsumerInfo {
+                client_id: Some(Text::clone(&subscription.client)),
+                subscription_name: Some(Text::clone(&subscription.name)),
+                destination: Some(subscription.destination.clone()),
+                selector: subscription.selector.clone(),
+                no_local: subscription.no_local,
+                ..ConsumerInfo::default()
+            });
+            // It was understood when the subscription was made; one that is not any more matches nothing
+            // by itself, and its consumer is told when it comes back.
+            let selector =
+                subscription.selector.as_ref().and_then(|text| Selector::parse(text).ok());
+            let parts = subscription.destination.parts();
+            let first = parts.first().unwrap_or(&subscription.destination);
+            let durable = DurableSubscription::new(NewDurable {
+                key: self.next_subscription(),
+                number: subscription.number,
+                owner: DurableKey { client: subscription.client, name: subscription.name },
+                destination: subscription.destination.clone(),
+                info,
+                selector,
+                policy: Arc::new(self.policy(first)),
+                keeps_transient: self.options.keep_durables_active,
+                outlet: self.outlet.clone(),
+                usage: Arc::clone(&self.memory),
+                pending,
+            });
+            self.registry.durable_added(Arc::clone(&durable));
+            self.rejoin(&durable, &parts).await?;
+        }
+        for branch in prepared {
+            self.restore(branch).await?;
+        }
+        Ok(())
+    }
+
+    /// Joins a durable subscription to its topics, of which it counts as a consumer.
+    async fn rejoin(
+        &self,
+        durable: &Arc<DurableSubscription>,
+        parts: &[Destination],
+    ) -> Result<(), BrokerError> {
+        let member = TopicMember::Durable(Arc::clone(durable));
+        for part in parts {
+            let handles = if part.is_pattern() {
+                let listener = PatternListener::Topic(member.clone());
+                self.router.listen(durable.key, part.clone(), listener)
+            } else {
+                vec![self.destination(part, None).await?]
+            };
+            for handle in handles {
+                handle.gauges.consumers.fetch_add(1, Ordering::Relaxed);
+                handle.send(vec![Op::Join { member: member.clone(), receipt: None }]).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// A prepared branch goes on waiting: its sends are kept, what it acknowledged is locked.
+    async fn restore(&self, branch: PreparedBranch) -> Result<(), BrokerError> {
+        let PreparedBranch { xid, sends, removals, acknowledgements } = branch;
+        let mut transaction = self.transactions.begin_local();
+        for (destination, message) in sends {
+            let handle = self.destination(&destination, None).await?;
+            let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
+            handle.usage.take(bytes);
+            transaction.sends.push(PendingSend { handle, message, bytes });
+        }
+        for (destination, sequences) in removals {
+            let handle = self.destination(&destination, None).await?;
+            transaction.touch_queue(&handle);
+            handle.send(vec![Op::Lock { transaction: transaction.key, sequences }]).await;
+        }
+        for (topic, number, sequences) in acknowledgements {
+            let durables = self.registry.durables();
+            if let Some(durable) = durables.iter().find(|durable| durable.number == number) {
+                transaction.touch_durable(durable);
+                durable.lock(transaction.key, topic, sequences);
+            }
+        }
+        transaction.stored = Some(Arc::clone(&xid));
+        match self.options.prepared_fate {
+            PreparedFate::Wait => {
+                tracing::info!("Recovered prepared transaction {xid}");
+                self.transactions.restore(xid, transaction);
+            }
+            fate => self.purge(fate, &xid, transaction).await,
+        }
+        Ok(())
+    }
+
+    async fn purge(&self, fate: PreparedFate, xid: &crate::jms::XaId, transaction: Transaction) {
+        let nobody = Arc::new(Outbox::default());
+        if fate == PreparedFate::Commit {
+            tracing::warn!("Committing recovered prepared transaction {xid}, as configured");
+            self.commit(transaction, &nobody, None).await;
+        } else {
+            tracing::warn!("Rolling back recovered prepared transaction {xid}, as configured");
+            self.roll_back(transaction, &nobody, None).await;
+        }
+    }
+}
