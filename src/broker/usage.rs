@@ -55,6 +55,12 @@ impl Usage {
         })
     }
 
+    /// Changes the limit, bytes; 0 is none.
+    pub fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Ordering::SeqCst);
+        self.tell_waiters();
+    }
+
     /// Bytes taken now.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::SeqCst)

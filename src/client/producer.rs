@@ -42,6 +42,13 @@ impl Producer {
         &self.id
     }
 
+    /// Goes on behind message number `sequence`: for a producer that has come back with its connection
+    /// (`Options::connection_id`, `Options::failover_reconnect`) and sends again what was not answered.
+    /// A broker that has a message of that number already drops the second.
+    pub fn resume(&mut self, sequence: i64) {
+        self.last_sequence = sequence;
+    }
+
     /// Sends `message`; with `wait`, returns when the broker has taken it over (a persistent one is
     /// on disk then). Without, the messages of many calls go out in one write; a refusal comes as a
     /// `ConnectionError` event.

@@ -15,16 +15,23 @@ pub use plan::Plan;
 
 use crate::broker::Broker;
 use crate::broker::error::BrokerError;
+use crate::broker::usage::Usage;
 use crate::config::{Config, PersistenceAdapter};
 use crate::ha::{LockError, Mastership, SharedFile, become_master};
 use crate::jms::{BrokerId, Text};
-use crate::store::Store;
+use crate::protocol::openwire::MESSAGE_FORM;
+use crate::store::fs::real::RealFilesystem;
+use crate::store::kahadb::{KahaDb, OpenError};
 use crate::store::memory::MemoryStore;
+use crate::store::{Store, StoreError, StoreEvents};
 use connector::Connector;
+use disk::DiskLimits;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{LockPlan, StorePlan};
+use tokio::sync::watch;
 
 /// The ActiveMQ release whose behaviour clients can count on; told where a protocol has a field for it.
 pub const COMPATIBLE_VERSION: &str = "5.17.2";
@@ -41,12 +48,20 @@ pub enum StartError {
     Recovery(#[source] BrokerError),
     #[error(transparent)]
     Lock(#[from] LockError),
+    #[error("the store in {directory} could not be opened")]
+    Store {
+        directory: PathBuf,
+        #[source]
+        source: OpenError,
+    },
 }
 
 /// A broker with its connectors.
 pub struct Server {
     broker: Arc<Broker>,
     connectors: Vec<Connector>,
+    store: Arc<dyn Store>,
+    store_failed: watch::Receiver<bool>,
     label: String,
     started: Instant,
     /// Dropped last: whoever waits for it opens the store at once.
@@ -66,25 +81,33 @@ impl Server {
         let host = host_name();
         let id = broker_id(&host);
         tracing::info!("Data directory: {}", config.broker.data_directory.display());
-        let mut mastership = None;
-        if let Some((plan, notes)) = store::of_config(&config.broker) {
-            notes.iter().for_each(Note::log);
-            if let Some(lock) = &plan.lock {
-                mastership = Some(locked(lock, on_wait).await?);
-            }
-            check_space(config, &plan);
-        }
-        if !matches!(config.broker.store(), PersistenceAdapter::Memory(_)) {
-            tracing::warn!(
-                "the configured store is not active yet: messages are held in memory and lost when the \
-                 broker stops"
-            );
-        }
-        let (plan, notes) = plan::of_config(config, id);
+        let (mut plan, notes) = plan::of_config(config, id);
         for note in notes {
             tracing::info!("{note}");
         }
-        Self::run(plan, &host, mastership).await
+        let Some((store_plan, notes)) = store::of_config(&config.broker) else {
+            if !matches!(config.broker.store(), PersistenceAdapter::Memory(_)) {
+                tracing::warn!(
+                    "the configured store is not active yet: messages are held in memory and lost when \
+                     the broker stops"
+                );
+            }
+            return Self::run(plan, &host, Opened::nothing()).await;
+        };
+        notes.iter().for_each(Note::log);
+        let mut mastership = None;
+        if let Some(lock) = &store_plan.lock {
+            mastership = Some(locked(lock, on_wait).await?);
+        }
+        let store_usage = Arc::clone(&plan.broker.store_usage);
+        plan.broker.prepared_fate = store_plan.prepared;
+        let name = Text::clone(&plan.broker.name);
+        let opened = open(&store_plan, &name, mastership, store_usage).await?;
+        let limits = limits(config, &store_plan, opened.store.status().bytes_used);
+        if let Some(limits) = limits {
+            plan.broker.store_usage.set_limit(limits.store_bytes);
+        }
+        Self::run(plan, &host, opened).await
     }
 
     /// Starts a broker from options.
@@ -92,14 +115,11 @@ impl Server {
     /// # Errors
     /// When a port cannot be opened.
     pub async fn start_plan(plan: Plan, host: &str) -> Result<Self, StartError> {
-        Self::run(plan, host, None).await
+        Self::run(plan, host, Opened::nothing()).await
     }
 
-    async fn run(
-        mut plan: Plan,
-        host: &str,
-        mastership: Option<Mastership>,
-    ) -> Result<Self, StartError> {
+    async fn run(mut plan: Plan, host: &str, opened: Opened) -> Result<Self, StartError> {
+        let Opened { store, store_failed, mastership } = opened;
         let started = Instant::now();
         let label = format!(
             "Broker {} ({}, {})",
@@ -107,7 +127,6 @@ impl Server {
             plan.broker.name,
             plan.broker.id
         );
-        let store: Arc<dyn Store> = Arc::new(MemoryStore);
         tracing::info!("Using Persistence Adapter: {}", store.name());
         tracing::info!("{label} is starting");
         // All ports are opened before anything is served: a broker that cannot have one of them serves nobody.
@@ -125,7 +144,8 @@ impl Server {
         if let Some((connector, _)) = bound.first() {
             plan.broker.default_url = Text::clone(connector.published());
         }
-        let broker = Broker::start(plan.broker, store).await.map_err(StartError::Recovery)?;
+        let broker =
+            Broker::start(plan.broker, Arc::clone(&store)).await.map_err(StartError::Recovery)?;
         for destination in &plan.destinations {
             if let Err(error) = broker.destination(destination, None).await {
                 tracing::error!(%destination, %error, "a configured destination was not created");
@@ -137,7 +157,7 @@ impl Server {
             connectors.push(connector);
         }
         tracing::info!("{label} started in {} ms", started.elapsed().as_millis());
-        Ok(Self { broker, connectors, label, started, mastership })
+        Ok(Self { broker, connectors, store, store_failed, label, started, mastership })
     }
 
     /// The broker itself, for programs that embed it.
@@ -147,12 +167,22 @@ impl Server {
 
     /// Resolves with the exit code when the broker cannot go on; it is still to be stopped then.
     pub async fn stopped(&self) -> i32 {
-        match &self.mastership {
-            Some(mastership) => {
-                mastership.lost().await;
-                LOST_LOCK_CODE
+        let lost = async {
+            match &self.mastership {
+                Some(mastership) => drop(mastership.lost().await),
+                None => std::future::pending().await,
             }
-            None => std::future::pending().await,
+        };
+        let mut store_failed = self.store_failed.clone();
+        let failed = async {
+            if store_failed.wait_for(|failed| *failed).await.is_err() {
+                // Nobody is there to tell: a store in memory does not fail.
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = lost => LOST_LOCK_CODE,
+            () = failed => STORE_FAILED_CODE,
         }
     }
 
@@ -170,6 +200,12 @@ impl Server {
         for connector in &self.connectors {
             connector.closed(STOP_PATIENCE).await;
         }
+        let store = Arc::clone(&self.store);
+        match tokio::task::spawn_blocking(move || store.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the store was not closed cleanly"),
+            Err(error) => tracing::error!(%error, "closing the store ended early"),
+        }
         let up = self.started.elapsed().as_secs();
         tracing::info!("{} uptime {}", self.label, uptime(up));
         tracing::info!("{} is shutdown", self.label);
@@ -180,26 +216,86 @@ impl Server {
 /// Exit code of a broker that is no longer the master of its store.
 const LOST_LOCK_CODE: i32 = 1;
 
+/// Exit code of a broker whose store has failed.
+const STORE_FAILED_CODE: i32 = 1;
+
+/// The store a broker runs on, and what says that it must not any more.
+struct Opened {
+    store: Arc<dyn Store>,
+    store_failed: watch::Receiver<bool>,
+    mastership: Option<Mastership>,
+}
+
+impl Opened {
+    /// Messages are in memory only.
+    fn nothing() -> Self {
+        let (_, store_failed) = watch::channel(false);
+        Self { store: Arc::new(MemoryStore), store_failed, mastership: None }
+    }
+}
+
+/// Hears what the store has to tell.
+struct Watch {
+    usage: Arc<Usage>,
+    failed: watch::Sender<bool>,
+}
+
+impl StoreEvents for Watch {
+    fn bytes_used(&self, bytes: u64) {
+        self.usage.set_used(bytes);
+    }
+
+    fn failed(&self, error: &StoreError) {
+        tracing::error!(%error, "the store has failed: the broker stops");
+        self.failed.send_replace(true);
+    }
+}
+
+/// Opens the planned store, which is locked.
+async fn open(
+    plan: &StorePlan,
+    node: &str,
+    mastership: Option<Mastership>,
+    usage: Arc<Usage>,
+) -> Result<Opened, StartError> {
+    let (failed, store_failed) = watch::channel(false);
+    let generation = mastership.as_ref().map_or(0, Mastership::generation);
+    let options = plan.options(node, generation);
+    let directory = plan.directory.clone();
+    let events = Arc::new(Watch { usage, failed });
+    let opening = tokio::task::spawn_blocking(move || {
+        KahaDb::open(Arc::new(RealFilesystem), options, MESSAGE_FORM, events)
+    });
+    match opening.await {
+        Ok(Ok(store)) => Ok(Opened { store, store_failed, mastership }),
+        Ok(Err(source)) => Err(StartError::Store { directory, source }),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
 /// Waits until no other broker has the store.
 async fn locked(lock: &LockPlan, on_wait: impl FnOnce()) -> Result<Mastership, LockError> {
     let locker = Box::new(SharedFile::new(&lock.directory));
     become_master(locker, lock.options, on_wait).await
 }
 
-/// Tells where the limits of store and temporary store are above what the disk has.
-fn check_space(config: &Config, plan: &StorePlan) {
+/// The limits of store and temporary store, lowered to what the disk has; none if that is not known.
+fn limits(config: &Config, plan: &StorePlan, used_bytes: u64) -> Option<DiskLimits> {
     let temp = config.broker.own_directory().join("tmp_storage");
-    let kept = |folder, file_bytes| {
+    let kept = |folder, used_bytes, file_bytes| {
         let space = disk::Space::of(folder)?;
-        Ok::<_, std::io::Error>(disk::Kept { folder, space, used_bytes: 0, file_bytes })
+        Ok::<_, std::io::Error>(disk::Kept { folder, space, used_bytes, file_bytes })
     };
-    match (kept(&plan.directory, plan.journal_file_bytes.into()), kept(&temp, 0)) {
+    let store = kept(&plan.directory, used_bytes, plan.journal_file_bytes.into());
+    match (store, kept(&temp, 0, 0)) {
         (Ok(store), Ok(temp)) => {
-            let (_, notes) = disk::limits(&config.broker.system_usage, store, temp);
+            let (limits, notes) = disk::limits(&config.broker.system_usage, store, temp);
             notes.iter().for_each(Note::log);
+            Some(limits)
         }
         (Err(error), _) | (_, Err(error)) => {
             tracing::warn!(%error, "the space on disk is not known: limits of the store are not checked");
+            None
         }
     }
 }

@@ -1,10 +1,12 @@
 //! From a configured `<persistenceAdapter>` to what the file store is opened with.
 
 use super::note::Note;
+use crate::broker::PreparedFate;
 use crate::config::{
     AmqStore, BrokerConfig, DiskSync, KahaDb, LevelDb, Locker, PersistenceAdapter, PurgeRecoveredXa,
 };
 use crate::ha::MasterOptions;
+use crate::store::kahadb::KahaDbOptions;
 use crate::store::kahadb::journal::SyncPolicy;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,15 +42,7 @@ pub struct StorePlan {
     pub keep_damaged_index: bool,
     /// How many producers' last sequence numbers are remembered, at least.
     pub producers_min: usize,
-    pub prepared: PreparedAtStart,
-}
-
-/// What happens at start to prepared transactions that nobody ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PreparedAtStart {
-    Wait,
-    Commit,
-    Rollback,
+    pub prepared: PreparedFate,
 }
 
 /// How the lock of a store is had.
@@ -57,6 +51,34 @@ pub struct LockPlan {
     /// The folder of the file `lock`.
     pub directory: PathBuf,
     pub options: MasterOptions,
+}
+
+impl StorePlan {
+    /// What the store is told. `node` is the broker's name.
+    pub(super) fn options(&self, node: &str, lock_generation: u64) -> KahaDbOptions {
+        KahaDbOptions {
+            directory: self.directory.clone(),
+            index_directory: Some(self.index_directory.clone()),
+            journal_max_file_length: self.journal_file_bytes,
+            journal_max_write_batch: self.batch_bytes_max,
+            sync: self.sync,
+            checkpoint_interval: self.checkpoint_interval.unwrap_or_default(),
+            cleanup_interval: self.cleanup_interval.unwrap_or_default(),
+            cleanup_on_stop: self.cleanup_on_stop,
+            ignore_missing_journal_files: self.accept_loss,
+            check_for_corrupt_journal_files: self.verify_journal,
+            force_recover_index: self.rebuild_index,
+            archive_corrupted_index: self.keep_damaged_index,
+            archive_data_logs: self.archive.is_some(),
+            directory_archive: self.archive.clone(),
+            index_cache_bytes: self.index_cache_bytes,
+            enable_index_disk_syncs: self.sync_index,
+            lock_generation,
+            node: node.to_owned(),
+            audit: self.producers_min,
+            ..KahaDbOptions::default()
+        }
+    }
 }
 
 /// The plan for the configured store, and what an operator should read about it; none if that is not a
@@ -130,9 +152,9 @@ fn kaha_db(kaha: &KahaDb) -> (StorePlan, Vec<Note>) {
         keep_damaged_index: kaha.archive_corrupted_index,
         producers_min: kaha.max_failover_producers_to_track as usize,
         prepared: match kaha.purge_recovered_xa {
-            PurgeRecoveredXa::Never => PreparedAtStart::Wait,
-            PurgeRecoveredXa::Commit => PreparedAtStart::Commit,
-            PurgeRecoveredXa::Rollback => PreparedAtStart::Rollback,
+            PurgeRecoveredXa::Never => PreparedFate::Wait,
+            PurgeRecoveredXa::Commit => PreparedFate::Commit,
+            PurgeRecoveredXa::Rollback => PreparedFate::RollBack,
         },
     };
     (plan, notes)
@@ -285,7 +307,7 @@ mod tests {
             rebuild_index: false,
             keep_damaged_index: false,
             producers_min: 64,
-            prepared: PreparedAtStart::Wait,
+            prepared: PreparedFate::Wait,
         };
         assert_eq!(plan, expected);
     }

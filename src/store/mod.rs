@@ -10,8 +10,10 @@
 //! A message of a queue is there until it is removed. A message of a topic names the durable subscriptions it
 //! is for, is stored once, and goes with the last acknowledgement.
 
+pub mod fs;
 pub mod kahadb;
 pub mod memory;
+pub mod spool;
 
 use crate::jms::{Destination, Message, ProducerId, Text, XaId};
 use bytes::{Bytes, BytesMut};

@@ -45,9 +45,19 @@ impl Broker {
     /// As [`Self::start_with`]; `options`, such as `?wireFormat.maxFrameSize=10000`, are its
     /// connector's.
     pub fn start_as(options: &str, elements: &str) -> Self {
+        Self::start_new("false", options, elements)
+    }
+
+    /// A broker with the store that `elements` configure; `${activemq.data}` is its data directory.
+    pub fn start_persistent(elements: &str) -> Self {
+        Self::start_new("true", "", elements)
+    }
+
+    fn start_new(persistent: &str, options: &str, elements: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        let text = configuration("false", &data, options, elements);
+        let elements = elements.replace("${activemq.data}", &data.display().to_string());
+        let text = configuration(persistent, &data, options, &elements);
         fs::write(config(folder.path()), text).unwrap();
         let (child, output, port) = spawn(folder.path());
         Self { folder, child, output, port }

@@ -1,16 +1,19 @@
 //! The file store: a journal that is the truth, and an index that can be rebuilt from it.
 //!
 //! ```text
-//! submit -> journal/writer -> db-N.log        one write and one sync for all that waits
-//!               |
-//!               +-> index -> db.data          follows the journal, checkpoint by checkpoint
+//! submit -> encode -> journal/writer -> db-N.log      one write and one sync for all that waits
+//!                         |
+//!                         +-> state (in memory) -> index -> db.data    checkpoint by checkpoint
+//!                               ^                   ^
+//! fetch ------------------------+-------------------+---> journal: bodies
 //! ```
 //!
-//! - [`fs`]: the few calls on files that the store makes, so that a test can cut the power.
 //! - [`journal`]: the `db-N.log` files: format, writer, recovery scan, which files there are.
 //! - [`index`]: `db.data` with `db.redo` and `db.free`: pages, the B+tree, checkpoints.
-//!
-//! Destinations do not use it yet: the broker starts with [`super::memory`].
+//! - `encode`, `names`: what the broker submits, as records. `rows`: what the index has of them.
+//! - `state`: what the records said so far; the newest part in memory, the rest in the index.
+//! - `open`: the state at the start. `fetch`: reading messages. `core`: the store as it is without
+//!   threads. `store`: [`KahaDb`], its threads.
 //!
 //! Invariants:
 //! - What was answered as durable was written and synced before.
@@ -22,6 +25,22 @@
 //!
 //! All integers in files are little-endian.
 
-pub mod fs;
+mod core;
+mod encode;
+mod fetch;
+mod fields;
 pub mod index;
 pub mod journal;
+mod names;
+mod open;
+mod options;
+mod pending;
+mod rows;
+mod state;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use super::fs;
+pub use options::{KahaDbOptions, OpenError};
+pub use store::KahaDb;

@@ -3,13 +3,11 @@
 //! Nothing here is buffered. A write that returned is seen by later reads; it survives a power cut
 //! only after a `sync` of its file that returned.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
+use crate::store::kahadb::fs::{Access, DiskFile, Filesystem, read_exact_at, write_all_at};
 
 /// One open file.
 pub trait PageFile: Send + Sync + 'static {
@@ -51,72 +49,73 @@ pub trait PageStorage: Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// A folder of the operating system.
+/// A folder of a [`Filesystem`].
 #[derive(Clone, Debug)]
 pub struct Folder {
+    fs: Arc<dyn Filesystem>,
     path: PathBuf,
+    syncs: bool,
+}
+
+/// A file in a [`Folder`].
+#[derive(Debug)]
+pub struct FolderFile {
+    file: Arc<dyn DiskFile>,
+    syncs: bool,
 }
 
 impl Folder {
-    /// `path` must exist.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// `path` must exist. Without `syncs` the files survive a killed process but not a power cut:
+    /// `enableIndexDiskSyncs="false"`.
+    pub fn new(fs: Arc<dyn Filesystem>, path: impl Into<PathBuf>, syncs: bool) -> Self {
+        Self { fs, path: path.into(), syncs }
     }
 }
 
 impl PageStorage for Folder {
-    type File = File;
+    type File = FolderFile;
 
-    fn open(&self, name: &str) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        options.open(self.path.join(name))
+    fn open(&self, name: &str) -> io::Result<FolderFile> {
+        let path = self.path.join(name);
+        let file = match self.fs.open(&path, Access::Write) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.fs.open(&path, Access::Create),
+            other => other,
+        }?;
+        Ok(FolderFile { file, syncs: self.syncs })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        absent_is_fine(std::fs::rename(self.path.join(from), self.path.join(to)))
+        absent_is_fine(self.fs.rename(&self.path.join(from), &self.path.join(to)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        absent_is_fine(std::fs::remove_file(self.path.join(name)))
+        absent_is_fine(self.fs.remove(&self.path.join(name)))
     }
 
     fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        if self.syncs { self.fs.sync_folder(&self.path) } else { Ok(()) }
     }
 }
 
-impl PageFile for File {
+impl PageFile for FolderFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
-        self.read_exact_at(into, offset)
+        read_exact_at(&*self.file, into, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
+        write_all_at(&*self.file, &mut [IoSlice::new(bytes)], offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        if self.syncs { self.file.sync() } else { Ok(()) }
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        self.file.length()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let now = PageFile::len(self)?;
-        if len <= now {
-            return Self::set_len(self, len);
-        }
-        match rustix::fs::fallocate(self, FallocateFlags::empty(), now, len - now) {
-            // Some network file systems cannot reserve blocks.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Self::set_len(self, len),
-            other => Ok(other?),
-        }
+        if len < self.file.length()? { self.file.truncate(len) } else { self.file.allocate(len) }
     }
 }
 

@@ -64,13 +64,13 @@ impl Builder {
 
     pub(super) fn push(&mut self, record: Record) {
         match record {
-            Record::Remove { destination, transaction: None, seqs } => {
+            Record::Remove { destination, seqs } => {
                 self.ack(AckOf { destination, subscription: None }, seqs);
             }
-            Record::SubAck { destination, transaction: None, subscription, seqs } => {
+            Record::SubAck { destination, subscription, seqs } => {
                 self.ack(AckOf { destination, subscription: Some(subscription) }, seqs);
             }
-            Record::Add(_) | Record::Update { .. } => self.put(record),
+            Record::Add(_) => self.put(record),
             other => {
                 self.put_acks();
                 other.split().for_each(|part| self.put(part));
@@ -89,12 +89,9 @@ impl Builder {
     fn put_acks(&mut self) {
         self.ack_of.clear();
         for (AckOf { destination, subscription }, seqs) in std::mem::take(&mut self.acks) {
-            let transaction = None;
             let record = match subscription {
-                None => Record::Remove { destination, transaction, seqs },
-                Some(subscription) => {
-                    Record::SubAck { destination, transaction, subscription, seqs }
-                }
+                None => Record::Remove { destination, seqs },
+                Some(subscription) => Record::SubAck { destination, subscription, seqs },
             };
             record.split().for_each(|part| self.put(part));
         }

@@ -105,6 +105,20 @@ impl Files {
         self.state.lock().lengths.values().sum()
     }
 
+    /// Bytes of the files before this one.
+    pub fn bytes_before(&self, number: u32) -> u64 {
+        self.state.lock().lengths.range(..number).map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Makes durable what a killed process wrote and did not sync, which can only be at the end.
+    pub fn sync_end(&self) -> Result<(), JournalError> {
+        for number in self.numbers().into_iter().rev().take(2) {
+            let sync = self.writer(number)?.sync();
+            sync.map_err(JournalError::io("sync", &self.path(number)))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn next_after(&self, number: u32) -> Option<u32> {
         let state = self.state.lock();
         state.lengths.range(number.checked_add(1)?..).next().map(|(n, _)| *n)

@@ -1,7 +1,6 @@
 //! Sets of sequence numbers as the journal writes them: sorted ranges.
 
-use super::fields::{Fields, put_varint};
-use super::record::Malformed;
+use crate::store::kahadb::fields::{Fields, Malformed, put_varint};
 use bytes::BytesMut;
 
 /// Sorted, disjoint, not adjacent, not empty ranges of u64.
@@ -70,7 +69,7 @@ impl Ranges {
     }
 
     /// n, n x (gap, count - 1): the gap is to the number behind the range before.
-    pub(super) fn encode(&self, out: &mut BytesMut) {
+    pub(in crate::store::kahadb) fn encode(&self, out: &mut BytesMut) {
         put_varint(out, self.0.len() as u64);
         let mut next = 0;
         for range in &self.0 {
@@ -80,7 +79,7 @@ impl Ranges {
         }
     }
 
-    pub(super) fn decode(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+    pub(in crate::store::kahadb) fn decode(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
         let count = fields.count(2)?;
         let mut ranges = Vec::with_capacity(count);
         let mut next = Some(0_u64);

@@ -318,27 +318,6 @@ impl Scan {
     }
 }
 
-/// Reads one record, header and all, as the index remembers it; its checksum is looked at.
-pub fn read_record(files: &Files, lsn: Lsn, length: u32) -> Result<Record, JournalError> {
-    let path = files.path(lsn.file());
-    let corrupt =
-        |reason| JournalError::Corrupt { path: path.clone(), offset: lsn.offset().into(), reason };
-    let end = u64::from(lsn.offset()) + u64::from(length);
-    if files.length(lsn.file()).is_none_or(|l| end > l) {
-        return Err(corrupt("the file is missing or too short"));
-    }
-    let mut bytes = vec![0; length as usize];
-    read_exact_at(&*files.reader(lsn.file())?, &mut bytes, lsn.offset().into())
-        .map_err(JournalError::io("read", &path))?;
-    let header = RecordHeader::decode(&bytes).filter(|h| h.length == length && h.is_sound(&bytes));
-    let header = header.ok_or_else(|| corrupt("there is no such record"))?;
-    match Record::decode(&header, &bytes.into()) {
-        Ok(Decoded::Record(record)) => Ok(record),
-        Ok(_) => Err(JournalError::Newer { path, offset: lsn.offset().into() }),
-        Err(_) => Err(corrupt("a record's fields make no sense")),
-    }
-}
-
 /// Where the magic of a batch is in `bytes`, ascending.
 fn magics(bytes: &[u8]) -> impl Iterator<Item = usize> {
     // Most of what is searched was never written.

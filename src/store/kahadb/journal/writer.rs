@@ -96,7 +96,7 @@ pub struct JournalOptions {
 /// The journal, open for writing. Closes when dropped, see [`Journal::close`].
 pub struct Journal {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -140,7 +140,7 @@ impl Journal {
             .name("journal-writer".into())
             .spawn(move || writer.run())
             .map_err(JournalError::io("start a thread for", files.folder()))?;
-        let journal = Self { shared, thread: Some(thread) };
+        let journal = Self { shared, thread: Mutex::new(Some(thread)) };
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let start = Record::EpochStart { epoch, node, version };
         journal.submit_and_wait(vec![start.into()], Wish::Synced).map_err(JournalError::Stopped)?;
@@ -206,16 +206,17 @@ impl Journal {
         self.shared.queue.lock().stopped.clone()
     }
 
-    /// Writes what is queued, syncs all and ends the threads.
-    pub fn close(mut self) -> Result<(), Arc<JournalError>> {
+    /// Writes what is queued, syncs all and ends the threads. Later submits are refused.
+    pub fn close(&self) -> Result<(), Arc<JournalError>> {
         self.end();
         self.failure().map_or(Ok(()), Err)
     }
 
-    fn end(&mut self) {
+    fn end(&self) {
         self.shared.queue.lock().is_closing = true;
         self.shared.changed.notify_one();
-        if let Some(thread) = self.thread.take()
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
             && thread.join().is_err()
         {
             self.shared.fail(Arc::new(JournalError::Panicked));

@@ -2,6 +2,7 @@
 
 use super::super::storage::{Folder, PageStorage};
 use super::*;
+use crate::store::kahadb::fs::real::RealFilesystem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -159,10 +160,13 @@ fn a_reader_sees_one_version_or_is_told_to_start_again() {
     read_beside_checkpoints(&Disk::default(), small_pages());
     // Real files: a page may be read while it is being written.
     let folder = tempfile::tempdir().expect("a folder");
-    read_beside_checkpoints(&Folder::new(folder.path()), small_pages());
+    read_beside_checkpoints(
+        &Folder::new(Arc::new(RealFilesystem), folder.path(), true),
+        small_pages(),
+    );
     let folder = tempfile::tempdir().expect("a folder");
     let options = Options { page_bytes: 32768, cache_bytes: 0, growth_pages: 16 };
-    read_beside_checkpoints(&Folder::new(folder.path()), options);
+    read_beside_checkpoints(&Folder::new(Arc::new(RealFilesystem), folder.path(), true), options);
 }
 
 fn read_beside_checkpoints<S: PageStorage>(storage: &S, options: Options) {

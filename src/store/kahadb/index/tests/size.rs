@@ -2,6 +2,8 @@
 
 use super::super::storage::Folder;
 use super::*;
+use crate::store::kahadb::fs::real::RealFilesystem;
+use std::sync::Arc;
 
 /// Message rows as the store has them, made one at a time.
 struct Rows {
@@ -36,7 +38,7 @@ impl Changes for Rows {
 #[test]
 fn many_sorted_inserts_fill_pages_and_little_memory() {
     let folder = tempfile::tempdir().expect("a folder");
-    let storage = Folder::new(folder.path());
+    let storage = Folder::new(Arc::new(RealFilesystem), folder.path(), true);
     let options = Options { cache_bytes: 1 << 20, ..Options::default() };
     let Opened::Fresh(mut index) = PagedIndex::open(&storage, options).expect("opens") else {
         panic!("fresh")

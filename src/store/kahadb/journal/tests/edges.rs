@@ -67,7 +67,7 @@ fn a_record_longer_than_a_file_has_a_file_of_its_own() {
 
 #[test]
 fn what_cannot_be_written_is_refused_at_once() {
-    let long = Record::Producer { producer: 1, id: "x".repeat(70_000) };
+    let long = Record::Destination { destination: 1, kind: 0, name: "x".repeat(70_000) };
     let done: Done = Box::new(drop);
     let submit = Submit { operations: vec![long.into()], wish: Wish::Durable, done };
     let refused = Waiting::new(submit).map_err(|(_, error)| error).err();
@@ -237,16 +237,14 @@ fn acks_of_a_batch_become_one_record() {
     let mut builder = Builder::default();
     let remove = |seq| {
         let seqs = Ranges::one(seq, seq);
-        Record::Remove { destination: 1, transaction: None, seqs }
+        Record::Remove { destination: 1, seqs }
     };
     let add = |seq| Record::Add(Add { destination: 1, seq, ..Add::default() });
     let sub_ack = |subscription, seq| {
         let seqs = Ranges::one(seq, seq);
-        Record::SubAck { destination: 1, transaction: None, subscription, seqs }
+        Record::SubAck { destination: 1, subscription, seqs }
     };
-    let barrier = Record::Rollback { transaction: 1 };
-    let in_transaction =
-        Record::Remove { destination: 1, transaction: Some(1), seqs: Ranges::one(9, 9) };
+    let barrier = Record::Deleted { destination: 1 };
     let pushed = [
         remove(2),
         add(7),
@@ -257,7 +255,6 @@ fn acks_of_a_batch_become_one_record() {
         add(8),
         barrier.clone(),
         remove(3),
-        in_transaction.clone(),
     ];
     pushed.into_iter().for_each(|record| builder.push(record));
     let batch = appender.append(&mut builder, 1).unwrap();
@@ -265,12 +262,11 @@ fn acks_of_a_batch_become_one_record() {
     let expected = [
         add(7),
         add(8),
-        Record::Remove { destination: 1, transaction: None, seqs: both },
-        Record::SubAck { destination: 1, transaction: None, subscription: 1, seqs: sub_1 },
+        Record::Remove { destination: 1, seqs: both },
+        Record::SubAck { destination: 1, subscription: 1, seqs: sub_1 },
         sub_ack(2, 5),
         barrier,
         remove(3),
-        in_transaction,
     ];
     let written: Vec<Record> = batch.records.iter().map(|s| s.record.clone()).collect();
     assert_eq!(written, expected);

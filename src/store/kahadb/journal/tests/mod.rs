@@ -5,9 +5,9 @@ mod damage;
 mod edges;
 mod threads;
 
-use super::appender::{Appender, Supply};
+use super::appender::Appender;
 use super::commit::{Committer, Waiting};
-use super::files::Prepared;
+use super::inline::Inline;
 use super::*;
 use crate::store::kahadb::fs::simulated::{Random, SimulatedDisk};
 use bytes::Bytes;
@@ -16,32 +16,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 const STORE: StoreId = StoreId(*b"the store's name");
-
-/// Prepares files one ahead, as the keeper does, but when it is asked.
-#[derive(Debug)]
-struct Inline {
-    files: Arc<Files>,
-    ahead: Option<Prepared>,
-}
-
-impl Supply for Inline {
-    fn take(&mut self, number: u32) -> Result<Prepared, JournalError> {
-        let file = match self.ahead.take() {
-            Some(file) if file.number == number => file,
-            _ => self.files.prepare(number)?,
-        };
-        self.ahead = Some(self.files.prepare(number + 1)?);
-        Ok(file)
-    }
-
-    fn wait_for(&mut self, _: u32) -> Result<(), JournalError> {
-        Ok(())
-    }
-
-    fn has(&self, _: u32) -> bool {
-        true
-    }
-}
 
 fn open_files(disk: &SimulatedDisk, file_bytes: u32) -> Result<Arc<Files>, JournalError> {
     let options =
@@ -54,7 +28,7 @@ fn path(number: u32) -> PathBuf {
 }
 
 fn open_appender(files: &Arc<Files>, end: Mark) -> Result<Appender, JournalError> {
-    let supply = Inline { files: files.clone(), ahead: None };
+    let supply = Inline::new(files.clone());
     let identity = Identity { store_id: STORE, epoch: end.epoch + 1, lock_generation: 1 };
     Appender::open(files.clone(), Box::new(supply), identity, end)
 }
@@ -89,7 +63,7 @@ impl Sent {
         let mut records: Vec<Record> = (0..self.adds).map(add).collect();
         if self.removes {
             let seqs = Ranges::one(self.id, self.id);
-            records.push(Record::Remove { destination: 2, transaction: None, seqs });
+            records.push(Record::Remove { destination: 2, seqs });
         }
         records.into_iter().map(Operation::from).collect()
     }
@@ -100,7 +74,7 @@ impl Sent {
         Add {
             destination: 1,
             seq: n,
-            priority: self.adds as u8,
+            band: self.adds as u8,
             producer: self.id,
             message: Bytes::from(body),
             ..Add::default()

@@ -36,7 +36,7 @@ fn add(bytes: usize) -> Operation {
 }
 
 fn remove() -> Operation {
-    Record::Remove { destination: 1, transaction: None, seqs: Ranges::one(1, 1) }.into()
+    Record::Remove { destination: 1, seqs: Ranges::one(1, 1) }.into()
 }
 
 #[test]

@@ -59,6 +59,7 @@ struct File {
 enum Pending {
     Sector(usize, Box<[u8; SECTOR]>),
     Length(usize),
+    Cut(usize),
 }
 
 impl SimulatedDisk {
@@ -267,6 +268,10 @@ impl File {
             }
             match pending {
                 Pending::Length(grown) => length = length.max(*grown),
+                Pending::Cut(cut) => {
+                    length = length.min(*cut);
+                    bytes.truncate(*cut);
+                }
                 Pending::Sector(sector, content) => {
                     let start = sector * SECTOR;
                     bytes.resize(bytes.len().max(start + SECTOR), 0);
@@ -411,6 +416,17 @@ impl DiskFile for SimulatedFile {
             return Err(io::ErrorKind::StorageFull.into());
         }
         disk.files[self.file].grow(length as usize);
+        Ok(())
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        let mut disk = self.disk.0.lock();
+        disk.simple_step()?;
+        let file = &mut disk.files[self.file];
+        if (length as usize) < file.now.len() {
+            file.now.truncate(length as usize);
+            file.pending.push(Pending::Cut(length as usize));
+        }
         Ok(())
     }
 

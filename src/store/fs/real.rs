@@ -82,6 +82,10 @@ impl DiskFile for RealFile {
         }
     }
 
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        if length < self.length()? { self.0.set_len(length) } else { Ok(()) }
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
@@ -120,6 +124,10 @@ mod tests {
         fs.sync_folder(&deep).unwrap();
         let entry = Entry { name: "y".into(), length: 9100, is_folder: false };
         assert_eq!(fs.list(&deep).unwrap(), [entry]);
+        file.truncate(10_000).unwrap();
+        assert_eq!(file.length().unwrap(), 9100);
+        file.truncate(9000).unwrap();
+        assert_eq!(file.length().unwrap(), 9000);
         assert!(file.try_lock().unwrap());
         assert!(!fs.open(&deep.join("y"), Access::Write).unwrap().try_lock().unwrap());
         fs.remove(&deep.join("y")).unwrap();

@@ -1,4 +1,4 @@
-//! The calls on files that the store makes, and nothing else.
+//! The calls on files that stores make, and nothing else, so that a test can cut the power.
 //!
 //! [`real`] passes them to the kernel. `simulated` is a disk in memory for tests: it loses, keeps
 //! or tears whatever was not synced.
@@ -48,6 +48,9 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
 
     /// Makes the file at least `length` bytes long, with blocks behind them; new bytes are zero.
     fn allocate(&self, length: u64) -> io::Result<()>;
+
+    /// Cuts the file to `length` bytes; no effect if it is not longer.
+    fn truncate(&self, length: u64) -> io::Result<()>;
 
     /// Makes everything written so far durable, with the length that it needs (`fdatasync`).
     /// After an error nothing is known about any of it, whatever later calls say.

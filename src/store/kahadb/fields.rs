@@ -1,6 +1,6 @@
-//! The fields of a record's head: unsigned LEB128 numbers, and text behind its length.
+//! The fields of a record's head and of an index row: unsigned LEB128 numbers, and text behind its
+//! length.
 
-use super::record::Malformed;
 use bytes::{BufMut, BytesMut};
 
 pub(super) fn put_varint(out: &mut BytesMut, mut n: u64) {
@@ -10,6 +10,10 @@ pub(super) fn put_varint(out: &mut BytesMut, mut n: u64) {
     }
     out.put_u8(n as u8);
 }
+
+/// Something whose checksum is right but whose fields are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
 
 /// Length and bytes.
 pub(super) fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
@@ -94,11 +98,16 @@ impl<'a> Fields<'a> {
         text(self.bytes()?)
     }
 
-    pub(super) fn opt_text(&mut self) -> Result<Option<String>, Malformed> {
+    /// As [`Fields::opt_text`], any bytes.
+    pub(super) fn opt_bytes(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         match self.varint()?.checked_sub(1) {
             None => Ok(None),
-            Some(length) => text(self.take(length)?).map(Some),
+            Some(length) => self.take(length).map(Some),
         }
+    }
+
+    pub(super) fn opt_text(&mut self) -> Result<Option<String>, Malformed> {
+        self.opt_bytes()?.map(text).transpose()
     }
 
     /// Fails if something is left.

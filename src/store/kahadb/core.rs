@@ -1,0 +1,208 @@
+//! The store without its threads: state, files, checkpoints, failure.
+
+use super::index::storage::Folder;
+use super::index::{self, Index, IndexError, PagedIndex};
+use super::journal::{Batch, Files, JournalError, Lsn, Operation, StoreId};
+use super::options::KahaDbOptions;
+use super::state::{Frozen, View};
+use crate::store::{MessageForm, StoreError, StoreEvents, StoreStatus};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// What the threads share.
+pub(super) struct Core {
+    pub(super) view: Mutex<View>,
+    pub(super) files: Arc<Files>,
+    pub(super) form: MessageForm,
+    pub(super) options: KahaDbOptions,
+    pub(super) store_id: StoreId,
+    pub(super) storage: Folder,
+    pub(super) events: Arc<dyn StoreEvents>,
+    /// Held while a checkpoint is written.
+    index: Mutex<Writer>,
+    /// Why nothing is stored any more.
+    failed: Mutex<Option<StoreError>>,
+    /// Places of damaged records that were logged.
+    damaged: Mutex<BTreeSet<Lsn>>,
+}
+
+struct Writer {
+    index: PagedIndex<Folder>,
+    /// What the last checkpoint said.
+    record: Option<index::Record>,
+}
+
+/// A checkpoint that is to be written.
+pub(super) struct Checkpoint {
+    frozen: Frozen,
+    record: index::Record,
+}
+
+impl Core {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a store, put together once")]
+    pub(super) fn new(
+        view: View,
+        files: Arc<Files>,
+        form: MessageForm,
+        options: KahaDbOptions,
+        store_id: StoreId,
+        storage: Folder,
+        index: (PagedIndex<Folder>, Option<index::Record>),
+        events: Arc<dyn StoreEvents>,
+    ) -> Self {
+        let index = Mutex::new(Writer { index: index.0, record: index.1 });
+        let (failed, damaged) = (Mutex::default(), Mutex::default());
+        let view = Mutex::new(view);
+        Self { view, files, form, options, store_id, storage, events, index, failed, damaged }
+    }
+
+    /// Applies the next batch of the log. What has to be submitted because of it is added to
+    /// `follow`.
+    pub(super) fn apply(
+        &self,
+        batch: &Batch,
+        follow: &mut Vec<Operation>,
+    ) -> Result<(), StoreError> {
+        self.view.lock().apply(batch, follow).map_err(|error| self.index_failed(&error))
+    }
+
+    /// Takes what a checkpoint has to write; everything that was applied must be durable. None if
+    /// there is nothing to write.
+    pub(super) fn begin_checkpoint(&self, mark: index::Mark) -> Option<Checkpoint> {
+        let last = self.index.lock().record.clone();
+        let mut view = self.view.lock();
+        let mut counters = [0; 8];
+        counters[..4].copy_from_slice(&view.counters.to_array());
+        let record = index::Record {
+            store_id: self.store_id.0,
+            mark,
+            replay_lsn: view.applied.lsn.0,
+            chain: view.applied.chain,
+            epoch: view.applied.epoch,
+            commit_lsn: view.applied.lsn.0,
+            openwire_version: self.form.version,
+            counters,
+        };
+        if view.is_unchanged() && last.as_ref() == Some(&record) {
+            return None;
+        }
+        Some(Checkpoint { frozen: view.freeze(), record })
+    }
+
+    /// Writes it; takes as long as the disk does. After an error the store has failed.
+    pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.try_checkpoint(checkpoint).map_err(|error| self.index_failed(&error))
+    }
+
+    /// As `write_checkpoint`, but nobody is told yet.
+    pub(super) fn try_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
+        let Checkpoint { frozen, record } = checkpoint;
+        let mut writer = self.index.lock();
+        let outcome = writer.index.apply(&mut frozen.changes(), record).and_then(|version| {
+            self.view.lock().publish(version, frozen);
+            writer.index.settle()
+        });
+        writer.record = Some(record.clone());
+        outcome
+    }
+
+    /// Where the log has to be read from after a crash now.
+    pub(super) fn replay_from(&self) -> Lsn {
+        self.index.lock().record.as_ref().map_or_else(Lsn::default, |r| Lsn(r.replay_lsn))
+    }
+
+    /// Puts the index away, which cannot be trusted any more; the next start builds a new one.
+    pub(super) fn index_failed(&self, error: &IndexError) -> StoreError {
+        let text = error.to_string();
+        let failed = self.fail(StoreError::Stopped(text.as_str().into()));
+        // A full disk is no reason to distrust what is there.
+        if !matches!(error, IndexError::Io { .. } | IndexError::Stopped) {
+            let suffix = self.options.archive_corrupted_index.then(archive_suffix);
+            if let Err(error) = PagedIndex::discard(&self.storage, suffix.as_deref()) {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot put the index away"
+                );
+            }
+        }
+        failed
+    }
+
+    /// The error to answer with, which is the first one; tells the broker about that.
+    pub(super) fn fail(&self, error: StoreError) -> StoreError {
+        let mut failed = self.failed.lock();
+        if let Some(first) = &*failed {
+            return first.clone();
+        }
+        *failed = Some(error.clone());
+        drop(failed);
+        tracing::error!(error = %error, "the store stops for good");
+        self.events.failed(&error);
+        error
+    }
+
+    pub(super) fn failure(&self) -> Option<StoreError> {
+        self.failed.lock().clone()
+    }
+
+    /// What the journal's error means for who submitted.
+    pub(super) fn store_error(&self, error: &JournalError) -> StoreError {
+        match error {
+            JournalError::NoSpace { .. } => StoreError::NoSpace(error.to_string().into()),
+            JournalError::TooLarge { .. } => StoreError::TooLarge(error.to_string().into()),
+            JournalError::Closed => StoreError::Stopped(error.to_string().into()),
+            other => self.fail(StoreError::Stopped(other.to_string().into())),
+        }
+    }
+
+    /// Says once for each place that a record cannot be read.
+    pub(super) fn tell_damage(&self, lsn: Lsn, error: &JournalError) {
+        let mut told = self.damaged.lock();
+        if told.len() < DAMAGE_MAX && told.insert(lsn) {
+            let (file, offset) = (self.files.path(lsn.file()), lsn.offset());
+            let error = error as &dyn std::error::Error;
+            tracing::error!(file = %file.display(), offset, error, "a message cannot be read");
+        }
+    }
+
+    pub(super) fn status(&self) -> StoreStatus {
+        let (messages, current) = {
+            let view = self.view.lock();
+            (view.messages(), view.applied.lsn)
+        };
+        let numbers = self.files.numbers();
+        let journal_files = numbers.iter().filter(|n| **n <= current.file()).count() as u64;
+        StoreStatus { bytes_used: self.bytes_used(current), journal_files, messages }
+    }
+
+    /// Bytes of the journal up to `current`, and of the index.
+    pub(super) fn bytes_used(&self, current: Lsn) -> u64 {
+        // A checkpoint holds the lock for long; the index has nearly the same length before it.
+        let index = self.index.try_lock().map(|writer| writer.index.stats().file_bytes);
+        let index = match index {
+            Some(bytes) => {
+                self.view.lock().index_bytes = bytes;
+                bytes
+            }
+            None => self.view.lock().index_bytes,
+        };
+        self.files.bytes_before(current.file()) + u64::from(current.offset()) + index
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("directory", &self.options.directory).finish_non_exhaustive()
+    }
+}
+
+/// What the files of a damaged index are called from now on.
+pub(super) fn archive_suffix() -> String {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    format!("corrupt-{now}")
+}
+
+/// How many damaged places are logged.
+const DAMAGE_MAX: usize = 1000;

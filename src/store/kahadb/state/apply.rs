@@ -1,0 +1,495 @@
+//! What each record of the journal does to the state.
+
+use super::contents::{Contents, Tree, nonsense};
+use super::{Changed, Prepared, Producer, Subscription, View};
+use crate::jms::ProducerId;
+use crate::store::StoredSubscription;
+use crate::store::kahadb::index::IndexError;
+use crate::store::kahadb::journal::{
+    Add, Batch, Lsn, Mark, Operation, Range, Ranges, Record, Stored,
+};
+use crate::store::kahadb::names::{destination_of, xid_of_branch};
+use crate::store::kahadb::rows::{FileRow, Row, pending_key, prepared_key, producer_key};
+use std::collections::BTreeMap;
+
+/// Whose file figures change when a message goes, and by which file's record.
+struct Books<'a> {
+    files: &'a mut BTreeMap<u32, FileRow>,
+    changed: &'a mut Changed,
+    by: u32,
+}
+
+impl Books<'_> {
+    /// A record in `by` has ended one in `file`.
+    fn ends(&mut self, file: u32) {
+        if file != self.by && self.files.entry(self.by).or_default().targets.insert(file) {
+            self.changed.files.insert(self.by);
+        }
+    }
+
+    fn add(&mut self, row: &Row) {
+        let file = self.files.entry(row.lsn.file()).or_default();
+        file.messages += 1;
+        file.bytes += u64::from(row.length);
+        self.changed.files.insert(row.lsn.file());
+    }
+
+    fn remove(&mut self, row: &Row) {
+        let file = self.files.entry(row.lsn.file()).or_default();
+        file.messages = file.messages.saturating_sub(1);
+        file.bytes = file.bytes.saturating_sub(row.length.into());
+        self.changed.files.insert(row.lsn.file());
+        self.ends(row.lsn.file());
+    }
+
+    /// The record that says something is there moves.
+    fn state(&mut self, from: Option<Lsn>, to: Option<Lsn>) {
+        if let Some(from) = from {
+            let file = self.files.entry(from.file()).or_default();
+            file.state = file.state.saturating_sub(1);
+            self.changed.files.insert(from.file());
+            self.ends(from.file());
+        }
+        if let Some(to) = to {
+            self.files.entry(to.file()).or_default().state += 1;
+            self.changed.files.insert(to.file());
+        }
+    }
+}
+
+impl View {
+    /// Applies a batch, the next one of the log. What has to be submitted because of it is added
+    /// to `follow`.
+    pub(in crate::store::kahadb) fn apply(
+        &mut self,
+        batch: &Batch,
+        follow: &mut Vec<Operation>,
+    ) -> Result<(), IndexError> {
+        for stored in &batch.records {
+            self.apply_record(stored, follow)?;
+        }
+        self.pass(batch);
+        Ok(())
+    }
+
+    /// Everything up to the end of `batch` was applied.
+    pub(in crate::store::kahadb) fn pass(&mut self, batch: &Batch) {
+        self.applied = Mark { lsn: batch.end(), chain: batch.crc, epoch: batch.header.epoch };
+    }
+
+    fn apply_record(
+        &mut self,
+        stored: &Stored,
+        follow: &mut Vec<Operation>,
+    ) -> Result<(), IndexError> {
+        let (lsn, by) = (stored.lsn, stored.lsn.file());
+        match &stored.record {
+            Record::Add(add) => return self.add(stored, add, follow),
+            Record::Remove { destination, seqs } => {
+                for range in seqs.as_slice() {
+                    self.remove(*destination, *range, by)?;
+                }
+            }
+            Record::SubAck { destination, subscription, seqs } => {
+                return self.acknowledge(*destination, *subscription, seqs, by);
+            }
+            Record::Purge { destination, last } => return self.purge(*destination, *last, by),
+            Record::Destination { destination, kind, name } => {
+                return self.create(*destination, *kind, name, lsn);
+            }
+            Record::Deleted { destination } => return self.delete(*destination, by),
+            Record::Subscription(record) => {
+                let destination =
+                    destination_of(record.kind, &record.destination).map_err(nonsense)?;
+                self.subscribe(
+                    StoredSubscription {
+                        number: record.subscription,
+                        client: record.client_id.as_str().into(),
+                        name: record.name.as_str().into(),
+                        destination,
+                        selector: record.selector.as_deref().map(Into::into),
+                        no_local: record.no_local,
+                    },
+                    lsn,
+                );
+            }
+            Record::Unsubscribed { subscription } => return self.unsubscribe(*subscription, by),
+            Record::Prepare { branch } => {
+                let xid = xid_of_branch(branch).map_err(nonsense)?;
+                let prepared = Prepared { lsn, length: stored.length };
+                let before = self.prepared.insert(xid, prepared);
+                self.prepared_changed(before, Some(prepared), by);
+            }
+            Record::Forget { xid } => {
+                let before = self.prepared.remove(xid);
+                self.prepared_changed(before, None, by);
+            }
+            Record::Producer { producer, connection, session, value } => {
+                let connection = connection.as_deref().map(Into::into);
+                let (session, value) = (*session as i64, *value as i64);
+                self.introduce(*producer, ProducerId { connection, session, value });
+            }
+            Record::DropFile { counters, .. } => self.counters.raise(*counters),
+            Record::Live { .. }
+            | Record::EpochStart { .. }
+            | Record::Nothing { .. }
+            | Record::JobAdd(_)
+            | Record::JobMove { .. }
+            | Record::JobRemove { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn books(&mut self, by: u32) -> (Books<'_>, &mut hashbrown::HashMap<u32, Contents>, &Tree) {
+        let Self { files, changed, contents, tree, .. } = self;
+        (Books { files, changed, by }, contents, tree)
+    }
+
+    fn add(
+        &mut self,
+        stored: &Stored,
+        add: &Add,
+        follow: &mut Vec<Operation>,
+    ) -> Result<(), IndexError> {
+        self.counters.last_sequence = self.counters.last_sequence.max(add.seq);
+        let row = Row {
+            lsn: stored.lsn,
+            length: stored.length,
+            expiration_ms: add.expiration_ms,
+            is_topic: add.subscriptions.is_some(),
+            replaces: false,
+        };
+        if add.moved && self.move_row(add, row, follow)? {
+            return Ok(());
+        }
+        let Some(contents) = self.contents.get_mut(&add.destination).filter(|c| c.exists()) else {
+            return Ok(()); // the destination is gone, and this with it
+        };
+        let mut is_wanted = add.subscriptions.is_none();
+        for range in add.subscriptions.iter().flat_map(Ranges::as_slice) {
+            for (number, subscription) in self.subscriptions.range_mut(range.first..=range.last) {
+                subscription.topics.insert(add.destination);
+                contents.pending.entry(*number).or_default().insert(add.seq);
+                is_wanted = true;
+            }
+        }
+        if is_wanted {
+            contents.insert((add.band, add.seq), row);
+            let (mut books, ..) = self.books(stored.lsn.file());
+            books.add(&row);
+        }
+        self.changed.contents.insert(add.destination);
+        if !add.moved {
+            self.mark(add.producer, add.destination, add.producer_seq as i64);
+        }
+        Ok(())
+    }
+
+    /// A message was written again elsewhere. False if it is not there and has to be added, which
+    /// is when a rebuild has not seen the first one.
+    ///
+    /// What it says may have been overtaken: the message went, or a subscription was done with it.
+    /// Somebody who reads the log without the first record must not take this one for the truth, so
+    /// the same is said again, behind it.
+    fn move_row(
+        &mut self,
+        add: &Add,
+        row: Row,
+        follow: &mut Vec<Operation>,
+    ) -> Result<bool, IndexError> {
+        let (destination, rebuilding) = (add.destination, self.rebuilding);
+        let (mut books, contents, tree) = self.books(row.lsn.file());
+        let found = match contents.get_mut(&destination).filter(|contents| contents.exists()) {
+            None => None,
+            Some(contents) => {
+                let found = contents.find(tree, destination, add.seq)?;
+                if let Some((band, old)) = found {
+                    contents.replace((band, add.seq), row);
+                    books.remove(&old);
+                    books.add(&row);
+                    books.changed.contents.insert(destination);
+                    for range in add.subscriptions.iter().flat_map(Ranges::as_slice) {
+                        for subscription in range.first..=range.last {
+                            let pending = contents.pending.get(&subscription);
+                            if !pending.is_some_and(|pending| pending.contains(add.seq)) {
+                                let seqs = Ranges::one(add.seq, add.seq);
+                                let ack = Record::SubAck { destination, subscription, seqs };
+                                follow.push(ack.into());
+                            }
+                        }
+                    }
+                }
+                found
+            }
+        };
+        if found.is_none() && !rebuilding {
+            let seqs = Ranges::one(add.seq, add.seq);
+            follow.push(Record::Remove { destination, seqs }.into());
+        }
+        Ok(found.is_some() || !rebuilding)
+    }
+
+    /// A message whose record cannot be read goes. No record says so: it would be as lost again.
+    pub(super) fn forget_message(&mut self, number: u32, key: (u8, u64), row: Row) {
+        let (mut books, contents, _) = self.books(row.lsn.file());
+        let Some(contents) = contents.get_mut(&number) else { return };
+        books.changed.contents.insert(number);
+        take(contents, &mut books, key, row);
+    }
+
+    fn remove(&mut self, number: u32, range: Range, by: u32) -> Result<(), IndexError> {
+        let (mut books, contents, tree) = self.books(by);
+        let Some(contents) = contents.get_mut(&number) else { return Ok(()) };
+        books.changed.contents.insert(number);
+        if range.last - range.first < SCAN_FROM {
+            for seq in range.first..=range.last {
+                if let Some((band, row)) = contents.find(tree, number, seq)? {
+                    take(contents, &mut books, (band, seq), row);
+                }
+            }
+            return Ok(());
+        }
+        let bands: Vec<u8> = contents.bands.keys().copied().collect();
+        for band in bands {
+            let mut from = Some(range.first);
+            while let Some(first) = from {
+                let (rows, next) =
+                    contents.slice(tree, number, band, (first, range.last), SLICE)?;
+                for (seq, row) in rows {
+                    take(contents, &mut books, (band, seq), row);
+                }
+                from = next;
+            }
+        }
+        Ok(())
+    }
+
+    fn purge(&mut self, number: u32, last: u64, by: u32) -> Result<(), IndexError> {
+        let (mut books, contents, tree) = self.books(by);
+        let Some(contents) = contents.get_mut(&number) else { return Ok(()) };
+        books.changed.contents.insert(number);
+        let bands: Vec<u8> = contents.bands.keys().copied().collect();
+        for band in bands {
+            let (mut from, mut messages, mut expiring) = (Some(0), 0, 0);
+            while let Some(first) = from {
+                let (rows, next) = contents.slice(tree, number, band, (first, last), SLICE)?;
+                for row in rows.values() {
+                    books.remove(row);
+                    messages += 1;
+                    expiring += u64::from(row.expiration_ms > 0);
+                }
+                from = next;
+            }
+            contents.purge(band, last, messages, expiring);
+        }
+        for pending in contents.pending.values_mut() {
+            let gone: Vec<u64> = pending.range(0, last).collect();
+            for seq in gone {
+                pending.remove(seq);
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledge(
+        &mut self,
+        number: u32,
+        subscription: u64,
+        seqs: &Ranges,
+        by: u32,
+    ) -> Result<(), IndexError> {
+        let (mut books, contents, tree) = self.books(by);
+        let Some(contents) = contents.get_mut(&number) else { return Ok(()) };
+        books.changed.contents.insert(number);
+        for range in seqs.as_slice() {
+            let Some(pending) = contents.pending.get(&subscription) else { break };
+            let there: Vec<u64> = pending.range(range.first, range.last).collect();
+            for seq in there {
+                if let Some(pending) = contents.pending.get_mut(&subscription) {
+                    pending.remove(seq);
+                }
+                done_with(contents, tree, &mut books, number, seq)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, number: u32, kind: u8, name: &str, lsn: Lsn) -> Result<(), IndexError> {
+        let destination = destination_of(kind, name).map_err(nonsense)?;
+        self.counters.last_destination = self.counters.last_destination.max(number);
+        if let Some(other) = self.numbers.insert(destination.clone(), number)
+            && other != number
+        {
+            // It was deleted before it got another number.
+            self.delete_contents(other, lsn.file())?;
+        }
+        let contents =
+            self.contents.entry(number).or_insert_with(|| Contents::new(destination.clone()));
+        contents.destination = destination;
+        let before = contents.lsn.replace(lsn);
+        self.changed.contents.insert(number);
+        let (mut books, ..) = self.books(lsn.file());
+        books.state(before, Some(lsn));
+        Ok(())
+    }
+
+    fn delete(&mut self, number: u32, by: u32) -> Result<(), IndexError> {
+        let destination = self.contents.get(&number).map(|c| c.destination.clone());
+        if let Some(destination) = destination
+            && self.numbers.get(&destination) == Some(&number)
+        {
+            self.numbers.remove(&destination);
+        }
+        self.delete_contents(number, by)
+    }
+
+    fn delete_contents(&mut self, number: u32, by: u32) -> Result<(), IndexError> {
+        self.purge(number, u64::MAX, by)?;
+        for subscription in self.subscriptions.values_mut() {
+            subscription.topics.remove(&number);
+        }
+        for producer in self.producers.values_mut() {
+            producer.marks.remove(&number);
+        }
+        let Some(contents) = self.contents.get_mut(&number) else { return Ok(()) };
+        for (subscription, pending) in std::mem::take(&mut contents.pending) {
+            let keys = pending.chunks().into_iter().map(|c| pending_key(number, subscription, c));
+            self.changed.rows.extend(keys.map(|key| (key, None)));
+        }
+        let before = contents.lsn.take();
+        self.changed.contents.insert(number);
+        let (mut books, ..) = self.books(by);
+        books.state(before, None);
+        Ok(())
+    }
+
+    fn subscribe(&mut self, stored: StoredSubscription, lsn: Lsn) {
+        let number = stored.number;
+        self.counters.last_subscription = self.counters.last_subscription.max(number);
+        self.changed.subscriptions.insert(number);
+        let before = self.subscriptions.remove(&number);
+        let (before, topics) = before.map(|before| (before.lsn, before.topics)).unzip();
+        let topics = topics.unwrap_or_default();
+        self.subscriptions.insert(number, Subscription { stored, lsn, topics });
+        let (mut books, ..) = self.books(lsn.file());
+        books.state(before, Some(lsn));
+    }
+
+    fn unsubscribe(&mut self, subscription: u64, by: u32) -> Result<(), IndexError> {
+        let Some(gone) = self.subscriptions.remove(&subscription) else { return Ok(()) };
+        self.changed.subscriptions.insert(subscription);
+        for number in gone.topics {
+            let (mut books, contents, tree) = self.books(by);
+            let Some(contents) = contents.get_mut(&number) else { continue };
+            let Some(pending) = contents.pending.remove(&subscription) else { continue };
+            books.changed.contents.insert(number);
+            for chunk in pending.chunks() {
+                books.changed.rows.insert(pending_key(number, subscription, chunk), None);
+            }
+            for seq in pending.range(0, u64::MAX) {
+                done_with(contents, tree, &mut books, number, seq)?;
+            }
+        }
+        let (mut books, ..) = self.books(by);
+        books.state(Some(gone.lsn), None);
+        Ok(())
+    }
+
+    fn prepared_changed(&mut self, before: Option<Prepared>, now: Option<Prepared>, by: u32) {
+        if let Some(before) = before {
+            self.changed.rows.insert(prepared_key(before.lsn), None);
+        }
+        if let Some(now) = now {
+            let length = crate::store::kahadb::rows::encode_number(now.length.into());
+            self.changed.rows.insert(prepared_key(now.lsn), Some(length));
+        }
+        let (mut books, ..) = self.books(by);
+        books.state(before.map(|p| p.lsn), now.map(|p| p.lsn));
+    }
+
+    fn introduce(&mut self, number: u64, id: ProducerId) {
+        self.counters.last_producer = self.counters.last_producer.max(number);
+        self.producer_clock += 1;
+        let used = self.producer_clock;
+        let mut marks = BTreeMap::new();
+        if let Some(other) = self.producer_numbers.insert(id.clone(), number)
+            && let Some(other) = self.producers.remove(&other)
+        {
+            marks = other.marks; // the same under another number
+        }
+        if let Some(other) = self.producers.insert(number, Producer { id, marks, used })
+            && self.producer_numbers.get(&other.id) == Some(&number)
+            && self.producers.get(&number).is_some_and(|now| now.id != other.id)
+        {
+            self.producer_numbers.remove(&other.id);
+        }
+        self.changed.producers.insert(number);
+        if self.producers.len() > self.producers_max + self.producers_max / 4 {
+            self.drop_producers();
+        }
+    }
+
+    /// Keeps those that were used last.
+    fn drop_producers(&mut self) {
+        let mut by_use: Vec<(u64, u64)> =
+            self.producers.iter().map(|(number, producer)| (producer.used, *number)).collect();
+        by_use.sort_unstable();
+        for (_, number) in &by_use[..by_use.len() - self.producers_max] {
+            if let Some(gone) = self.producers.remove(number) {
+                self.producer_numbers.remove(&gone.id);
+            }
+            self.changed.rows.insert(producer_key(*number), None);
+            self.changed.producers.remove(number);
+        }
+    }
+
+    fn mark(&mut self, producer: u64, destination: u32, seq: i64) {
+        let Some(producer_of) = self.producers.get_mut(&producer) else { return };
+        self.producer_clock += 1;
+        producer_of.used = self.producer_clock;
+        let marks = &mut producer_of.marks;
+        let mark = marks.entry(destination).or_insert(seq);
+        *mark = seq.max(*mark);
+        if marks.len() > MARKS_MAX
+            && let Some(lowest) = marks.iter().min_by_key(|(_, seq)| **seq).map(|(d, _)| *d)
+        {
+            marks.remove(&lowest);
+        }
+        self.changed.producers.insert(producer);
+    }
+}
+
+/// A subscription is done with a message: it goes if that was the last one.
+fn done_with(
+    contents: &mut Contents,
+    tree: &Tree,
+    books: &mut Books<'_>,
+    number: u32,
+    seq: u64,
+) -> Result<(), IndexError> {
+    let is_wanted = contents.pending.values().any(|pending| pending.contains(seq));
+    match contents.find(tree, number, seq)? {
+        Some((_, row)) if is_wanted => books.ends(row.lsn.file()),
+        Some((band, row)) => take(contents, books, (band, seq), row),
+        None => {}
+    }
+    Ok(())
+}
+
+/// A message goes, for everybody.
+fn take(contents: &mut Contents, books: &mut Books<'_>, key: (u8, u64), row: Row) {
+    contents.take(key, row);
+    books.remove(&row);
+    if row.is_topic {
+        for pending in contents.pending.values_mut() {
+            pending.remove(key.1);
+        }
+    }
+}
+
+/// Longer ranges are looked for by what is there, shorter ones one by one.
+const SCAN_FROM: u64 = 64;
+/// Rows at once.
+const SLICE: usize = 4096;
+/// Destinations in which a producer's last message is remembered.
+const MARKS_MAX: usize = 1024;

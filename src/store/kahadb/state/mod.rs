@@ -1,0 +1,146 @@
+//! The store's state: what the journal says, up to where it was applied.
+//!
+//! [`View`] is changed by records, in the order of the log, and by nothing else; so whoever applies
+//! the same log comes to the same state. It holds nothing for each message but what happened since
+//! the last checkpoint; the rest is in the tree of the index.
+//!
+//! - `contents`: the messages of one destination.
+//! - `apply`: what each record does.
+//! - `freeze`: what goes into a checkpoint.
+
+mod apply;
+mod contents;
+mod freeze;
+mod load;
+
+pub(super) use contents::{Contents, Tree, nonsense};
+pub(super) use freeze::Frozen;
+
+use super::journal::{Lsn, Mark};
+use super::rows::FileRow;
+use crate::jms::{Destination, ProducerId};
+use crate::store::StoredSubscription;
+use bytes::Bytes;
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All of it, behind one lock. Only the thread of the index changes it.
+pub(super) struct View {
+    pub(super) tree: Tree,
+    /// With those that are gone but whose rows are still in the tree.
+    pub(super) contents: HashMap<u32, Contents>,
+    /// Those that exist.
+    pub(super) numbers: HashMap<Destination, u32>,
+    pub(super) subscriptions: BTreeMap<u64, Subscription>,
+    /// By xid.
+    pub(super) prepared: HashMap<Bytes, Prepared>,
+    /// Prepared branches as the index has them, until their records are read.
+    pub(super) unread: Vec<Prepared>,
+    pub(super) producers: HashMap<u64, Producer>,
+    producer_numbers: HashMap<ProducerId, u64>,
+    producers_max: usize,
+    producer_clock: u64,
+    pub(super) files: BTreeMap<u32, FileRow>,
+    pub(super) counters: Counters,
+    /// Behind the last batch that was applied.
+    pub(super) applied: Mark,
+    /// Bytes of the index's files, when they were last looked at.
+    pub(super) index_bytes: u64,
+    /// The log is read from its start, which may not be where it once began.
+    pub(super) rebuilding: bool,
+    changed: Changed,
+}
+
+/// What is numbered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub(super) last_sequence: u64,
+    pub(super) last_subscription: u64,
+    pub(super) last_destination: u32,
+    pub(super) last_producer: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) stored: StoredSubscription,
+    lsn: Lsn,
+    /// Where it has something pending.
+    pub(super) topics: BTreeSet<u32>,
+}
+
+/// Where the record of a prepared branch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Prepared {
+    pub(super) lsn: Lsn,
+    /// Bytes.
+    pub(super) length: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Producer {
+    pub(super) id: ProducerId,
+    /// Highest sequence number in each destination.
+    pub(super) marks: BTreeMap<u32, i64>,
+    used: u64,
+}
+
+/// What is not as the tree, or the checkpoint under way, has it.
+#[derive(Debug, Default)]
+struct Changed {
+    contents: BTreeSet<u32>,
+    subscriptions: BTreeSet<u64>,
+    producers: BTreeSet<u64>,
+    files: BTreeSet<u32>,
+    /// Other rows: put, or gone.
+    rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl Counters {
+    pub(super) fn to_array(self) -> [u64; 4] {
+        let destination = u64::from(self.last_destination);
+        [self.last_sequence, self.last_subscription, destination, self.last_producer]
+    }
+
+    fn raise(&mut self, [sequence, subscription, destination, producer]: [u64; 4]) {
+        self.last_sequence = self.last_sequence.max(sequence);
+        self.last_subscription = self.last_subscription.max(subscription);
+        self.last_destination = self.last_destination.max(destination as u32);
+        self.last_producer = self.last_producer.max(producer);
+    }
+}
+
+impl View {
+    pub(super) fn new(tree: Tree, producers_max: usize) -> Self {
+        Self {
+            tree,
+            contents: HashMap::new(),
+            numbers: HashMap::new(),
+            subscriptions: BTreeMap::new(),
+            prepared: HashMap::new(),
+            unread: Vec::new(),
+            producers: HashMap::new(),
+            producer_numbers: HashMap::new(),
+            producers_max: producers_max.max(PRODUCERS_MIN),
+            producer_clock: 0,
+            files: BTreeMap::new(),
+            counters: Counters::default(),
+            applied: Mark::default(),
+            index_bytes: 0,
+            rebuilding: false,
+            changed: Changed::default(),
+        }
+    }
+
+    /// The number and contents of a destination that exists.
+    pub(super) fn of(&self, destination: &Destination) -> Option<(u32, &Contents)> {
+        let number = *self.numbers.get(destination)?;
+        Some((number, self.contents.get(&number)?))
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.contents.values().map(Contents::messages).sum()
+    }
+}
+
+/// Producers whose marks are kept, at least.
+const PRODUCERS_MIN: usize = 1024;

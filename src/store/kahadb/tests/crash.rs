@@ -1,0 +1,194 @@
+//! Power cuts at every step.
+
+use super::*;
+use parking_lot::Mutex;
+
+/// One life of a store, from its opening to a power cut.
+struct Life {
+    disk: SimulatedDisk,
+    options: KahaDbOptions,
+    store: TestStore,
+    policy: SyncPolicy,
+    source: Source,
+    past: Past,
+}
+
+/// What may be there.
+#[derive(Clone, Default)]
+struct Past {
+    /// The state that certainly survived, and that after each submit since then.
+    states: Vec<State>,
+    /// (steps of the disk, submits confirmed as durable by then)
+    confirmed: Arc<Mutex<Vec<(u64, usize)>>>,
+}
+
+const BODY_MAX: usize = 400;
+
+impl From<State> for Past {
+    fn from(state: State) -> Self {
+        Self { states: vec![state], confirmed: Arc::default() }
+    }
+}
+
+impl Life {
+    fn begin(disk: SimulatedDisk, past: Past, source: Source, random: &mut Random) -> Self {
+        let mut options = options(8192 + 4096 * random.below(3) as u32);
+        options.journal_max_write_batch = [300, 1000, 5000][random.below(3)];
+        let policy = [SyncPolicy::Always, SyncPolicy::Always, SyncPolicy::Never];
+        let policy = policy[random.below(policy.len())];
+        let store = TestStore::open(&disk, &options, policy).expect("nothing fails yet");
+        Self { disk, options, store, policy, source, past }
+    }
+
+    /// Lets a few submits queue up and writes them; or a checkpoint.
+    fn work(&mut self, random: &mut Random) -> Result<(), ()> {
+        for _ in 0..random.below(6) {
+            let mut state = self.past.states.last().expect("the first is there").clone();
+            let mut ops = Vec::new();
+            let mut cancels = Vec::new();
+            for mut op in self.source.ops(&state) {
+                if let StoreOp::Add(add) = &mut op
+                    && random.below(8) == 0
+                {
+                    let cancel = crate::store::Cancel::default();
+                    add.cancel = Some(cancel.clone());
+                    cancels.push(cancel);
+                    state.apply(&StoreOp::Create { destination: add.destination.clone() });
+                } else {
+                    state.apply(&op);
+                }
+                ops.push(op);
+            }
+            let wish = [Wish::Written, Wish::Durable, Wish::Durable, Wish::Synced];
+            let wish = wish[random.below(wish.len())];
+            let (count, confirmed) = (self.past.states.len(), self.past.confirmed.clone());
+            let disk = self.disk.clone();
+            self.past.states.push(state);
+            let always = self.policy == SyncPolicy::Always;
+            let is_durable = wish == Wish::Synced || wish == Wish::Durable && always;
+            self.store.submit(ops, wish, move |outcome| {
+                if outcome.is_ok() && is_durable {
+                    confirmed.lock().push((disk.steps(), count));
+                }
+            });
+            assert!(cancels.iter().all(crate::store::Cancel::cancel), "nothing was written yet");
+        }
+        self.store.drain().map_err(drop)?;
+        if random.below(5) == 0 && !self.store.checkpoint(index::Mark::InUse) {
+            return Err(());
+        }
+        Ok(())
+    }
+
+    /// Looks at what a power cut after `steps` left; returns the number of the state it is in.
+    fn judge(&self, steps: u64, left: &SimulatedDisk, random: &mut Random) -> usize {
+        let store = TestStore::open(left, &self.options, SyncPolicy::Always)
+            .expect("opening survives a power cut");
+        let found = store.recovered_state(BODY_MAX, random);
+        let confirmed = self.past.confirmed.lock();
+        let least = confirmed.iter().filter(|(at, _)| *at <= steps).map(|(_, n)| *n).max();
+        let least = least.unwrap_or(0);
+        let at = self.past.states[least..].iter().position(|state| *state == found);
+        let Some(at) = at else {
+            let last = self.past.states.last();
+            panic!(
+                "{least} of {} confirmed; there is\n{found:?}, last\n{last:?}",
+                self.past.states.len()
+            );
+        };
+        if random.below(4) == 0 {
+            drop(store);
+            remove_index(left);
+            let store = TestStore::open(left, &self.options, SyncPolicy::Always)
+                .expect("the journal is enough");
+            assert_eq!(store.recovered_state(BODY_MAX, random), found, "rebuilt");
+        }
+        least + at
+    }
+}
+
+/// Lives one life and looks at every power cut in it; some cuts, and some ends, begin another.
+/// Returns how many there were.
+fn live(
+    disk: SimulatedDisk,
+    past: Past,
+    last: (i64, u64),
+    lives_left: u32,
+    random: &mut Random,
+) -> u64 {
+    let worth = if lives_left > 0 { 16 } else { 5 };
+    let (last_sequence, last_subscription) = last;
+    let source = Random(random.next());
+    let source = Source { random: source, last_sequence, last_subscription, body_max: BODY_MAX };
+    disk.keep_images();
+    let mut life = Life::begin(disk, past, source, random);
+    for _ in 0..=random.below(worth) {
+        life.work(random).expect("nothing fails yet");
+    }
+    if random.below(4) == 0 {
+        assert!(life.store.checkpoint(index::Mark::Clean));
+    }
+    let images = life.disk.take_images();
+    let mut cuts = images.len() as u64;
+    let last = (life.source.last_sequence, life.source.last_subscription);
+    for (steps, left) in images {
+        let found = life.judge(steps, &left, random);
+        if lives_left > 0 && random.below(40) == 0 {
+            let past = Past::from(life.past.states[found].clone());
+            cuts += live(left.reboot(), past, last, lives_left - 1, random);
+        }
+    }
+    if lives_left > 0 && random.below(2) == 0 {
+        // The process is killed, the machine goes on: nothing is lost, but not all is synced.
+        let Life { disk, store, past, .. } = life;
+        drop(store);
+        cuts += live(disk, past, last, lives_left - 1, random);
+    }
+    cuts
+}
+
+/// Whatever was confirmed before the power went is there after reopening, in order and once, with
+/// its content; what was not is there as a whole or not at all; and the journal alone says the same.
+/// `CRASH_POINTS` says how many cuts to try, `CRASH_SEED` where to begin.
+#[test]
+fn confirmed_submits_survive_a_power_cut_at_every_step() {
+    let number =
+        |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
+    let (mut cuts, mut seed) = (0, number("CRASH_SEED", 0));
+    while cuts < number("CRASH_POINTS", 80_000) {
+        seed += 1;
+        let lived = std::panic::catch_unwind(|| {
+            live(SimulatedDisk::new(seed), State::default().into(), (0, 0), 2, &mut Random(seed))
+        });
+        cuts += lived.unwrap_or_else(|cause| {
+            eprintln!("CRASH_SEED={}", seed - 1);
+            std::panic::resume_unwind(cause)
+        });
+    }
+}
+
+/// The disk fails once instead of for good: nothing is confirmed that does not survive.
+#[test]
+fn nothing_is_lost_by_a_failed_write_or_sync() {
+    let mut failures = 0;
+    for seed in 0..600 {
+        let mut random = Random(seed);
+        let disk = SimulatedDisk::new(seed);
+        let source = Source {
+            random: Random(random.next()),
+            last_sequence: 0,
+            last_subscription: 0,
+            body_max: BODY_MAX,
+        };
+        let mut life = Life::begin(disk.clone(), State::default().into(), source, &mut random);
+        disk.fails_at(disk.steps() + random.below(120) as u64);
+        if random.below(2) == 0 {
+            disk.writes_are_short();
+        }
+        if (0..20).any(|_| life.work(&mut random).is_err()) {
+            failures += 1;
+            life.judge(disk.steps(), &disk.reboot(), &mut random);
+        }
+    }
+    assert!(failures > 200, "{failures}");
+}

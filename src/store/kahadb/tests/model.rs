@@ -1,0 +1,251 @@
+//! What a store has to have, as a few maps; and random submits.
+
+use super::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A state that can be compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// Queue to (band, seq) to expiration.
+    pub(super) queues: BTreeMap<String, BTreeMap<(u8, i64), i64>>,
+    /// Topic to seq to who has not acknowledged it.
+    pub(super) topics: BTreeMap<String, BTreeMap<i64, BTreeSet<u64>>>,
+    pub(super) subscriptions: BTreeMap<u64, String>,
+    /// Format id of the branch to what it holds, as text.
+    pub(super) prepared: BTreeMap<i32, String>,
+}
+
+impl State {
+    pub(super) fn apply(&mut self, op: &StoreOp) {
+        match op {
+            StoreOp::Create { destination } => self.create(destination),
+            StoreOp::Delete { destination } => {
+                self.queues.remove(destination.name());
+                self.topics.remove(destination.name());
+            }
+            StoreOp::Add(add) => {
+                self.create(&add.destination);
+                let name = add.destination.name();
+                if let Some(queue) = self.queues.get_mut(name) {
+                    queue.insert((add.band, add.sequence), add.message.expiration);
+                } else if let Some(topic) = self.topics.get_mut(name) {
+                    let known = |number: &&u64| self.subscriptions.contains_key(number);
+                    let wanted: BTreeSet<u64> =
+                        add.subscribers.iter().filter(known).copied().collect();
+                    if !wanted.is_empty() {
+                        topic.insert(add.sequence, wanted);
+                    }
+                }
+            }
+            StoreOp::Remove { destination, sequence } => {
+                if let Some(queue) = self.queues.get_mut(destination.name()) {
+                    queue.retain(|(_, seq), _| seq != sequence);
+                }
+                if let Some(topic) = self.topics.get_mut(destination.name()) {
+                    topic.remove(sequence);
+                }
+            }
+            StoreOp::Acknowledge { destination, subscription, sequence } => {
+                if let Some(topic) = self.topics.get_mut(destination.name()) {
+                    if let Some(wanted) = topic.get_mut(sequence) {
+                        wanted.remove(subscription);
+                    }
+                    topic.retain(|_, wanted| !wanted.is_empty());
+                }
+            }
+            StoreOp::Purge { destination, last } => {
+                if let Some(queue) = self.queues.get_mut(destination.name()) {
+                    queue.retain(|(_, seq), _| seq > last);
+                }
+                if let Some(topic) = self.topics.get_mut(destination.name()) {
+                    topic.retain(|seq, _| seq > last);
+                }
+            }
+            StoreOp::Subscribe(subscription) => {
+                self.subscriptions.insert(subscription.number, format!("{subscription:?}"));
+            }
+            StoreOp::Unsubscribe { subscription } => {
+                self.subscriptions.remove(subscription);
+                for topic in self.topics.values_mut() {
+                    for wanted in topic.values_mut() {
+                        wanted.remove(subscription);
+                    }
+                    topic.retain(|_, wanted| !wanted.is_empty());
+                }
+            }
+            StoreOp::Prepare(branch) => {
+                self.prepared.insert(branch.xid.format_id, branch_text(branch));
+            }
+            StoreOp::Forget { xid } => drop(self.prepared.remove(&xid.format_id)),
+        }
+    }
+
+    fn create(&mut self, destination: &Destination) {
+        let name = destination.name().to_owned();
+        match destination.kind().is_queue() {
+            true => drop(self.queues.entry(name).or_default()),
+            false => drop(self.topics.entry(name).or_default()),
+        }
+    }
+
+    pub(super) fn messages(&self) -> usize {
+        let queues = self.queues.values().map(BTreeMap::len).sum::<usize>();
+        queues + self.topics.values().map(BTreeMap::len).sum::<usize>()
+    }
+}
+
+/// All of a branch, with what its messages say.
+pub(super) fn branch_text(branch: &PreparedBranch) -> String {
+    let sends: Vec<_> = branch.sends.iter().map(|(d, m)| (d, &m.content)).collect();
+    format!("{:?} {sends:?} {:?} {:?}", branch.xid, branch.removals, branch.acknowledgements)
+}
+
+/// Makes up submits that fit a state.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) random: Random,
+    pub(super) last_sequence: i64,
+    pub(super) last_subscription: u64,
+    pub(super) body_max: usize,
+}
+
+impl Source {
+    /// Operations of one submit; `state` is what they will be applied to.
+    pub(super) fn ops(&mut self, state: &State) -> Vec<StoreOp> {
+        let count = [1, 1, 1, 2, 4][self.random.below(5)];
+        (0..count).map(|_| self.op(state)).collect()
+    }
+
+    fn op(&mut self, state: &State) -> StoreOp {
+        let crowded = state.messages() > 40;
+        match self.random.below(if crowded { 90 } else { 60 }) {
+            0..24 => self.add_to_queue(),
+            24..36 => self.add_to_topic(state),
+            36..38 => StoreOp::Create { destination: self.queue() },
+            38 => StoreOp::Delete { destination: self.queue() },
+            39 => StoreOp::Delete { destination: self.topic() },
+            40..42 => self.subscribe(),
+            42 => match pick(&mut self.random, state.subscriptions.keys()) {
+                Some(subscription) => StoreOp::Unsubscribe { subscription: *subscription },
+                None => self.subscribe(),
+            },
+            43..45 => self.prepare(),
+            45..47 => {
+                let known = pick(&mut self.random, state.prepared.keys()).copied();
+                StoreOp::Forget { xid: xid(known.unwrap_or(77)) }
+            }
+            47 => {
+                let last = self.last_sequence - self.random.below(30) as i64;
+                let destination =
+                    if self.random.below(3) == 0 { self.topic() } else { self.queue() };
+                StoreOp::Purge { destination, last }
+            }
+            48..52 | 75..80 => self.acknowledge(state),
+            _ => self.remove(state),
+        }
+    }
+
+    fn queue(&mut self) -> Destination {
+        Destination::queue(["Q.A", "Q.B", "Q.C"][self.random.below(3)])
+    }
+
+    fn topic(&mut self) -> Destination {
+        Destination::topic(["T.A", "T.B"][self.random.below(2)])
+    }
+
+    pub(super) fn next_sequence(&mut self) -> i64 {
+        self.last_sequence += 1 + self.random.below(3) as i64;
+        self.last_sequence
+    }
+
+    fn add_to_queue(&mut self) -> StoreOp {
+        let (destination, sequence) = (self.queue(), self.next_sequence());
+        let band = if destination.name() == "Q.B" { self.random.below(3) as u8 } else { 0 };
+        let message = Arc::new(message(sequence, self.body_max));
+        let subscribers = Vec::new();
+        StoreOp::Add(StoredAdd { destination, sequence, band, message, subscribers, cancel: None })
+    }
+
+    fn add_to_topic(&mut self, state: &State) -> StoreOp {
+        let (destination, sequence) = (self.topic(), self.next_sequence());
+        let mut subscribers: Vec<u64> =
+            state.subscriptions.keys().copied().filter(|_| self.random.below(4) > 0).collect();
+        if self.random.below(10) == 0 {
+            subscribers.push(self.last_subscription + 5); // nobody
+        }
+        let message = Arc::new(message(sequence, self.body_max));
+        let (band, cancel) = (0, None);
+        StoreOp::Add(StoredAdd { destination, sequence, band, message, subscribers, cancel })
+    }
+
+    fn subscribe(&mut self) -> StoreOp {
+        self.last_subscription += 1;
+        let number = self.last_subscription;
+        StoreOp::Subscribe(StoredSubscription {
+            number,
+            client: format!("client {number}").into(),
+            name: "name".into(),
+            destination: Destination::topic("T.>"),
+            selector: number.is_multiple_of(2).then(|| "a = 1".into()),
+            no_local: number.is_multiple_of(3),
+        })
+    }
+
+    fn prepare(&mut self) -> StoreOp {
+        let sequence = self.next_sequence();
+        let message = Arc::new(message(sequence, self.body_max));
+        StoreOp::Prepare(PreparedBranch {
+            xid: xid(self.random.below(5) as i32),
+            sends: vec![(self.queue(), message)],
+            removals: vec![(self.queue(), vec![sequence - 1, 3])],
+            acknowledgements: vec![(self.topic(), 1, vec![4])],
+        })
+    }
+
+    fn acknowledge(&mut self, state: &State) -> StoreOp {
+        let topic = pick(&mut self.random, state.topics.iter().filter(|(_, t)| !t.is_empty()));
+        let Some((name, messages)) = topic else { return self.remove(state) };
+        let (sequence, wanted) = pick(&mut self.random, messages.iter()).expect("not empty");
+        let subscription = pick(&mut self.random, wanted.iter()).copied().unwrap_or(1);
+        let destination = Destination::topic(name.as_str());
+        StoreOp::Acknowledge { destination, subscription, sequence: *sequence }
+    }
+
+    fn remove(&mut self, state: &State) -> StoreOp {
+        let queue = pick(&mut self.random, state.queues.iter().filter(|(_, q)| !q.is_empty()));
+        if let Some((name, messages)) = queue
+            && self.random.below(10) > 0
+        {
+            // Mostly the first, as consumers do.
+            let at = if self.random.below(3) > 0 { 0 } else { self.random.below(messages.len()) };
+            let (_, sequence) = *messages.keys().nth(at).expect("not empty");
+            return StoreOp::Remove { destination: Destination::queue(name.as_str()), sequence };
+        }
+        let topic = pick(&mut self.random, state.topics.iter().filter(|(_, t)| !t.is_empty()));
+        match topic {
+            Some((name, messages)) => {
+                let sequence = *messages.keys().next().expect("not empty");
+                StoreOp::Remove { destination: Destination::topic(name.as_str()), sequence }
+            }
+            None => {
+                let sequence = self.random.below(self.last_sequence as usize + 1) as i64;
+                // Perhaps one that was there; never one that is still to come.
+                StoreOp::Remove { destination: self.queue(), sequence }
+            }
+        }
+    }
+}
+
+fn pick<T>(random: &mut Random, all: impl Iterator<Item = T>) -> Option<T> {
+    let all: Vec<T> = all.collect();
+    let at = random.below(all.len());
+    all.into_iter().nth(at)
+}
+
+pub(super) fn xid(number: i32) -> Arc<XaId> {
+    Arc::new(XaId {
+        format_id: number,
+        global_transaction_id: Some(vec![7; number as usize % 9].into()),
+        branch_qualifier: None,
+    })
+}

@@ -1,0 +1,136 @@
+//! The store with its threads, on the machine's files.
+
+use super::*;
+use crate::store::kahadb::KahaDb;
+use crate::store::kahadb::fs::real::RealFilesystem;
+use crate::store::{Store, Submit};
+use std::path::PathBuf;
+use std::sync::mpsc::channel;
+
+const BODY_MAX: usize = 400;
+
+fn open_in(folder: &Path, change: impl FnOnce(&mut KahaDbOptions)) -> Arc<KahaDb> {
+    let mut options = options(64 << 10);
+    options.directory = folder.join("kahadb");
+    change(&mut options);
+    KahaDb::open(Arc::new(RealFilesystem), options, FORM, Arc::new(Nobody)).unwrap()
+}
+
+fn add(destination: &Destination, sequence: i64, subscribers: Vec<u64>) -> StoreOp {
+    let (destination, message) = (destination.clone(), Arc::new(message(sequence, BODY_MAX)));
+    StoreOp::Add(StoredAdd { destination, sequence, band: 0, message, subscribers, cancel: None })
+}
+
+/// Submits and waits.
+fn submit(store: &KahaDb, ops: Vec<StoreOp>) -> Result<(), StoreError> {
+    let (sender, receiver) = channel();
+    let done = Box::new(move |outcome| sender.send(outcome).unwrap());
+    store.submit(Submit { ops, durable: true, done });
+    receiver.recv().unwrap()
+}
+
+fn fetch(store: &KahaDb, fetch: Fetch) -> Page {
+    let (sender, receiver) = channel();
+    store.fetch(fetch, Box::new(move |page| sender.send(page).unwrap()));
+    receiver.recv().unwrap().unwrap()
+}
+
+fn all(destination: &Destination) -> Fetch {
+    let limit = PageLimit { messages: usize::MAX, bytes: u64::MAX };
+    Fetch::Queue { destination: destination.clone(), band: 0, after: 0, limit }
+}
+
+fn sequences(page: &Page) -> Vec<i64> {
+    let check =
+        |sequence: i64, message: &Message| assert_eq!(sequence_in(message, BODY_MAX), sequence);
+    page.messages.iter().for_each(|stored| check(stored.sequence, &stored.message));
+    page.messages.iter().map(|stored| stored.sequence).collect()
+}
+
+#[test]
+fn a_fetch_sees_every_submit_made_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_in(folder.path(), |_| {});
+    let queue = Destination::queue("Q");
+    for sequence in 1..=200 {
+        store.submit(Submit {
+            ops: vec![add(&queue, sequence, Vec::new())],
+            durable: false,
+            done: Box::new(drop),
+        });
+        if sequence % 20 == 0 {
+            assert_eq!(sequences(&fetch(&store, all(&queue))), (1..=sequence).collect::<Vec<_>>());
+        }
+    }
+    store.close().unwrap();
+    assert!(submit(&store, vec![add(&queue, 201, Vec::new())]).is_err());
+}
+
+#[test]
+fn what_was_confirmed_is_there_after_a_close_and_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let (queue, topic) = (Destination::queue("Q"), Destination::topic("T"));
+    let subscription = StoredSubscription {
+        number: 1,
+        client: "c".into(),
+        name: "n".into(),
+        destination: topic.clone(),
+        selector: None,
+        no_local: false,
+    };
+    let mut sequence = 0;
+    for life in 0..4 {
+        let store = open_in(folder.path(), |options| {
+            options.checkpoint_interval = std::time::Duration::from_millis(3);
+            options.force_recover_index = life == 3;
+        });
+        let recovered = store.recovered();
+        assert_eq!(recovered.last_sequence, sequence);
+        if life == 0 {
+            submit(&store, vec![StoreOp::Subscribe(subscription.clone())]).unwrap();
+        } else {
+            assert_eq!(recovered.subscriptions[0].subscription, subscription);
+            assert_eq!(recovered.subscriptions[0].pending, sequence as u64 / 2);
+            assert_eq!(sequences(&fetch(&store, all(&queue))).len() as i64, sequence / 4);
+            let marks: usize = recovered.destinations.iter().map(|d| d.producers.len()).sum();
+            assert!(marks > 0);
+        }
+        for _ in 0..50 {
+            sequence += 4;
+            let ops = vec![
+                add(&queue, sequence - 3, Vec::new()),
+                add(&queue, sequence - 2, Vec::new()),
+                add(&topic, sequence - 1, vec![1]),
+                add(&topic, sequence, vec![1]),
+                StoreOp::Remove { destination: queue.clone(), sequence: sequence - 3 },
+            ];
+            submit(&store, ops).unwrap();
+        }
+        if life == 1 {
+            store.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_told_and_given_up_only_on_demand() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Destination::queue("Q");
+    let store = open_in(folder.path(), |_| {});
+    for sequence in 1..=600 {
+        submit(&store, vec![add(&queue, sequence, Vec::new())]).unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    let path: PathBuf = folder.path().join("kahadb/db-2.log");
+    std::fs::remove_file(path).unwrap();
+    let mut options = options(64 << 10);
+    options.directory = folder.path().join("kahadb");
+    let fs: Arc<dyn Filesystem> = Arc::new(RealFilesystem);
+    let error = KahaDb::open(fs, options, FORM, Arc::new(Nobody)).unwrap_err().to_string();
+    assert!(error.contains("Detected missing/corrupt journal files"), "{error}");
+    let store = open_in(folder.path(), |o| o.ignore_missing_journal_files = true);
+    let left = sequences(&fetch(&store, all(&queue)));
+    assert!(left.len() < 600 && left.len() > 200);
+    assert_eq!(store.status().messages, left.len() as u64);
+}
