@@ -4,10 +4,11 @@
 //! system's. Rounds alternate between loads, and medians are told, for other users of the disk
 //! make single rounds differ by far more than the loads do.
 
+use broker::store::kahadb::Fence;
 use broker::store::kahadb::fs::real::RealFilesystem;
 use broker::store::kahadb::journal::{
-    Add, Files, FilesOptions, Identity, Journal, JournalOptions, Mark, OnDamage, Record, Scan,
-    StoreId, Submit, SyncPolicy, Wish,
+    Add, Files, FilesOptions, Gaps, Identity, Journal, JournalOptions, Mark, OnDamage, Record,
+    Scan, StoreId, Submit, SyncPolicy, Wish,
 };
 use bytes::Bytes;
 use std::error::Error;
@@ -71,12 +72,13 @@ fn journal(folder: &Path, producers: usize, window: usize) -> Result<f64, Box<dy
             archive: folder.path().join("archive"),
         },
     )?);
-    let scan = Scan::from_start(files.clone(), OnDamage::Refuse)?;
+    let scan = Scan::from_start(files.clone(), Gaps::default(), OnDamage::Refuse)?;
     let options = JournalOptions {
         identity: Identity { store_id: StoreId::random()?, epoch: 1, lock_generation: 1 },
         node: "bench".into(),
         batch_bytes_max: 4 << 20,
         sync: SyncPolicy::Always,
+        fence: Fence::default(),
         space_retry: Duration::from_secs(1),
     };
     let end: Mark = scan.mark();

@@ -81,6 +81,11 @@ pub enum BrokerError {
          {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
     )]
     StoreWaitTimeout { limit: u64, producer: Text, destination: Destination },
+    #[error(
+        "Temp Store is Full (100% of {limit}). Stopping producer ({producer}) to prevent flooding \
+         {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
+    )]
+    TempWaitTimeout { limit: u64, producer: Text, destination: Destination },
     #[error("Connection closed, send aborted.")]
     SendAborted,
     #[error(

@@ -15,6 +15,7 @@ pub mod dead_letter;
 pub mod destination;
 pub mod error;
 pub mod forward;
+mod offline;
 pub mod outbox;
 pub mod policy;
 mod recovery;
@@ -32,6 +33,7 @@ use self::destination::{
 };
 use self::error::BrokerError;
 use self::forward::{Forward, ForwardReceiver};
+pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
 use self::policy::Policy;
 pub use self::recovery::PreparedFate;
@@ -42,6 +44,7 @@ use self::usage::Usage;
 use crate::jms::info::DestinationInfo;
 use crate::jms::{BrokerId, ConnectionId, ConsumerId, Destination, Text};
 use crate::security::Authenticator;
+use crate::store::spool::Spool;
 use crate::store::{Store, StoreOp};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -72,7 +75,14 @@ pub struct BrokerOptions {
     pub authenticator: Authenticator,
     /// Disk space of the store; the store says how much is used.
     pub store_usage: Arc<Usage>,
+    /// Disk space of the temp store.
+    pub temp_usage: Arc<Usage>,
+    /// Takes non-persistent messages that do not fit into memory.
+    pub spool: Option<Arc<Spool>>,
+    /// `concurrentStoreAndDispatchQueues`: a persistent message may be with a consumer before it is stored.
+    pub dispatches_early: bool,
     pub prepared_fate: PreparedFate,
+    pub offline_durables: OfflineDurables,
     /// The address clients are told in advisories when the event came through no connector.
     pub default_url: Text,
 }
@@ -123,6 +133,7 @@ impl Broker {
         });
         tokio::spawn(carry(Arc::downgrade(&broker), receiver));
         broker.recover(found).await?;
+        offline::watch(&broker);
         Ok(broker)
     }
 
@@ -204,6 +215,9 @@ impl Broker {
                 policy,
                 usage,
                 store_usage: Arc::clone(&self.options.store_usage),
+                temp_usage: Arc::clone(&self.options.temp_usage),
+                spool: self.options.spool.clone(),
+                dispatches_early: self.options.dispatches_early,
                 creator: creator.cloned(),
                 sequence: Arc::clone(&self.sequence),
                 history,

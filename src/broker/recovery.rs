@@ -7,7 +7,7 @@ use super::destination::durable::{DurableKey, DurableSubscription, NewDurable};
 use super::destination::queue::History;
 use super::destination::topic::TopicMember;
 use super::error::BrokerError;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Receipt};
 use super::router::PatternListener;
 use super::transaction::{PendingSend, Transaction};
 use crate::jms::selector::Selector;
@@ -99,6 +99,7 @@ impl Broker {
     async fn restore(&self, branch: PreparedBranch) -> Result<(), BrokerError> {
         let PreparedBranch { xid, sends, removals, acknowledgements } = branch;
         let mut transaction = self.transactions.begin_local();
+        let mut locks = Vec::new();
         for (destination, message) in sends {
             let handle = self.destination(&destination, None).await?;
             let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
@@ -114,8 +115,13 @@ impl Broker {
             let durables = self.registry.durables();
             if let Some(durable) = durables.iter().find(|durable| durable.number == number) {
                 transaction.touch_durable(durable);
-                durable.lock(transaction.key, topic, sequences);
+                let (receipt, locked) = Receipt::waiter();
+                durable.lock(transaction.key, topic, sequences, receipt);
+                locks.push(locked);
             }
+        }
+        for locked in locks {
+            locked.await.unwrap_or_default();
         }
         transaction.stored = Some(Arc::clone(&xid));
         match self.options.prepared_fate {

@@ -60,9 +60,9 @@ element! {
         keep_durable_subs_active: bool = "keepDurableSubsActive", true, active;
         /// Unset (-1) = never deleted.
         offline_durable_subscriber_timeout: Option<Duration> =
-            "offlineDurableSubscriberTimeout", None, later;
+            "offlineDurableSubscriberTimeout", None, active;
         offline_durable_subscriber_task_schedule: Duration =
-            "offlineDurableSubscriberTaskSchedule", Duration::from_secs(300), later;
+            "offlineDurableSubscriberTaskSchedule", Duration::from_secs(300), active;
         expire_on_active_durable_subs: bool =
             "enableMessageExpirationOnActiveDurableSubs", false, later;
         /// 0 = inactive destinations are not looked for.

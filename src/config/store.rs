@@ -88,8 +88,7 @@ element! {
             ignored("journal files are always written once before use");
         /// Dispatch while the write is under way; an ack that comes first cancels the write.
         concurrent_store_and_dispatch_queues: bool =
-            "concurrentStoreAndDispatchQueues", true,
-            ignored("dispatching never waits for the disk where that is safe");
+            "concurrentStoreAndDispatchQueues", true, active;
         concurrent_store_and_dispatch_topics: bool =
             "concurrentStoreAndDispatchTopics", false,
             ignored("dispatching never waits for the disk where that is safe");

@@ -218,6 +218,16 @@ impl Mastership {
         self.look()
     }
 
+    /// [`Mastership::check`] for those who must not keep the lock: when the last `Mastership` is dropped it
+    /// is given up, which is as good as lost.
+    pub fn asker(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.0);
+        move || match shared.upgrade() {
+            Some(shared) => Self(shared).check().map_err(|error| with_causes(&*error)),
+            None => Err("the lock was given up".to_owned()),
+        }
+    }
+
     /// Resolves when the lock is lost.
     pub async fn lost(&self) -> Arc<LockError> {
         let mut lost = self.0.lost.subscribe();

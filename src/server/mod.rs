@@ -21,8 +21,9 @@ use crate::ha::{LockError, Mastership, SharedFile, become_master};
 use crate::jms::{BrokerId, Text};
 use crate::protocol::openwire::MESSAGE_FORM;
 use crate::store::fs::real::RealFilesystem;
-use crate::store::kahadb::{KahaDb, OpenError};
+use crate::store::kahadb::{Fence, KahaDb, OpenError};
 use crate::store::memory::MemoryStore;
+use crate::store::spool::{Spool, SpoolEvents};
 use crate::store::{Store, StoreError, StoreEvents};
 use connector::Connector;
 use disk::DiskLimits;
@@ -48,6 +49,12 @@ pub enum StartError {
     Recovery(#[source] BrokerError),
     #[error(transparent)]
     Lock(#[from] LockError),
+    #[error("the temp store in {directory} could not be opened")]
+    TempStore {
+        directory: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the store in {directory} could not be opened")]
     Store {
         directory: PathBuf,
@@ -92,6 +99,7 @@ impl Server {
                      the broker stops"
                 );
             }
+            open_spool(config, &mut plan)?;
             return Self::run(plan, &host, Opened::nothing()).await;
         };
         notes.iter().for_each(Note::log);
@@ -101,12 +109,15 @@ impl Server {
         }
         let store_usage = Arc::clone(&plan.broker.store_usage);
         plan.broker.prepared_fate = store_plan.prepared;
+        plan.broker.dispatches_early = store_plan.dispatches_early;
         let name = Text::clone(&plan.broker.name);
         let opened = open(&store_plan, &name, mastership, store_usage).await?;
         let limits = limits(config, &store_plan, opened.store.status().bytes_used);
         if let Some(limits) = limits {
             plan.broker.store_usage.set_limit(limits.store_bytes);
+            plan.broker.temp_usage.set_limit(limits.temp_bytes);
         }
+        open_spool(config, &mut plan)?;
         Self::run(plan, &host, opened).await
     }
 
@@ -206,6 +217,11 @@ impl Server {
             Ok(Err(error)) => tracing::error!(%error, "the store was not closed cleanly"),
             Err(error) => tracing::error!(%error, "closing the store ended early"),
         }
+        if let Some(spool) = self.broker.options.spool.clone()
+            && let Err(error) = tokio::task::spawn_blocking(move || spool.close()).await
+        {
+            tracing::error!(%error, "closing the temp store ended early");
+        }
         let up = self.started.elapsed().as_secs();
         tracing::info!("{} uptime {}", self.label, uptime(up));
         tracing::info!("{} is shutdown", self.label);
@@ -260,7 +276,8 @@ async fn open(
 ) -> Result<Opened, StartError> {
     let (failed, store_failed) = watch::channel(false);
     let generation = mastership.as_ref().map_or(0, Mastership::generation);
-    let options = plan.options(node, generation);
+    let mut options = plan.options(node, generation);
+    options.fence = mastership.as_ref().map(fence).unwrap_or_default();
     let directory = plan.directory.clone();
     let events = Arc::new(Watch { usage, failed });
     let opening = tokio::task::spawn_blocking(move || {
@@ -273,6 +290,38 @@ async fn open(
     }
 }
 
+/// Closes when this broker is no longer the master.
+fn fence(mastership: &Mastership) -> Fence {
+    Fence::new(mastership.asker())
+}
+
+/// Opens the temp store. What an earlier broker left there goes, so the lock comes before.
+fn open_spool(config: &Config, plan: &mut Plan) -> Result<(), StartError> {
+    let folder = temp_folder(config);
+    let events = Arc::new(TempWatch(Arc::clone(&plan.broker.temp_usage)));
+    let disk = Arc::new(RealFilesystem);
+    let spool = Spool::open(disk, folder.clone(), SPOOL_SEGMENT_BYTES, MESSAGE_FORM, events);
+    plan.broker.spool =
+        Some(spool.map_err(|source| StartError::TempStore { directory: folder, source })?);
+    Ok(())
+}
+
+/// `tmp_storage` beside the broker's other files.
+fn temp_folder(config: &Config) -> PathBuf {
+    config.broker.own_directory().join("tmp_storage")
+}
+
+/// A file of the temp store is removed when all of it was read: 4 MiB bound what is kept in vain.
+const SPOOL_SEGMENT_BYTES: u32 = 4 << 20;
+
+struct TempWatch(Arc<Usage>);
+
+impl SpoolEvents for TempWatch {
+    fn bytes_used(&self, bytes: u64) {
+        self.0.set_used(bytes);
+    }
+}
+
 /// Waits until no other broker has the store.
 async fn locked(lock: &LockPlan, on_wait: impl FnOnce()) -> Result<Mastership, LockError> {
     let locker = Box::new(SharedFile::new(&lock.directory));
@@ -281,7 +330,7 @@ async fn locked(lock: &LockPlan, on_wait: impl FnOnce()) -> Result<Mastership, L
 
 /// The limits of store and temporary store, lowered to what the disk has; none if that is not known.
 fn limits(config: &Config, plan: &StorePlan, used_bytes: u64) -> Option<DiskLimits> {
-    let temp = config.broker.own_directory().join("tmp_storage");
+    let temp = temp_folder(config);
     let kept = |folder, used_bytes, file_bytes| {
         let space = disk::Space::of(folder)?;
         Ok::<_, std::io::Error>(disk::Kept { folder, space, used_bytes, file_bytes })

@@ -6,7 +6,7 @@ use crate::broker::policy::{
     RecoveryKind,
 };
 use crate::broker::usage::Usage;
-use crate::broker::{BrokerOptions, PreparedFate};
+use crate::broker::{BrokerOptions, OfflineDurables, PreparedFate};
 use crate::config::{
     self, Config, MessageEvictionStrategy, PendingMessageLimitStrategy, Plugin, PolicyEntry,
     Protocol, TransportConnector,
@@ -60,7 +60,14 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         reject_durables: broker.reject_durable_consumers,
         authenticator: authenticator(&broker.plugins),
         store_usage: Usage::new(0, None),
+        temp_usage: Usage::new(0, None),
+        spool: None,
+        dispatches_early: true,
         prepared_fate: PreparedFate::Wait,
+        offline_durables: OfflineDurables {
+            timeout: broker.offline_durable_subscriber_timeout,
+            check_every: broker.offline_durable_subscriber_task_schedule,
+        },
         default_url: format!("vm://{name}").into(),
         name,
     };

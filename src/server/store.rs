@@ -43,6 +43,8 @@ pub struct StorePlan {
     /// How many producers' last sequence numbers are remembered, at least.
     pub producers_min: usize,
     pub prepared: PreparedFate,
+    /// Messages of queues go to consumers while they are being stored.
+    pub dispatches_early: bool,
 }
 
 /// How the lock of a store is had.
@@ -151,6 +153,7 @@ fn kaha_db(kaha: &KahaDb) -> (StorePlan, Vec<Note>) {
         rebuild_index: kaha.force_recover_index,
         keep_damaged_index: kaha.archive_corrupted_index,
         producers_min: kaha.max_failover_producers_to_track as usize,
+        dispatches_early: kaha.concurrent_store_and_dispatch_queues,
         prepared: match kaha.purge_recovered_xa {
             PurgeRecoveredXa::Never => PreparedFate::Wait,
             PurgeRecoveredXa::Commit => PreparedFate::Commit,
@@ -308,6 +311,7 @@ mod tests {
             keep_damaged_index: false,
             producers_min: 64,
             prepared: PreparedFate::Wait,
+            dispatches_early: true,
         };
         assert_eq!(plan, expected);
     }

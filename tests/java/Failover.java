@@ -1,4 +1,3 @@
-import java.io.IOException;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.TreeSet;
@@ -17,7 +16,6 @@ import javax.jms.TemporaryQueue;
 import javax.jms.Topic;
 import javax.jms.TransactionRolledBackException;
 import org.apache.activemq.ActiveMQConnection;
-import org.apache.activemq.transport.TransportListener;
 
 final class Failover extends Rules {
     private ActiveMQConnection through(Proxy proxy) throws JMSException {
@@ -28,27 +26,6 @@ final class Failover extends Rules {
         ActiveMQConnection connection = connectAt(proxy.failoverUrl(), options);
         auto(connection);
         return connection;
-    }
-
-    /** Opens when the client has reconnected the next time. */
-    private static CountDownLatch resumption(ActiveMQConnection connection) {
-        CountDownLatch resumed = new CountDownLatch(1);
-        connection.addTransportListener(new TransportListener() {
-            @Override
-            public void onCommand(Object command) {}
-
-            @Override
-            public void onException(IOException error) {}
-
-            @Override
-            public void transportInterupted() {}
-
-            @Override
-            public void transportResumed() {
-                resumed.countDown();
-            }
-        });
-        return resumed;
     }
 
     private static void cutAndResume(Proxy proxy, ActiveMQConnection connection) throws Exception {
@@ -343,78 +320,5 @@ final class Failover extends Rules {
         Queue queue = queue();
         send(auto(connection), queue, 0, 1);
         takes(auto(connection).createConsumer(queue), 0, 1);
-    }
-
-    /**
-     * Someone else restarts the broker when this says so. What the client has open works on, whatever
-     * the broker kept of its messages.
-     */
-    @Rule(seconds = 120, onlyByName = true)
-    void failoverReconnect() throws Exception {
-        String options =
-                "?initialReconnectDelay=50&maxReconnectDelay=200&useExponentialBackOff=false";
-        ActiveMQConnection connection = preparedAt("failover:(" + url + ")" + options, "");
-        connection.setClientID(unique("client"));
-        connection.start();
-        Queue queue = queue();
-        Topic topic = topic();
-        Session session = auto(connection);
-        TemporaryQueue inbox = session.createTemporaryQueue();
-        MessageConsumer fromQueue = session.createConsumer(queue);
-        MessageConsumer fromTopic = auto(connection).createConsumer(topic);
-        MessageConsumer fromInbox = auto(connection).createConsumer(inbox);
-        MessageConsumer durable = auto(connection).createDurableSubscriber(topic, "s");
-        Session transaction = transacted(connection);
-        Queue open = queue();
-        send(session, queue, 0, 10);
-        takes(fromQueue, 0, 10);
-        send(transaction, open, 0, 5);
-        CountDownLatch resumed = resumption(connection);
-        System.out.println("READY-FOR-RESTART");
-        check(resumed.await(100, TimeUnit.SECONDS), "the client did not reconnect");
-        send(transaction, open, 5, 10);
-        transaction.commit();
-        takes(auto(connection).createConsumer(open), 0, 10);
-        send(session, queue, 10, 20);
-        takes(fromQueue, 10, 20);
-        send(session, topic, 0, 5);
-        takes(fromTopic, 0, 5);
-        takes(durable, 0, 5);
-        send(session, inbox, 0, 5);
-        takes(fromInbox, 0, 5);
-    }
-
-    /** Someone else restarts the broker when this says so; nothing acknowledged may be lost. */
-    @Rule(seconds = 120, onlyByName = true)
-    void failoverRestart() throws Exception {
-        String options =
-                "?initialReconnectDelay=50&maxReconnectDelay=200&useExponentialBackOff=false";
-        ActiveMQConnection connection = preparedAt("failover:(" + url + ")" + options, "");
-        connection.setClientID(unique("durable"));
-        connection.start();
-        Queue queue = queue();
-        Queue held = queue();
-        Queue open = queue();
-        Topic topic = topic();
-        Session session = client(connection);
-        MessageConsumer durable = auto(connection).createDurableSubscriber(topic, "s");
-        send(session, topic, 0, 5);
-        takes(durable, 0, 5);
-        send(session, queue, 0, 100);
-        send(session, held, 0, 10);
-        MessageConsumer holder = session.createConsumer(held);
-        takes(holder, 0, 5);
-        Session transaction = transacted(connection);
-        send(transaction, open, 0, 5);
-        CountDownLatch resumed = resumption(connection);
-        System.out.println("READY-FOR-RESTART");
-        check(resumed.await(100, TimeUnit.SECONDS), "the client did not reconnect");
-        send(transaction, open, 5, 10);
-        transaction.commit();
-        takes(holder, 0, 10).acknowledge();
-        takes(auto(connection).createConsumer(queue), 0, 100);
-        takes(auto(connection).createConsumer(open), 0, 10);
-        send(auto(connection), topic, 5, 10);
-        takes(durable, 5, 10);
     }
 }

@@ -1,26 +1,35 @@
-import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
-import java.util.concurrent.atomic.AtomicReference;
 
-/** Runs scenarios one after another and prints one line for each. */
+/**
+ * Runs scenarios one after another and prints one line for each. When all that are left wait for a
+ * restart, it says RESTART, and goes on when it reads a line.
+ */
 final class Main {
     private static final List<Class<? extends Rules>> GROUPS = List.of(
             Connections.class, Queues.class, Browsers.class, Topics.class, Durable.class,
             Acks.class, Redelivery.class, Transactions.class, Xa.class, Messages.class,
             Selectors.class, Destinations.class, TempDestinations.class, DeadLetters.class,
             Advisories.class, FlowControl.class, Wire.class, Failover.class, Scale.class);
+    /** They need somebody who restarts the broker. Those that load it until it ends come last. */
+    private static final List<Class<? extends Rules>> RESTART_GROUPS = List.of(
+            RestartQueues.class, RestartTopics.class, RestartTransactions.class, RestartXa.class,
+            RestartBacklogs.class, RestartClients.class);
 
-    private record Scenario(String name, Method method, Rule rule) {
+    private record Scenario(String name, Method method) {
+        boolean isBeyondOriginal() {
+            return method.getAnnotation(Rule.class).beyondOriginal();
+        }
+
         /** "queues/fifo-per-producer" answers to that, to "queues" and to "fifo-per-producer". */
         boolean answersTo(String wanted) {
             int slash = name.indexOf('/');
             return wanted.equals(name) || wanted.equals(name.substring(slash + 1))
-                    || (wanted.equals(name.substring(0, slash)) && !rule.onlyByName());
+                    || wanted.equals(name.substring(0, slash));
         }
     }
 
@@ -29,58 +38,48 @@ final class Main {
     public static void main(String[] args) throws Exception {
         String url = "tcp://127.0.0.1:61616";
         boolean list = false;
+        boolean original = false;
+        List<Class<? extends Rules>> groups = GROUPS;
         List<String> wanted = new ArrayList<>();
         for (int i = 0; i < args.length; i++) {
             switch (args[i]) {
                 case "--url" -> url = args[++i];
                 case "--list" -> list = true;
+                case "--original" -> original = true;
+                case "--restarts" -> groups = RESTART_GROUPS;
                 default -> wanted.add(args[i]);
             }
         }
-        List<Scenario> all = scenarios();
+        List<Scenario> all = scenarios(groups);
         for (String name : wanted) {
             if (all.stream().noneMatch(scenario -> scenario.answersTo(name))) {
                 System.err.println("no such scenario: " + name);
                 System.exit(2);
             }
         }
-        int passed = 0;
-        int failed = 0;
-        for (Scenario scenario : all) {
-            boolean chosen = wanted.isEmpty()
-                    ? !scenario.rule.onlyByName()
-                    : wanted.stream().anyMatch(scenario::answersTo);
-            if (list) {
-                System.out.println(scenario.name);
-            } else if (chosen) {
-                long start = System.nanoTime();
-                String failure = run(scenario, url);
-                long ms = (System.nanoTime() - start) / 1_000_000;
-                if (failure == null) {
-                    passed++;
-                    System.out.println("ok " + scenario.name + " (" + ms + ")");
-                } else {
-                    failed++;
-                    System.out.println("FAIL " + scenario.name + ": " + failure);
-                }
-            }
+        all.removeIf(scenario ->
+                !wanted.isEmpty() && wanted.stream().noneMatch(scenario::answersTo));
+        if (original) {
+            all.removeIf(Scenario::isBeyondOriginal);
         }
-        if (!list) {
-            System.out.println(passed + " passed, " + failed + " failed");
+        if (list) {
+            all.forEach(scenario -> System.out.println(scenario.name));
+            return;
         }
+        int failed = run(all, url);
+        System.out.println((all.size() - failed) + " passed, " + failed + " failed");
         System.exit(failed == 0 ? 0 : 1);
     }
 
-    private static List<Scenario> scenarios() {
+    private static List<Scenario> scenarios(List<Class<? extends Rules>> groups) {
         List<Scenario> all = new ArrayList<>();
-        for (Class<? extends Rules> group : GROUPS) {
+        for (Class<? extends Rules> group : groups) {
             Method[] methods = group.getDeclaredMethods();
             Arrays.sort(methods, Comparator.comparing(Method::getName));
             for (Method method : methods) {
-                Rule rule = method.getAnnotation(Rule.class);
-                if (rule != null) {
+                if (method.isAnnotationPresent(Rule.class)) {
                     String name = dashed(group.getSimpleName()) + "/" + dashed(method.getName());
-                    all.add(new Scenario(name, method, rule));
+                    all.add(new Scenario(name, method));
                 }
             }
         }
@@ -92,67 +91,34 @@ final class Main {
         return dashed.startsWith("-") ? dashed.substring(1) : dashed;
     }
 
-    /** Null, or why the scenario failed. */
-    private static String run(Scenario scenario, String url) throws Exception {
-        Rules rules =
-                (Rules) scenario.method.getDeclaringClass().getDeclaredConstructor().newInstance();
-        rules.url = url;
-        AtomicReference<Throwable> thrown = new AtomicReference<>();
-        Thread body = start(scenario.name, () -> {
-            try {
-                scenario.method.invoke(rules);
-            } catch (InvocationTargetException e) {
-                thrown.set(e.getCause());
-            } catch (Throwable e) {
-                thrown.set(e);
+    /** How many of them failed. */
+    private static int run(List<Scenario> scenarios, String url) throws Exception {
+        List<Course> open = new ArrayList<>();
+        for (Scenario scenario : scenarios) {
+            open.add(new Course(scenario.name, scenario.method, url));
+        }
+        int failed = 0;
+        while (true) {
+            List<Course> waiting = new ArrayList<>();
+            for (Course course : open) {
+                if (course.step()) {
+                    waiting.add(course);
+                } else if (course.failure() == null) {
+                    System.out.println("ok " + course.name + " (" + course.ms() + ")");
+                } else {
+                    failed++;
+                    System.out.println("FAIL " + course.name + ": " + course.failure());
+                }
             }
-        });
-        body.join(scenario.rule.seconds() * 1000L);
-        String failure = null;
-        if (body.isAlive()) {
-            failure = "still running after " + scenario.rule.seconds() + " s at " + place(body);
-            body.interrupt();
-        } else if (thrown.get() != null) {
-            failure = describe(thrown.get());
+            if (waiting.isEmpty()) {
+                return failed;
+            }
+            System.out.println("RESTART");
+            if (System.in.read() < 0) {
+                System.out.println("nobody restarted the broker");
+                return failed + waiting.size();
+            }
+            open = waiting;
         }
-        Thread close = start("close " + scenario.name, rules::close);
-        close.join(Rules.WAIT_MS);
-        if (close.isAlive() && failure == null) {
-            failure = "connections do not close: " + place(close);
-        }
-        return failure;
-    }
-
-    private static Thread start(String name, Runnable body) {
-        Thread thread = new Thread(body, name);
-        thread.setDaemon(true);
-        thread.start();
-        return thread;
-    }
-
-    private static String describe(Throwable thrown) {
-        StringBuilder text = new StringBuilder(
-                thrown instanceof AssertionError ? thrown.getMessage() : thrown.toString());
-        List<StackTraceElement> ours =
-                Arrays.stream(thrown.getStackTrace()).filter(Main::isOurs).toList();
-        ours.forEach(frame -> text.append(" <- ").append(frame.getFileName()).append(':')
-                .append(frame.getLineNumber()));
-        if (thrown.getCause() != null) {
-            text.append(" caused by ").append(thrown.getCause());
-        }
-        return text.toString().replace('\n', ' ');
-    }
-
-    private static String place(Thread thread) {
-        StringBuilder text = new StringBuilder();
-        for (StackTraceElement frame : thread.getStackTrace()) {
-            text.append(text.isEmpty() ? "" : " <- ").append(frame.getClassName()).append('.')
-                    .append(frame.getMethodName()).append(':').append(frame.getLineNumber());
-        }
-        return text.toString();
-    }
-
-    private static boolean isOurs(StackTraceElement frame) {
-        return !frame.getClassName().contains(".") && !frame.getClassName().startsWith("Main");
     }
 }

@@ -7,9 +7,9 @@ import java.lang.annotation.Target;
 @Retention(RetentionPolicy.RUNTIME)
 @Target(ElementType.METHOD)
 @interface Rule {
-    /** After this time the scenario has failed. */
+    /** After this time the scenario has failed; between restarts each part has it anew. */
     int seconds() default 30;
 
-    /** Runs only when it is named on the command line. */
-    boolean onlyByName() default false;
+    /** The original does not keep it, as the scenario says, but users want it. */
+    boolean beyondOriginal() default false;
 }

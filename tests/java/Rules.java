@@ -1,3 +1,4 @@
+import java.io.IOException;
 import java.net.URI;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -6,6 +7,7 @@ import java.util.Objects;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedDeque;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -23,6 +25,7 @@ import org.apache.activemq.ActiveMQConnectionFactory;
 import org.apache.activemq.command.ActiveMQDestination;
 import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTopic;
+import org.apache.activemq.transport.TransportListener;
 
 /**
  * What every scenario has at hand: connections that are closed afterwards, unique names, checks.
@@ -36,6 +39,8 @@ abstract class Rules implements AutoCloseable {
     private static final AtomicInteger NAMES = new AtomicInteger();
 
     String url;
+    /** Returns when the broker has been ended, however that was done, and started again. */
+    Action restart;
     private final Deque<AutoCloseable> opened = new ConcurrentLinkedDeque<>();
     private final Deque<ActiveMQConnection> connections = new ConcurrentLinkedDeque<>();
 
@@ -86,7 +91,11 @@ abstract class Rules implements AutoCloseable {
     }
 
     ActiveMQConnection connectAs(String clientId) throws JMSException {
-        ActiveMQConnection connection = prepared("");
+        return connectAs(clientId, "");
+    }
+
+    ActiveMQConnection connectAs(String clientId, String options) throws JMSException {
+        ActiveMQConnection connection = prepared(options);
         connection.setClientID(clientId);
         connection.start();
         return connection;
@@ -116,13 +125,34 @@ abstract class Rules implements AutoCloseable {
         return proxy;
     }
 
+    /** Opens when the client has reconnected the next time. */
+    static CountDownLatch resumption(ActiveMQConnection connection) {
+        CountDownLatch resumed = new CountDownLatch(1);
+        connection.addTransportListener(new TransportListener() {
+            @Override
+            public void onCommand(Object command) {}
+
+            @Override
+            public void onException(IOException error) {}
+
+            @Override
+            public void transportInterupted() {}
+
+            @Override
+            public void transportResumed() {
+                resumed.countDown();
+            }
+        });
+        return resumed;
+    }
+
     void closeLater(ActiveMQConnection connection) {
         opened.push(connection::close);
         connections.push(connection);
     }
 
     /** Acks and closes are one-way: returns when the broker has seen those of all connections. */
-    private void settled() {
+    void settled() {
         for (ActiveMQConnection connection : connections) {
             try {
                 if (connection.isStarted() && !connection.isTransportFailed()) {

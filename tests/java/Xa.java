@@ -1,6 +1,3 @@
-import java.nio.ByteBuffer;
-import java.util.Arrays;
-import java.util.concurrent.atomic.AtomicLong;
 import javax.jms.JMSException;
 import javax.jms.MessageConsumer;
 import javax.jms.Queue;
@@ -9,67 +6,8 @@ import javax.transaction.xa.XAException;
 import javax.transaction.xa.XAResource;
 import javax.transaction.xa.Xid;
 import org.apache.activemq.ActiveMQXAConnection;
-import org.apache.activemq.ActiveMQXAConnectionFactory;
 
-final class Xa extends Rules {
-    private static final AtomicLong IDS = new AtomicLong(System.nanoTime());
-
-    /** One branch of a made-up global transaction. */
-    private record Branch(int formatId, byte[] global, byte[] qualifier) implements Xid {
-        static Branch next() {
-            byte[] global = ByteBuffer.allocate(8).putLong(IDS.incrementAndGet()).array();
-            return new Branch(4711, global, new byte[] {1, -2, 3});
-        }
-
-        @Override
-        public int getFormatId() {
-            return formatId;
-        }
-
-        @Override
-        public byte[] getGlobalTransactionId() {
-            return global;
-        }
-
-        @Override
-        public byte[] getBranchQualifier() {
-            return qualifier;
-        }
-
-        boolean isAmong(Xid[] all) {
-            return Arrays.stream(all).anyMatch(xid -> xid.getFormatId() == formatId
-                    && Arrays.equals(xid.getGlobalTransactionId(), global)
-                    && Arrays.equals(xid.getBranchQualifier(), qualifier));
-        }
-    }
-
-    private ActiveMQXAConnection xaConnection(String url) throws JMSException {
-        ActiveMQXAConnectionFactory factory = new ActiveMQXAConnectionFactory(url);
-        factory.getRedeliveryPolicy().setInitialRedeliveryDelay(0);
-        ActiveMQXAConnection connection = (ActiveMQXAConnection) factory.createXAConnection();
-        closeLater(connection);
-        connection.start();
-        return connection;
-    }
-
-    private XASession xaSession() throws JMSException {
-        return xaConnection(url).createXASession();
-    }
-
-    /** Sends the texts inside a branch that is ended, not prepared. */
-    private static Branch sent(XASession session, Queue queue, int from, int to) throws Exception {
-        Branch branch = Branch.next();
-        session.getXAResource().start(branch, XAResource.TMNOFLAGS);
-        send(session, queue, from, to);
-        session.getXAResource().end(branch, XAResource.TMSUCCESS);
-        return branch;
-    }
-
-    private static void failsWith(int code, Action action) throws Exception {
-        XAException thrown = fails(XAException.class, action);
-        equal(code, thrown.errorCode, "XA error code (" + thrown.getMessage() + ")");
-    }
-
+final class Xa extends XaRules {
     @Rule
     void twoPhaseCommitMakesSendsVisible() throws Exception {
         Queue queue = queue();
@@ -179,7 +117,7 @@ final class Xa extends Rules {
     @Rule
     void preparedBranchSurvivesItsConnection() throws Exception {
         Queue queue = queue();
-        ActiveMQXAConnection connection = xaConnection(url);
+        ActiveMQXAConnection connection = xaConnection();
         XASession session = connection.createXASession();
         Branch branch = sent(session, queue, 0, 5);
         session.getXAResource().prepare(branch);
@@ -197,7 +135,7 @@ final class Xa extends Rules {
     @Rule
     void unpreparedBranchDiesWithItsConnection() throws Exception {
         Queue queue = queue();
-        ActiveMQXAConnection connection = xaConnection(url);
+        ActiveMQXAConnection connection = xaConnection();
         Branch branch = sent(connection.createXASession(), queue, 0, 5);
         connection.close();
         XAResource other = xaSession().getXAResource();
@@ -211,7 +149,7 @@ final class Xa extends Rules {
     void preparedReceivesStayLockedAfterTheConnection() throws Exception {
         Queue queue = queue();
         send(session(), queue, 0, 4);
-        ActiveMQXAConnection connection = xaConnection(url);
+        ActiveMQXAConnection connection = xaConnection();
         XASession session = connection.createXASession();
         Branch branch = Branch.next();
         session.getXAResource().start(branch, XAResource.TMNOFLAGS);

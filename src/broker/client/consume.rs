@@ -245,7 +245,7 @@ impl Client {
             }
         }
         if let (Some(_), Some(destination)) = (&consumer.topics, &destination) {
-            self.leave(consumer.key, destination).await;
+            self.broker.leave(consumer.key, destination).await;
         }
         self.outbox.forget(consumer.key);
         if let Some(durable) = &consumer.durable {

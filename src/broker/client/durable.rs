@@ -1,10 +1,8 @@
 //! A client's durable subscriptions: taking, replacing and deleting them.
 
-use super::super::destination::Op;
 use super::super::destination::durable::{DurableKey, DurableSubscription, NewDurable};
 use super::super::destination::topic::TopicMember;
 use super::super::error::BrokerError;
-use super::super::outbox::SubscriptionKey;
 use super::{Client, Consumer, Notice};
 use crate::jms::info::RemoveSubscriptionInfo;
 use crate::jms::selector::Selector;
@@ -52,7 +50,7 @@ impl Client {
                 consumer.durable = Some(present);
                 return Ok(());
             }
-            self.destroy_durable(&owner).await?;
+            self.broker.destroy_durable(&owner).await?;
         }
         let number = self.broker.next_durable();
         let stored = StoredSubscription {
@@ -86,23 +84,6 @@ impl Client {
         self.join(durable.key, &topics, &TopicMember::Durable(durable)).await
     }
 
-    /// Removes a durable subscription with its backlog from its topics.
-    async fn destroy_durable(&self, owner: &DurableKey) -> Result<(), BrokerError> {
-        let Some(durable) = self.broker.registry.durable_removed(owner) else { return Ok(()) };
-        self.leave(durable.key, &durable.destination).await;
-        let subscription = durable.number;
-        Ok(self.broker.store_now(vec![StoreOp::Unsubscribe { subscription }]).await?)
-    }
-
-    pub(super) async fn leave(&self, key: SubscriptionKey, destination: &Destination) {
-        let mut handles = self.broker.router.unlisten(key);
-        let exact = destination.parts().into_iter().filter(|part| !part.is_pattern());
-        handles.extend(exact.filter_map(|part| self.broker.router.find(&part)));
-        for handle in handles.iter().filter(|handle| !handle.destination.kind().is_queue()) {
-            handle.send(vec![Op::Leave { key, receipt: None }]).await;
-        }
-    }
-
     /// Deletes a durable subscription of this client.
     pub async fn forget_durable(
         &mut self,
@@ -120,7 +101,7 @@ impl Client {
         if durable.is_active() {
             return Err(BrokerError::DurableActive);
         }
-        self.destroy_durable(&owner).await?;
+        self.broker.destroy_durable(&owner).await?;
         for part in durable.destination.parts() {
             let count =
                 self.broker.router.find(&part).map_or(0, |handle| {

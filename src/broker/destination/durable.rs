@@ -82,6 +82,8 @@ struct State {
     backlog: Backlog,
     /// Messages that a topic is about to bring, or that a prepared transaction has acknowledged.
     expected: HashSet<i64>,
+    /// Messages that left while a page was read that may still have them.
+    left: HashSet<i64>,
     in_flight: InFlightList,
     /// Acknowledged in a transaction that is open, by a consumer that has gone.
     orphans: Vec<(TransactionKey, Entry)>,
@@ -119,6 +121,7 @@ impl DurableSubscription {
                 pending: BTreeMap::new(),
                 backlog,
                 expected: HashSet::new(),
+                left: HashSet::new(),
                 in_flight: InFlightList::default(),
                 orphans: Vec::new(),
                 offline_since: Some(Instant::now()),
@@ -244,8 +247,9 @@ impl DurableSubscription {
         {
             let mut state = self.state.lock();
             let wanted = state.backlog.arrived();
+            let left = std::mem::take(&mut state.left);
             match page {
-                Ok(page) if wanted => self.take_page(&mut state, page),
+                Ok(page) if wanted => self.take_page(&mut state, page, &left),
                 Ok(_) => {}
                 Err(error) => {
                     let (client, name) = (&self.owner.client, &self.owner.name);
@@ -258,7 +262,7 @@ impl DurableSubscription {
         self.outlet.run(&mut out, None);
     }
 
-    fn take_page(&self, state: &mut State, page: Page) {
+    fn take_page(&self, state: &mut State, page: Page, left: &HashSet<i64>) {
         let held = state.in_flight.iter().map(|held| held.entry.sequence);
         let orphans = state.orphans.iter().map(|(_, entry)| entry.sequence);
         let pending = state.pending.keys().map(|key| key.sequence);
@@ -266,7 +270,8 @@ impl DurableSubscription {
         let mut taken = page.damaged.len() as u64;
         for stored in page.messages {
             let sequence = stored.sequence;
-            if !known.contains(&sequence) && !state.expected.contains(&sequence) {
+            let apart = state.expected.contains(&sequence) || left.contains(&sequence);
+            if !known.contains(&sequence) && !apart {
                 taken += 1;
                 let entry = self.stored_entry(stored);
                 state.pending.insert(Key::of(&entry), entry);
@@ -283,20 +288,29 @@ impl DurableSubscription {
         Entry { hold, ..Entry::new(stored.message, stored.sequence, bytes, prioritized) }
     }
 
-    /// These were acknowledged in a transaction that was prepared before the broker's last start.
-    pub fn lock(&self, transaction: TransactionKey, topic: Destination, sequences: Vec<i64>) {
+    /// These were acknowledged in a transaction that was prepared before the broker's last start. `receipt`
+    /// is resolved when they are locked: until then the transaction must not end.
+    pub fn lock(
+        &self,
+        transaction: TransactionKey,
+        topic: Destination,
+        sequences: Vec<i64>,
+        receipt: Receipt,
+    ) {
         self.state.lock().expected.extend(sequences.iter().copied());
         let me = Weak::clone(&self.me);
         let fetch = Fetch::Exactly { destination: topic, sequences };
         let done = Box::new(move |page: Result<Page, StoreError>| {
-            let (Some(me), Ok(page)) = (me.upgrade(), page) else { return };
-            let mut state = me.state.lock();
-            for stored in page.messages {
-                if state.expected.remove(&stored.sequence) {
-                    state.backlog.gone(0, stored.sequence);
-                    state.orphans.push((transaction, me.stored_entry(stored)));
+            if let (Some(me), Ok(page)) = (me.upgrade(), page) {
+                let mut state = me.state.lock();
+                for stored in page.messages {
+                    if state.expected.remove(&stored.sequence) {
+                        state.backlog.gone(0, stored.sequence);
+                        state.orphans.push((transaction, me.stored_entry(stored)));
+                    }
                 }
             }
+            receipt.resolve(Ok(()));
         });
         self.outlet.store.fetch(fetch, done);
     }
@@ -326,8 +340,13 @@ impl DurableSubscription {
         out: &mut Effects,
     ) -> Result<(), BrokerError> {
         let mut state = self.state.lock();
-        let State { active: Some(active), in_flight, .. } = &mut *state else { return Ok(()) };
+        let State { active: Some(active), in_flight, backlog, left, .. } = &mut *state else {
+            return Ok(());
+        };
         let settled = in_flight.settle(ack, &active.window, self.policy.use_prefetch_extension)?;
+        if backlog.is_reading() {
+            left.extend(settled.removed.iter().map(|entry| entry.sequence));
+        }
         let dies = |entry: &Entry| match ack.kind {
             AckKind::Poison => true,
             AckKind::Expired => entry.message.is_expired(now.wall_ms),
@@ -383,9 +402,11 @@ impl DurableSubscription {
     ) {
         let mut state = self.state.lock();
         let none = Window::new(0);
-        let State { active, in_flight, orphans, pending, .. } = &mut *state;
+        let State { active, in_flight, orphans, pending, backlog, left, .. } = &mut *state;
+        let reading = backlog.is_reading();
         let window = active.as_ref().map_or(&none, |active| &active.window);
         for entry in in_flight.end_transaction(transaction, commit, window) {
+            left.extend(reading.then_some(entry.sequence));
             self.consumed(&entry, out);
         }
         let (mine, others) =
@@ -393,6 +414,7 @@ impl DurableSubscription {
         *orphans = others;
         for (_, entry) in mine {
             if commit {
+                left.extend(reading.then_some(entry.sequence));
                 self.consumed(&entry, out);
             } else {
                 pending.insert(Key::of(&entry), entry);
@@ -431,7 +453,8 @@ impl DurableSubscription {
     }
 
     fn send_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
-        let State { active: Some(active), pending, backlog, in_flight, info, pulls, .. } = state
+        let State { active: Some(active), pending, backlog, left, in_flight, info, pulls, .. } =
+            state
         else {
             return;
         };
@@ -442,6 +465,7 @@ impl DurableSubscription {
             && let Some((_, entry)) = pending.pop_first()
         {
             if entry.message.is_expired(now.wall_ms) {
+                left.extend(backlog.is_reading().then_some(entry.sequence));
                 self.expired(entry, None, out);
                 continue;
             }

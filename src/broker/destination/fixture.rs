@@ -68,7 +68,10 @@ pub(super) fn context(
         policy: Arc::new(policy),
         usage: Arc::clone(usage),
         store_usage: Usage::new(0, None),
+        temp_usage: Usage::new(0, None),
         keeps: true,
+        spool: None,
+        dispatches_early: true,
         sequence: Arc::new(AtomicI64::new(0)),
         wake: Arc::new(|| {}),
     }

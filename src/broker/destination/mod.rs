@@ -39,7 +39,8 @@ use super::policy::Policy;
 use super::usage::{Credit, Usage};
 use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Message, Text};
-use crate::store::{Fetch, Page, StoreError, StoreOp};
+use crate::store::spool::{Channel, Spooled};
+use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -118,7 +119,22 @@ pub enum Op {
         of: PageOf,
         page: Result<Page, StoreError>,
     },
-    /// The store had no room for these messages.
+    /// Messages from the temp store.
+    Unspooled {
+        band: u8,
+        messages: Result<Vec<Spooled>, StoreError>,
+    },
+    /// The temp store had no room for these messages.
+    Unspoolable {
+        band: u8,
+        messages: Vec<Spooled>,
+    },
+    /// These messages are in the store now, or it had no room for them.
+    Stored {
+        entries: Vec<Entry>,
+        stored: bool,
+    },
+    /// The store had no room for these messages, which are pending already.
     Refused {
         sequences: Vec<i64>,
     },
@@ -145,8 +161,8 @@ pub enum PageOf {
     Expired,
     /// For a browser.
     Browser(SubscriptionKey),
-    /// Acknowledged in a prepared transaction.
-    Locked(TransactionKey),
+    /// Acknowledged in a prepared transaction that was rolled back.
+    Unlocked,
 }
 
 /// How a message gets its memory.
@@ -204,6 +220,8 @@ pub struct Effects {
     pub adds: Vec<StoreOp>,
     /// Receipts to resolve when those are durable.
     pub added: Vec<Receipt>,
+    /// Messages of `adds` that come back as [`Op::Stored`].
+    pub awaited: Vec<Entry>,
     /// Memory that is taken until those are stored.
     pub holds: Vec<Arc<Credit>>,
     /// What leaves the store. It is not held up by a lack of space for `adds`.
@@ -212,6 +230,8 @@ pub struct Effects {
     pub removed: Vec<Receipt>,
     /// What to read from the store, behind all of the above.
     pub fetches: Vec<(PageOf, Fetch)>,
+    /// What the temp store is to do.
+    pub spool: Vec<SpoolJob>,
     /// Messages for durable subscriptions, which get them when the store has them in its queue.
     pub offers: Vec<(Arc<DurableSubscription>, Vec<Entry>)>,
     /// Durable subscriptions that read on, behind all of the above.
@@ -246,6 +266,23 @@ impl Effects {
     fn notice(&mut self, notice: Notice) {
         self.notices.push(notice);
     }
+}
+
+/// Work for the temp store.
+#[derive(Debug)]
+pub enum SpoolJob {
+    Append {
+        channel: Arc<Channel>,
+        band: u8,
+        messages: Vec<Spooled>,
+        /// Memory that is taken until they are written.
+        holds: Vec<Arc<Credit>>,
+    },
+    Take {
+        channel: Arc<Channel>,
+        band: u8,
+        limit: PageLimit,
+    },
 }
 
 /// Counters of one destination, since the broker's start.
@@ -295,6 +332,13 @@ pub(crate) fn warn_full(destination: &Destination, usage: &Usage, size: u64) {
 pub(crate) fn warn_store_full(destination: &Destination, limit: u64, producer: &str) {
     tracing::warn!(
         "Persistent store is Full, 100% of {limit}. Stopping producer ({producer}) to prevent flooding \
+         {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
+    );
+}
+
+pub(crate) fn warn_temp_full(destination: &Destination, limit: u64, producer: &str) {
+    tracing::warn!(
+        "Temp Store is Full (100% of {limit}). Stopping producer ({producer}) to prevent flooding \
          {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
     );
 }

@@ -1,7 +1,7 @@
 //! What destinations and durable subscriptions leave to do, carried out: receipts, store, forwards.
 
 use super::task::DestinationHandle;
-use super::{Effects, Now, Op};
+use super::{Effects, Now, Op, SpoolJob};
 use crate::broker::forward::{Forward, ForwardSender};
 use crate::broker::outbox::Receipt;
 use crate::store::{Store, StoreError, StoreOp, Submit};
@@ -42,6 +42,9 @@ impl Outlet {
             });
             self.store.fetch(fetch, done);
         }
+        for job in effects.spool.drain(..) {
+            spool(job, from);
+        }
         for letter in effects.dead_letters.drain(..) {
             self.forward.push(Forward::DeadLetter(letter));
         }
@@ -74,17 +77,46 @@ impl Outlet {
         };
         let sequences: Vec<i64> = ops.iter().filter_map(sequence).collect();
         let from = from.map(Weak::clone);
-        let durable = !receipts.is_empty();
+        let awaited = std::mem::take(&mut effects.awaited);
+        let durable = !receipts.is_empty() || !awaited.is_empty();
         let done = Box::new(move |result: Result<(), StoreError>| {
             drop(holds);
-            if result.is_err()
-                && let Some(from) = from.and_then(|from| from.upgrade())
-            {
-                from.tell(Op::Refused { sequences });
+            if let Some(from) = from.and_then(|from| from.upgrade()) {
+                if result.is_err() {
+                    from.tell(Op::Refused { sequences });
+                }
+                if !awaited.is_empty() {
+                    from.tell(Op::Stored { entries: awaited, stored: result.is_ok() });
+                }
             }
             resolve_all(receipts, &result);
         });
         self.store.submit(Submit { ops, durable, done });
+    }
+}
+
+fn spool(job: SpoolJob, from: Option<&Weak<DestinationHandle>>) {
+    let from = from.map(Weak::clone);
+    let tell = move |op: Op| {
+        if let Some(from) = from.and_then(|from| from.upgrade()) {
+            from.tell(op);
+        }
+    };
+    match job {
+        SpoolJob::Append { channel, band, messages, holds } => {
+            let kept = messages.clone();
+            let done = move |result: Result<(), StoreError>| {
+                drop(holds);
+                if let Err(error) = result {
+                    tracing::warn!(%error, "the temp store has no room: messages stay in memory");
+                    tell(Op::Unspoolable { band, messages: kept });
+                }
+            };
+            channel.append(messages, Box::new(done));
+        }
+        SpoolJob::Take { channel, band, limit } => {
+            channel.take(limit, Box::new(move |messages| tell(Op::Unspooled { band, messages })));
+        }
     }
 }
 

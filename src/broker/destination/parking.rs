@@ -63,8 +63,8 @@ impl Parking {
         let patience = context.policy.send_fail_after;
         loop {
             let Some(oldest) = self.waiting.front() else {
-                self.full = self.full
-                    && (context.usage.full().is_some() || context.store_usage.full().is_some());
+                let usages = [&context.usage, &context.store_usage, &context.temp_usage];
+                self.full = self.full && usages.iter().any(|usage| usage.full().is_some());
                 return None;
             };
             if context.try_take(&oldest.incoming) {
@@ -79,6 +79,9 @@ impl Parking {
                 let error = match context.full_for(&incoming.message) {
                     Some(Shortage::Store(limit)) => {
                         BrokerError::StoreWaitTimeout { limit, producer, destination }
+                    }
+                    Some(Shortage::Temp(limit)) => {
+                        BrokerError::TempWaitTimeout { limit, producer, destination }
                     }
                     _ => BrokerError::MemoryWaitTimeout { producer, destination },
                 };
@@ -107,11 +110,10 @@ impl Parking {
             return;
         }
         let (pending, wake) = (Arc::clone(&self.wake_pending), Arc::clone(&context.wake));
-        let usage = match context.usage.full() {
-            None if context.store_usage.full().is_some() => &context.store_usage,
-            _ => &context.usage,
-        };
-        usage.when_room(move || {
+        // The one that is full will tell.
+        let usages = [&context.usage, &context.store_usage, &context.temp_usage];
+        let full = usages.into_iter().find(|usage| usage.full().is_some());
+        full.unwrap_or(&context.usage).when_room(move || {
             pending.store(false, Ordering::SeqCst);
             wake();
         });
@@ -134,6 +136,9 @@ impl Parking {
             match context.full_for(&incoming.message) {
                 Some(Shortage::Store(limit)) => {
                     super::warn_store_full(&context.destination, limit, &incoming.producer());
+                }
+                Some(Shortage::Temp(limit)) => {
+                    super::warn_temp_full(&context.destination, limit, &incoming.producer());
                 }
                 _ => super::warn_full(&context.destination, &context.usage, size),
             }

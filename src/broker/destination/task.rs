@@ -8,6 +8,7 @@ use super::{Admission, Effects, Incoming, Now, Op};
 use crate::broker::policy::Policy;
 use crate::broker::usage::Usage;
 use crate::jms::{ConnectionId, Destination};
+use crate::store::spool::Spool;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -195,6 +196,11 @@ pub struct NewDestination {
     pub usage: Arc<Usage>,
     /// Disk space of the store.
     pub store_usage: Arc<Usage>,
+    /// Disk space of the temp store.
+    pub temp_usage: Arc<Usage>,
+    pub spool: Option<Arc<Spool>>,
+    /// `concurrentStoreAndDispatchQueues`.
+    pub dispatches_early: bool,
     pub creator: Option<ConnectionId>,
     pub sequence: Arc<AtomicI64>,
     pub history: History,
@@ -202,8 +208,8 @@ pub struct NewDestination {
 
 /// Starts the task of a destination, a queue or a topic by its kind.
 pub fn spawn(new: NewDestination, outlet: Outlet) -> Arc<DestinationHandle> {
-    let NewDestination { destination, policy, usage, store_usage, creator, sequence, history } =
-        new;
+    let NewDestination { destination, policy, usage, store_usage, temp_usage, .. } = new;
+    let NewDestination { spool, dispatches_early, creator, sequence, history, .. } = new;
     let (mailbox, receiver) = mpsc::channel(MAILBOX_MAX);
     let answers = Arc::<Mutex<Vec<Op>>>::default();
     let handle = Arc::new(DestinationHandle {
@@ -222,6 +228,9 @@ pub fn spawn(new: NewDestination, outlet: Outlet) -> Arc<DestinationHandle> {
         policy: Arc::clone(&handle.policy),
         usage: Arc::clone(&usage),
         store_usage,
+        temp_usage,
+        spool,
+        dispatches_early,
         keeps: outlet.store.keeps(),
         sequence,
         wake: waker(&handle),

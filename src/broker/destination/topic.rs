@@ -131,7 +131,12 @@ impl Topic {
             }
             Op::Paged { of: PageOf::Expired, page } => self.take_expired(page, now, out),
             // What was refused was sent to subscribers all the same: they have it from memory.
-            Op::Refused { .. } | Op::Paged { .. } | Op::Lock { .. } => {}
+            Op::Refused { .. }
+            | Op::Paged { .. }
+            | Op::Lock { .. }
+            | Op::Stored { .. }
+            | Op::Unspooled { .. }
+            | Op::Unspoolable { .. } => {}
             Op::Marked { answer, .. } => answer.send(Vec::new()).unwrap_or_default(),
             // Subscriptions of topics are acknowledged and pulled without their topics.
             Op::Purge { receipt }

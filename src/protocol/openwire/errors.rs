@@ -21,9 +21,10 @@ pub(super) fn throwable(error: &E) -> Throwable {
             "javax.jms.InvalidDestinationException"
         }
         E::InvalidSelector(_) => "javax.jms.InvalidSelectorException",
-        E::MemoryFull(_) | E::MemoryWaitTimeout { .. } | E::StoreWaitTimeout { .. } => {
-            "javax.jms.ResourceAllocationException"
-        }
+        E::MemoryFull(_)
+        | E::MemoryWaitTimeout { .. }
+        | E::StoreWaitTimeout { .. }
+        | E::TempWaitTimeout { .. } => "javax.jms.ResourceAllocationException",
         E::RollbackOnly { .. } => "javax.jms.TransactionRolledBackException",
         E::Xa { .. } => "javax.transaction.xa.XAException",
         E::Unknown { .. } | E::FieldMissing { .. } | E::Stopping | E::Store(_) => {

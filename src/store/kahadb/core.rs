@@ -2,7 +2,7 @@
 
 use super::index::storage::Folder;
 use super::index::{self, Index, IndexError, PagedIndex};
-use super::journal::{Batch, Files, JournalError, Lsn, Operation, StoreId};
+use super::journal::{Batch, Files, JournalError, Lsn, StoreId};
 use super::options::KahaDbOptions;
 use super::state::{Frozen, View};
 use crate::store::{MessageForm, StoreError, StoreEvents, StoreStatus};
@@ -36,6 +36,8 @@ struct Writer {
 
 /// A checkpoint that is to be written.
 pub(super) struct Checkpoint {
+    /// Files in which nothing will be live.
+    pub(super) idle: BTreeSet<u32>,
     frozen: Frozen,
     record: index::Record,
 }
@@ -58,14 +60,9 @@ impl Core {
         Self { view, files, form, options, store_id, storage, events, index, failed, damaged }
     }
 
-    /// Applies the next batch of the log. What has to be submitted because of it is added to
-    /// `follow`.
-    pub(super) fn apply(
-        &self,
-        batch: &Batch,
-        follow: &mut Vec<Operation>,
-    ) -> Result<(), StoreError> {
-        self.view.lock().apply(batch, follow).map_err(|error| self.index_failed(&error))
+    /// Applies the next batch of the log.
+    pub(super) fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.view.lock().apply(batch).map_err(|error| self.index_failed(&error))
     }
 
     /// Takes what a checkpoint has to write; everything that was applied must be durable. None if
@@ -88,17 +85,19 @@ impl Core {
         if view.is_unchanged() && last.as_ref() == Some(&record) {
             return None;
         }
-        Some(Checkpoint { frozen: view.freeze(), record })
+        let idle = view.idle_files(&self.files.numbers());
+        Some(Checkpoint { idle, frozen: view.freeze(), record })
     }
 
     /// Writes it; takes as long as the disk does. After an error the store has failed.
     pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        self.fence()?;
         self.try_checkpoint(checkpoint).map_err(|error| self.index_failed(&error))
     }
 
     /// As `write_checkpoint`, but nobody is told yet.
     pub(super) fn try_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
-        let Checkpoint { frozen, record } = checkpoint;
+        let Checkpoint { frozen, record, .. } = checkpoint;
         let mut writer = self.index.lock();
         let outcome = writer.index.apply(&mut frozen.changes(), record).and_then(|version| {
             self.view.lock().publish(version, frozen);
@@ -106,6 +105,11 @@ impl Core {
         });
         writer.record = Some(record.clone());
         outcome
+    }
+
+    /// Whether the files are still ours. The store has failed if not.
+    fn fence(&self) -> Result<(), StoreError> {
+        self.options.fence.check().map_err(|error| self.store_error(&error))
     }
 
     /// Where the log has to be read from after a crash now.
@@ -118,7 +122,9 @@ impl Core {
         let text = error.to_string();
         let failed = self.fail(StoreError::Stopped(text.as_str().into()));
         // A full disk is no reason to distrust what is there.
-        if !matches!(error, IndexError::Io { .. } | IndexError::Stopped) {
+        let is_suspect = !matches!(error, IndexError::Io { .. } | IndexError::Stopped);
+        // Nor is an index that somebody else has changed.
+        if is_suspect && self.options.fence.check().is_ok() {
             let suffix = self.options.archive_corrupted_index.then(archive_suffix);
             if let Err(error) = PagedIndex::discard(&self.storage, suffix.as_deref()) {
                 tracing::error!(

@@ -5,7 +5,7 @@
 //! submit may be refused, and the next must not depend on it.
 
 use super::journal::{Add, Operation, RANGES_MAX, Ranges, Record, Subscription};
-use super::names::{encode_branch, encode_xid, kind_byte};
+use super::names::{destination_of, encode_branch, encode_xid, kind_byte, xid_of_branch};
 use super::state::View;
 use crate::jms::{Destination, Message, ProducerId};
 use crate::store::{MessageForm, StoreOp, StoredAdd, StoredSubscription};
@@ -29,6 +29,8 @@ pub(super) struct Encoder {
     last_producer: u64,
     /// Those that exist, if the journal takes what was submitted.
     subscriptions: BTreeSet<u64>,
+    /// Branches that are prepared, likewise.
+    prepared: BTreeSet<Bytes>,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,7 @@ impl Encoder {
             producers: producers.collect(),
             last_producer: view.counters.last_producer,
             subscriptions: view.subscriptions.keys().copied().collect(),
+            prepared: view.prepared.keys().cloned().collect(),
         }
     }
 
@@ -123,14 +126,38 @@ impl Encoder {
                     self.subscriptions.remove(&subscription);
                     Record::Unsubscribed { subscription }
                 }
-                StoreOp::Prepare(_) => {
+                StoreOp::Prepare(branch) => {
+                    self.prepared.insert(encode_xid(&branch.xid));
                     Record::Prepare { branch: bodies.next().unwrap_or_default() }
                 }
-                StoreOp::Forget { xid } => Record::Forget { xid: encode_xid(&xid) },
+                StoreOp::Forget { xid } => {
+                    let xid = encode_xid(&xid);
+                    self.prepared.remove(&xid);
+                    Record::Forget { xid }
+                }
             };
             out.operations.push(record.into());
         }
         out
+    }
+
+    /// Whether a record about a destination, subscription or branch would be true behind all that
+    /// was submitted.
+    pub(super) fn is_true(&self, record: &Record) -> bool {
+        match record {
+            Record::Destination { destination, kind, name } => {
+                let known =
+                    destination_of(*kind, name).ok().and_then(|d| self.destinations.get(&d));
+                known.is_some_and(|known| known.number == *destination && known.gone.is_none())
+            }
+            Record::Subscription(subscription) => {
+                self.subscriptions.contains(&subscription.subscription)
+            }
+            Record::Prepare { branch } => {
+                xid_of_branch(branch).is_ok_and(|xid| self.prepared.contains(&xid))
+            }
+            _ => false,
+        }
     }
 
     fn add(&mut self, add: StoredAdd, message: Bytes, out: &mut Encoded) {
@@ -138,15 +165,7 @@ impl Encoder {
         let number = self.number(&destination, out);
         let (producer, producer_seq) = self.producer_of(&sent, out);
         let is_queue = destination.kind().is_queue();
-        let mut subscriptions: Ranges = subscribers.iter().copied().collect();
-        let mut excluded = Vec::new();
-        if subscriptions.as_slice().len() > RANGES_MAX
-            && let (Some(first), Some(last)) = (subscribers.first(), subscribers.last())
-        {
-            let all = self.subscriptions.range(first..=last).copied();
-            excluded.extend(all.filter(|number| !subscriptions.contains(*number)));
-            subscriptions = Ranges::one(*first, *last);
-        }
+        let (subscriptions, excluded) = cover(&subscribers, self.subscriptions.iter().copied());
         let record = Record::Add(Add {
             destination: number,
             seq: sequence as u64,
@@ -155,7 +174,7 @@ impl Encoder {
             producer,
             producer_seq: producer_seq as u64,
             subscriptions: (!is_queue).then_some(subscriptions),
-            moved: false,
+            moved_from: None,
             message,
         });
         out.operations.push(Operation { record, cancel });
@@ -241,6 +260,21 @@ impl Encoder {
             out.operations.push(record.into());
         }
         (*number, id.producer_sequence)
+    }
+}
+
+/// `wanted` as ranges that fit a record, and who of `all` is in them but not wanted.
+pub(super) fn cover(wanted: &[u64], all: impl Iterator<Item = u64>) -> (Ranges, Vec<u64>) {
+    let exact: Ranges = wanted.iter().copied().collect();
+    let ranges = exact.as_slice();
+    match (ranges.first(), ranges.last()) {
+        (Some(first), Some(last)) if ranges.len() > RANGES_MAX => {
+            let covering = Ranges::one(first.first, last.last);
+            let is_excluded = |number: &u64| covering.contains(*number) && !exact.contains(*number);
+            let excluded = all.filter(is_excluded).collect();
+            (covering, excluded)
+        }
+        _ => (exact, Vec::new()),
     }
 }
 

@@ -12,6 +12,7 @@
 //! - [`index`]: `db.data` with `db.redo` and `db.free`: pages, the B+tree, checkpoints.
 //! - `encode`, `names`: what the broker submits, as records. `rows`: what the index has of them.
 //! - `state`: what the records said so far; the newest part in memory, the rest in the index.
+//! - `collect`: which journal files can go, and what has to be written again before.
 //! - `open`: the state at the start. `fetch`: reading messages. `core`: the store as it is without
 //!   threads. `store`: [`KahaDb`], its threads.
 //!
@@ -20,13 +21,16 @@
 //! - The journal alone tells the whole truth; the index is never ahead of its synced part.
 //! - A failed write or sync stops the store for good. Nothing is retried: after a failed sync
 //!   the kernel may have dropped the data and marked the pages clean.
+//! - Nothing is written after the [`Fence`] closed: somebody else may write there.
 //! - Nothing read from disk is believed before its checksum, and no length before it was compared
 //!   with the bytes that are there.
 //!
 //! All integers in files are little-endian.
 
+mod collect;
 mod core;
 mod encode;
+mod fence;
 mod fetch;
 mod fields;
 pub mod index;
@@ -42,5 +46,6 @@ mod store;
 mod tests;
 
 pub use super::fs;
+pub use fence::Fence;
 pub use options::{KahaDbOptions, OpenError};
 pub use store::KahaDb;

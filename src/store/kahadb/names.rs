@@ -106,6 +106,14 @@ pub(super) fn xid_of_branch(branch: &Bytes) -> Result<Bytes, Malformed> {
     Fields::new(branch).bytes().map(Bytes::copy_from_slice)
 }
 
+/// What `xid_of_branch` needs of a branch.
+pub(super) fn only_xid(branch: &Bytes) -> Result<Bytes, Malformed> {
+    let xid = xid_of_branch(branch)?;
+    let mut out = BytesMut::new();
+    put_bytes(&mut out, &xid);
+    Ok(out.freeze())
+}
+
 fn put_seqs(out: &mut BytesMut, seqs: &[i64]) {
     put_varint(out, seqs.len() as u64);
     seqs.iter().for_each(|seq| put_varint(out, *seq as u64));

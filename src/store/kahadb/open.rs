@@ -6,12 +6,12 @@ use super::fs::Filesystem;
 use super::index::storage::Folder;
 use super::index::{self, Index, IndexError, Opened as OpenedIndex, PagedIndex, Reader};
 use super::journal::{
-    Files, FilesOptions, Lsn, Mark, OnDamage, Operation, Record, Scan, StoreId, read_record,
+    DropAction, Files, FilesOptions, Gaps, Lsn, Mark, OnDamage, Record, Scan, StoreId, read_record,
 };
 use super::names::{decode_branch, xid_of_branch};
 use super::options::{KahaDbOptions, OpenError};
 use super::rows::Row;
-use super::state::{Tree, View};
+use super::state::{Outline, Tree, View, nonsense};
 use crate::jms::ProducerId;
 use crate::store::{
     MessageForm, PreparedBranch, Recovered, RecoveredDestination, RecoveredSubscription,
@@ -30,8 +30,6 @@ pub(super) struct Opened {
     pub(super) recovered: Recovered,
     /// Where the log ends.
     pub(super) end: Mark,
-    /// What has to be submitted first.
-    pub(super) follow: Vec<Operation>,
 }
 
 /// An index, and what it says about itself unless it is empty.
@@ -72,12 +70,13 @@ fn open_once(opening: &Opening<'_>, events: &Arc<dyn StoreEvents>) -> Result<Ope
             (Scan::from_mark(files.clone(), id, mark, opening.on_damage)?, id)
         }
         None => {
-            let scan = Scan::from_start(files.clone(), opening.on_damage)?;
+            files.sync_end()?;
+            opening.outline(&mut view)?;
+            let scan = Scan::from_start(files.clone(), view.gaps.clone(), opening.on_damage)?;
             let id = match scan.store_id() {
                 Some(id) => id,
                 None => opening.io("make an id for", StoreId::random())?,
             };
-            view.rebuilding = scan.store_id().is_some();
             (scan, id)
         }
     };
@@ -92,19 +91,19 @@ fn open_once(opening: &Opening<'_>, events: &Arc<dyn StoreEvents>) -> Result<Ope
         found,
         events.clone(),
     );
-    let mut follow = Vec::new();
-    opening.replay(&core, &mut scan, &mut follow)?;
+    opening.replay(&core, &mut scan)?;
+    opening.end_drops(&core.view.lock().gaps)?;
     if options.check_for_corrupt_journal_files {
         opening.check_messages(&core)?;
     }
     let end = opening.end(scan.mark());
     let mut view = core.view.lock();
-    view.rebuilding = false;
+    view.rebuilding = None;
     view.applied = end;
     let encoder = Encoder::new(&view);
     let recovered = opening.recovered(&view)?;
     drop(view);
-    Ok(Opened { core, encoder, recovered, end, follow })
+    Ok(Opened { core, encoder, recovered, end })
 }
 
 struct Opening<'a> {
@@ -210,7 +209,7 @@ impl<'a> Opening<'a> {
         for prepared in std::mem::take(&mut view.unread) {
             match read_record(&self.files, prepared.lsn, prepared.length) {
                 Ok(Record::Prepare { branch }) => {
-                    let xid = xid_of_branch(&branch).map_err(super::state::nonsense)?;
+                    let xid = xid_of_branch(&branch).map_err(nonsense)?;
                     view.prepared.insert(xid, prepared);
                 }
                 Ok(_) => return Err(OpenError::Nonsense(self.options.directory.clone())),
@@ -224,15 +223,48 @@ impl<'a> Opening<'a> {
         Ok(())
     }
 
+    /// The first reading of a log that has to be read from its start.
+    fn outline(&self, view: &mut View) -> Result<(), OpenError> {
+        let (mut outline, mut store_id) = (Outline::default(), None);
+        for number in self.files.numbers() {
+            let Some(mut scan) = Scan::of_file(self.files.clone(), store_id, number)? else {
+                continue;
+            };
+            store_id = scan.store_id();
+            outline.evidence.files.insert(number);
+            while let Some(batch) = scan.next_batch()? {
+                for stored in batch.records {
+                    outline.add(stored)?;
+                }
+            }
+        }
+        if store_id.is_none() {
+            return Ok(()); // nothing was ever written
+        }
+        if let Some(gaps) = &outline.gaps {
+            view.gaps = Gaps::decode(gaps).map_err(nonsense)?;
+            self.end_drops(&view.gaps)?;
+            outline.without(&view.gaps);
+        }
+        Ok(view.begin_rebuild(outline)?)
+    }
+
+    /// Drops the files whose dropping was interrupted.
+    fn end_drops(&self, gaps: &Gaps) -> Result<(), OpenError> {
+        let numbers = self.files.numbers().into_iter();
+        let left: Vec<u32> = numbers.filter(|number| gaps.contains(*number)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let archive = self.options.archive_data_logs;
+        let action = if archive { DropAction::Archive } else { DropAction::Delete };
+        Ok(self.files.drop_files(&left, action)?)
+    }
+
     /// Applies the log from where the scan is.
-    fn replay(
-        &self,
-        core: &Core,
-        scan: &mut Scan,
-        follow: &mut Vec<Operation>,
-    ) -> Result<(), OpenError> {
+    fn replay(&self, core: &Core, scan: &mut Scan) -> Result<(), OpenError> {
         let (started, from, rebuilding) =
-            (Instant::now(), scan.mark().lsn, core.view.lock().rebuilding);
+            (Instant::now(), scan.mark().lsn, core.view.lock().rebuilding.is_some());
         let mut progress = Progress::new(self, from, started);
         let (mut operations, mut waiting, mut losses) = (0_u64, 0, 0);
         if rebuilding {
@@ -243,12 +275,13 @@ impl<'a> Opening<'a> {
                 let (file, offset) = (from.file(), from.offset());
                 tracing::info!("Recovering from the journal @db-{file}.log:{offset}");
             }
-            core.view.lock().apply(&batch, follow)?;
+            core.view.lock().apply(&batch)?;
             operations += batch.records.len() as u64;
             waiting += batch.records.len();
             if waiting > CHECKPOINT_RECORDS {
                 waiting = 0;
                 let mark = if rebuilding { index::Mark::Building } else { index::Mark::InUse };
+                self.options.fence.check()?;
                 if let Some(checkpoint) = core.begin_checkpoint(mark) {
                     core.try_checkpoint(&checkpoint)?;
                 }

@@ -1,5 +1,6 @@
 //! Options of `<kahaDB>` as the store takes them, and why it does not open.
 
+use super::fence::Fence;
 use super::index::IndexError;
 use super::journal::{JournalError, SyncPolicy};
 use std::io;
@@ -46,6 +47,8 @@ pub struct KahaDbOptions {
     pub enable_index_disk_syncs: bool,
     /// Generation of the lock that the caller holds; written into journal files.
     pub lock_generation: u64,
+    /// Asked before every write to the journal or the index. Always open.
+    pub fence: Fence,
     /// Name of the broker; written into the journal.
     pub node: String,
     /// How long to wait for disk space before looking again. 5 s.
@@ -75,6 +78,7 @@ impl Default for KahaDbOptions {
             index_cache_bytes: 64 << 20,
             enable_index_disk_syncs: true,
             lock_generation: 0,
+            fence: Fence::default(),
             node: "localhost".into(),
             space_retry: Duration::from_secs(5),
             audit: 64,

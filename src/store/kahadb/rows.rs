@@ -6,9 +6,10 @@
 //! | 2, destination u32 | LSN, type, name, expiring, n, n x (band, messages) |
 //! | 4, subscription u64 | LSN, client id, name, type, destination, selector?, no local |
 //! | 5, destination u32, subscription u64, chunk u64 | which of its 4096 seqs are pending |
-//! | 6, file u32 | messages, bytes, state records, n, n x target |
+//! | 6, file u32 | messages, bytes, state records, as-of LSN, n, n x target |
 //! | 7, producer u64 | connection?, session, value, n, n x (destination, producer seq) |
 //! | 10, LSN u64 | length |
+//! | 11 | which journal files are gone |
 //!
 //! Rows of kind 1 are live messages; the first byte of flags says 1 for one of a topic. The LSN in
 //! a value is where the record is that says so. Kind 10 are prepared branches. Values are varints
@@ -29,6 +30,7 @@ pub(super) const PENDING: u8 = 5;
 pub(super) const FILE: u8 = 6;
 pub(super) const PRODUCER: u8 = 7;
 pub(super) const PREPARED: u8 = 10;
+pub(super) const GAPS: u8 = 11;
 
 /// Where a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,14 +215,18 @@ pub(super) struct FileRow {
     pub(super) bytes: u64,
     /// Records here that say what destination, subscription or prepared branch there is.
     pub(super) state: u64,
-    /// Files with records that records here have ended, or of which they tell what is live.
+    /// When the newest Live record of it was made; zero if there is none.
+    pub(super) live_as_of: Lsn,
+    /// Files in which something is only to be understood with this one, unless a later Live record
+    /// of them says it again: records here have ended records there, or tell what is live there.
     pub(super) targets: BTreeSet<u32>,
 }
 
 impl FileRow {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = BytesMut::new();
-        [self.messages, self.bytes, self.state].iter().for_each(|n| put_varint(&mut out, *n));
+        let numbers = [self.messages, self.bytes, self.state, self.live_as_of.0];
+        numbers.iter().for_each(|n| put_varint(&mut out, *n));
         put_varint(&mut out, self.targets.len() as u64);
         let mut last = 0;
         for target in &self.targets {
@@ -233,13 +239,14 @@ impl FileRow {
     pub(super) fn decode(row: &[u8]) -> Result<Self, Malformed> {
         let mut f = Fields::new(row);
         let (messages, bytes, state) = (f.varint()?, f.varint()?, f.varint()?);
+        let live_as_of = Lsn(f.varint()?);
         let (mut targets, mut last) = (BTreeSet::new(), 0_u32);
         for _ in 0..f.count(1)? {
             last = last.checked_add(f.u32()?).ok_or(Malformed)?;
             targets.insert(last);
         }
         f.end()?;
-        Ok(Self { messages, bytes, state, targets })
+        Ok(Self { messages, bytes, state, live_as_of, targets })
     }
 }
 

@@ -177,8 +177,11 @@ impl Queue {
         from
     }
 
-    /// Tells consumers that pulled and waited long enough that there is nothing.
+    /// Tells consumers that pulled and waited long enough that there is nothing: not before that is known.
     pub(super) fn answer_empty_pulls(&mut self, now: Now) {
+        if self.is_reading() {
+            return;
+        }
         let destination = &self.context.destination;
         for subscription in &mut self.subscriptions {
             if subscription.pulls.is_empty() {

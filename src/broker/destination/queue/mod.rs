@@ -23,10 +23,12 @@ mod browse;
 mod dispatch;
 mod paging;
 mod settle;
+mod spill;
 #[cfg(test)]
 mod tests;
 mod transact;
 
+use self::spill::Spill;
 use super::audit::Audit;
 use super::backlog::{Backlog, Place};
 use super::commit::Vote;
@@ -41,6 +43,7 @@ use crate::broker::policy::{Cursor, Policy};
 use crate::broker::usage::{Credit, Usage};
 use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Message, ProducerId};
+use crate::store::spool::Spool;
 use crate::store::{Cancel, StoreOp, StoredAdd};
 use hashbrown::HashSet;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -134,8 +137,14 @@ pub struct QueueContext {
     pub usage: Arc<Usage>,
     /// Disk space of the store.
     pub store_usage: Arc<Usage>,
+    /// Disk space of the temp store.
+    pub temp_usage: Arc<Usage>,
     /// Whether there is a store that keeps persistent messages.
     pub keeps: bool,
+    /// Whether messages go to consumers while they are being stored.
+    pub dispatches_early: bool,
+    /// Where other messages go that do not fit into memory.
+    pub spool: Option<Arc<Spool>>,
     /// Gives every message its number.
     pub sequence: Arc<AtomicI64>,
     /// Wakes the queue's task; called when there is room for parked sends.
@@ -159,6 +168,8 @@ pub(crate) enum Shortage {
     Memory,
     /// The store is at its limit, in bytes.
     Store(u64),
+    /// The temp store is.
+    Temp(u64),
 }
 
 impl QueueContext {
@@ -172,8 +183,11 @@ impl QueueContext {
         if self.usage.full().is_some() {
             return Some(Shortage::Memory);
         }
-        let full = self.store_usage.full().filter(|_| self.stores(message));
-        full.map(|usage| Shortage::Store(usage.limit()))
+        if self.stores(message) {
+            return self.store_usage.full().map(|usage| Shortage::Store(usage.limit()));
+        }
+        let spools = self.spool.is_some() && self.destination.kind().is_queue();
+        self.temp_usage.full().filter(|_| spools).map(|usage| Shortage::Temp(usage.limit()))
     }
 
     /// Takes memory for a message, if there is room for it everywhere.
@@ -197,8 +211,14 @@ pub struct Queue {
     pending: BTreeMap<Key, Entry>,
     /// Pending messages that only the store has.
     backlog: Backlog,
-    /// Stored messages that come by another way than the pages that have them.
+    /// Messages in the temp store.
+    spill: Spill,
+    /// Stored messages that come, or came, by another way than the pages that have them.
     withheld: HashSet<i64>,
+    /// Messages that left while a page was read that may still have them.
+    left: HashSet<i64>,
+    /// Acknowledged in transactions that were prepared before the broker's start: only the store has them.
+    locked: Vec<(TransactionKey, Vec<i64>)>,
     /// Some of the backlog may have an end of life.
     backlog_expires: bool,
     /// Expired messages of the backlog are being read.
@@ -242,7 +262,10 @@ impl Queue {
         Self {
             pending: BTreeMap::new(),
             backlog,
+            spill: Spill::default(),
             withheld: HashSet::new(),
+            left: HashSet::new(),
+            locked: Vec::new(),
             backlog_expires: history.expiring,
             reading_expired: false,
             expiring: BTreeSet::new(),
@@ -291,16 +314,19 @@ impl Queue {
             }
             Op::Decide(decision) => self.decide(*decision, now, out),
             Op::RollBack { transaction, receipt } => {
-                self.roll_back(transaction, now);
+                self.roll_back(transaction, now, out);
                 out.resolve(receipt, Ok(()));
             }
             Op::Marked { transaction, answer } => {
                 // Who asks may have gone.
                 answer.send(self.marked(transaction)).unwrap_or_default();
             }
-            Op::Lock { transaction, sequences } => self.lock(transaction, sequences, out),
+            Op::Lock { transaction, sequences } => self.lock(transaction, sequences),
             Op::Paged { of, page } => self.paged(of, page, now, out),
             Op::Refused { sequences } => self.take_back(&sequences),
+            Op::Stored { entries, stored } => self.stored(entries, stored, now),
+            Op::Unspooled { band, messages } => self.unspool(band, messages, now),
+            Op::Unspoolable { band, messages } => self.keep_after_all(band, messages, now),
             Op::ConnectionClosed(connection) => self.parking.forget(connection),
             Op::Purge { receipt } => {
                 self.purge(out);
@@ -333,6 +359,7 @@ impl Queue {
         self.expire_due(now, out);
         self.dispatch(now, out);
         self.page_in(out);
+        self.spill(out);
         self.answer_empty_pulls(now);
         self.page_browsers();
         self.flush();
@@ -340,16 +367,19 @@ impl Queue {
 
     /// When the queue has something to do though nobody asks.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let pulls = self.subscriptions.iter().flat_map(|s| &s.pulls).filter_map(|p| p.deadline);
+        // While messages are on their way, their coming ends the wait.
+        let pulling = self.subscriptions.iter().filter(|_| !self.is_reading());
+        let pulls = pulling.flat_map(|s| &s.pulls).filter_map(|p| p.deadline);
         pulls.chain(self.parking.deadline(&self.context)).chain(self.next_expiry_check).min()
     }
 
     pub fn counters(&self) -> QueueCounters {
         let in_flight: usize = self.subscriptions.iter().map(|s| s.in_flight.len()).sum();
-        let in_flight = in_flight + self.orphans.len();
+        let locked: usize = self.locked.iter().map(|(_, sequences)| sequences.len()).sum();
+        let in_flight = in_flight + self.orphans.len() + locked;
         QueueCounters {
             in_flight: in_flight as u64,
-            size: (self.pending.len() + in_flight) as u64 + self.backlog.len(),
+            size: (self.pending.len() + in_flight) as u64 + self.backlog.len() + self.spill.len(),
             consumers: self.subscriptions.len() as u64,
             ..self.counters.clone()
         }
@@ -391,7 +421,15 @@ impl Queue {
         if !self.context.stores(&entry.message) {
             out.removals.extend(moved);
             out.resolve(receipt, Ok(()));
-            self.insert(entry, now);
+            self.keep_unstored(entry, now);
+            return;
+        }
+        if !self.context.dispatches_early {
+            self.withheld.insert(entry.sequence);
+            out.adds.push(self.add_op(&entry));
+            out.adds.extend(moved);
+            out.awaited.push(entry);
+            out.when_added(receipt);
             return;
         }
         let place = self.backlog.place(entry.band, entry.sequence, self.context.is_short());

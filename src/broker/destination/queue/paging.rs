@@ -4,6 +4,7 @@
 use super::super::backlog::Place;
 use super::super::in_flight::{Entry, TransactionKey};
 use super::super::{Effects, Now, PageOf};
+use super::spill::PAGE_BYTES;
 use super::{Key, Queue};
 use crate::store::{Fetch, Page, PageLimit, StoreError, StoredMessage};
 use hashbrown::HashSet;
@@ -37,6 +38,24 @@ impl Queue {
         }
     }
 
+    /// Whether messages are on their way that a consumer may want.
+    pub(super) fn is_reading(&self) -> bool {
+        self.is_paging() || self.spill.is_reading()
+    }
+
+    /// Whether a page of the store is on its way.
+    fn is_paging(&self) -> bool {
+        self.backlog.is_reading() || self.reading_expired
+    }
+
+    /// A message leaves for good: no page brings it again.
+    pub(super) fn forget_sequence(&mut self, sequence: i64) {
+        if self.is_paging() {
+            self.left.insert(sequence);
+        }
+        self.withheld.remove(&sequence);
+    }
+
     /// Who wants more may not have seen what was dropped from memory.
     pub(super) fn read_again_for_wanting(&mut self) {
         let Some(last) = self.backlog.skipped().map(|(band, last)| Key::at(band, last)).max()
@@ -48,21 +67,18 @@ impl Queue {
         }
     }
 
-    fn page_limit(&self) -> PageLimit {
-        let messages = self.context.policy.page_max.max(1).saturating_mul(PAGES);
-        PageLimit { messages, bytes: PAGE_BYTES }
-    }
-
     /// Every consumer that could take a message has looked at what is before `seen`: that makes room for
     /// what is behind. Messages that came back from a consumer stay, the store does not know that they did.
     fn drop_unwanted(&mut self, seen: Key) {
         let (context, backlog, expiring) = (&self.context, &mut self.backlog, &mut self.expiring);
+        let withheld = &mut self.withheld;
         let mut expires = false;
         self.pending.retain(|key, entry| {
             if *key >= seen || entry.redeliveries > 0 || !context.stores(&entry.message) {
                 return true;
             }
             backlog.skip(entry.band, entry.sequence);
+            withheld.remove(&entry.sequence);
             context.usage.release(entry.bytes);
             if entry.message.expiration > 0 {
                 expiring.remove(&(entry.message.expiration, *key));
@@ -84,29 +100,34 @@ impl Queue {
         let wanted = match of {
             PageOf::Band(_) => self.backlog.arrived(),
             PageOf::Expired => std::mem::take(&mut self.reading_expired),
-            PageOf::Browser(_) | PageOf::Locked(_) => true,
+            PageOf::Browser(_) | PageOf::Unlocked => true,
         };
-        let page = match page {
-            Ok(page) if wanted => page,
-            Ok(_) => return,
+        match page {
+            Ok(page) if wanted => self.take(of, page, now, out),
+            Ok(_) => {}
             Err(error) => {
                 let destination = &self.context.destination;
                 tracing::error!(%destination, %error, "messages cannot be read from the store");
-                return;
             }
-        };
+        }
+        if !self.is_paging() {
+            self.left.clear();
+        }
+    }
+
+    fn take(&mut self, of: PageOf, page: Page, now: Now, out: &mut Effects) {
         match of {
             PageOf::Band(band) => self.take_page(band, page, now),
             PageOf::Expired => self.take_expired(page, now, out),
             PageOf::Browser(key) => self.page_browser(key, page, out),
-            PageOf::Locked(transaction) => self.take_locked(transaction, page),
+            PageOf::Unlocked => self.take_unlocked(page, now),
         }
     }
 
     fn take_page(&mut self, band: u8, page: Page, now: Now) {
         let known = match page.messages.first() {
             Some(first) if self.backlog.may_know(band, first.sequence) => self.known(),
-            _ => self.withheld.clone(),
+            _ => self.withheld.union(&self.left).copied().collect(),
         };
         let mut taken = page.damaged.len() as u64;
         for stored in page.messages {
@@ -126,7 +147,8 @@ impl Queue {
         let held = held.map(|held| held.entry.sequence);
         let orphans = self.orphans.iter().map(|(_, entry)| entry.sequence);
         let pending = self.pending.keys().map(|key| key.sequence);
-        held.chain(orphans).chain(pending).chain(self.withheld.iter().copied()).collect()
+        let apart = self.withheld.union(&self.left).copied();
+        held.chain(orphans).chain(pending).chain(apart).collect()
     }
 
     pub(super) fn stored_entry(&self, stored: StoredMessage) -> Entry {
@@ -169,31 +191,35 @@ impl Queue {
     }
 
     /// These were acknowledged in a prepared transaction: they are with nobody, and not pending.
-    pub(super) fn lock(
-        &mut self,
-        transaction: TransactionKey,
-        sequences: Vec<i64>,
-        out: &mut Effects,
-    ) {
+    pub(super) fn lock(&mut self, transaction: TransactionKey, sequences: Vec<i64>) {
+        let band = self.backlog.first().unwrap_or(0);
+        sequences.iter().for_each(|_| self.backlog.gone(band, i64::MAX));
         self.withheld.extend(sequences.iter().copied());
-        let destination = self.context.destination.clone();
-        out.fetches.push((PageOf::Locked(transaction), Fetch::Exactly { destination, sequences }));
+        self.locked.push((transaction, sequences));
     }
 
-    fn take_locked(&mut self, transaction: TransactionKey, page: Page) {
+    /// What `transaction` has locked, which is in its hands from now on.
+    pub(super) fn take_locked(&mut self, transaction: TransactionKey) -> Vec<i64> {
+        let (mine, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.locked)
+            .into_iter()
+            .partition(|(holder, _)| *holder == transaction);
+        self.locked = others;
+        mine.into_iter().flat_map(|(_, sequences)| sequences).collect()
+    }
+
+    /// Messages that were locked are pending again. They stay withheld: a page may have them too.
+    fn take_unlocked(&mut self, page: Page, now: Now) {
         for stored in page.messages {
-            if self.withheld.remove(&stored.sequence) {
-                let entry = self.stored_entry(stored);
-                self.context.usage.take(entry.bytes);
-                self.backlog.gone(entry.band, entry.sequence);
-                self.orphans.push((transaction, entry));
-            }
+            let entry = self.stored_entry(stored);
+            self.context.usage.take(entry.bytes);
+            self.insert(entry, now);
         }
     }
 
     /// The store had no room for these: their senders were told, they must not be delivered.
     pub(super) fn take_back(&mut self, sequences: &[i64]) {
-        let lost: HashSet<i64> = sequences.iter().copied().collect();
+        let lost: HashSet<i64> =
+            sequences.iter().copied().filter(|s| !self.withheld.contains(s)).collect();
         let keys: Vec<Key> =
             self.pending.keys().filter(|key| lost.contains(&key.sequence)).copied().collect();
         let held: HashSet<i64> = self
@@ -202,8 +228,8 @@ impl Queue {
             .flat_map(|subscription| subscription.in_flight.iter())
             .map(|held| held.entry.sequence)
             .collect();
-        let dispatched = sequences.iter().filter(|sequence| held.contains(*sequence)).count();
-        let stored = sequences.len().saturating_sub(keys.len() + dispatched);
+        let dispatched = lost.iter().filter(|sequence| held.contains(*sequence)).count();
+        let stored = lost.len().saturating_sub(keys.len() + dispatched);
         let (band, last) = (self.backlog.first().unwrap_or(0), i64::MAX);
         (0..stored).for_each(|_| self.backlog.gone(band, last));
         for key in keys {
@@ -212,6 +238,21 @@ impl Queue {
                 if let (Some(audit), Some(id)) = (&mut self.audit, entry.id()) {
                     audit.forget(id);
                 }
+            }
+        }
+    }
+
+    /// Messages that were to be stored first are, or could not be.
+    pub(super) fn stored(&mut self, entries: Vec<Entry>, stored: bool, now: Now) {
+        for entry in entries {
+            self.withheld.remove(&entry.sequence);
+            if stored {
+                self.enter_stored(entry, now);
+                continue;
+            }
+            self.context.usage.release(entry.bytes);
+            if let (Some(audit), Some(id)) = (&mut self.audit, entry.id()) {
+                audit.forget(id);
             }
         }
     }
@@ -227,8 +268,3 @@ impl Queue {
         }
     }
 }
-
-/// Pages of `maxPageSize` read at a time: one read costs a wake-up of three threads.
-const PAGES: usize = 5;
-/// Bytes read at a time.
-const PAGE_BYTES: u64 = 1 << 20;

@@ -111,6 +111,7 @@ impl Queue {
     }
 
     fn gone(&mut self, entry: &Entry) {
+        self.forget_sequence(entry.sequence);
         self.counters.dequeued += 1;
         self.context.usage.release(entry.bytes);
     }
@@ -159,8 +160,13 @@ impl Queue {
         for entry in entries {
             self.gone(&entry);
         }
+        for (_, sequences) in std::mem::take(&mut self.locked) {
+            self.counters.dequeued += sequences.len() as u64;
+            sequences.into_iter().for_each(|sequence| self.forget_sequence(sequence));
+        }
         self.counters.dequeued += self.backlog.len();
         self.backlog.clear();
+        self.clear_spill();
         self.reading_expired = false;
     }
 }

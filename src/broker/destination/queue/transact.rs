@@ -2,9 +2,9 @@
 
 use super::super::commit::{CommittedSend, Decision};
 use super::super::in_flight::{Entry, TransactionKey};
-use super::super::{Effects, Now};
+use super::super::{Effects, Now, PageOf};
 use super::Queue;
-use crate::store::StoreOp;
+use crate::store::{Fetch, StoreOp};
 use std::sync::Arc;
 
 impl Queue {
@@ -43,8 +43,12 @@ impl Queue {
             for entry in self.end_transaction(transaction) {
                 self.consumed_in_store(&entry, out);
             }
+            for sequence in self.take_locked(transaction) {
+                self.counters.dequeued += 1;
+                self.forget_sequence(sequence);
+            }
         } else {
-            self.roll_back(transaction, now);
+            self.roll_back(transaction, now, out);
         }
         for entry in entries {
             let stored = self.withheld.remove(&entry.sequence);
@@ -58,7 +62,11 @@ impl Queue {
                 self.expired(entry, None, out);
             } else {
                 self.note_arrival(&entry, out);
-                if stored { self.enter_stored(entry, now) } else { self.insert(entry, now) }
+                if stored {
+                    self.enter_stored(entry, now);
+                } else {
+                    self.keep_unstored(entry, now);
+                }
             }
         }
         out.resolve(receipt, outcome);
@@ -68,9 +76,11 @@ impl Queue {
     pub(super) fn marked(&self, transaction: TransactionKey) -> Vec<i64> {
         let held = self.subscriptions.iter().flat_map(|s| s.in_flight.marked(transaction));
         let orphans = self.orphans.iter().filter(|(holder, _)| *holder == transaction);
+        let locked = self.locked.iter().filter(|(holder, _)| *holder == transaction);
         held.chain(orphans.map(|(_, entry)| entry))
             .filter(|entry| self.context.stores(&entry.message))
             .map(|entry| entry.sequence)
+            .chain(locked.flat_map(|(_, sequences)| sequences.iter().copied()))
             .collect()
     }
 
@@ -89,13 +99,18 @@ impl Queue {
 
     /// What was acknowledged in `transaction` stays with its consumers, or is pending again when they are
     /// gone.
-    pub(super) fn roll_back(&mut self, transaction: TransactionKey, now: Now) {
+    pub(super) fn roll_back(&mut self, transaction: TransactionKey, now: Now, out: &mut Effects) {
         for subscription in &mut self.subscriptions {
             let window = Arc::clone(&subscription.new.window);
             subscription.in_flight.end_transaction(transaction, false, &window);
         }
         for entry in self.take_orphans(transaction) {
             self.insert(entry, now);
+        }
+        let sequences = self.take_locked(transaction);
+        if !sequences.is_empty() {
+            let destination = self.context.destination.clone();
+            out.fetches.push((PageOf::Unlocked, Fetch::Exactly { destination, sequences }));
         }
     }
 

@@ -37,7 +37,7 @@ impl Waiting {
             return Err((done, JournalError::TooLarge { bytes: bytes_max }));
         }
         let adds = |operation: &Operation| match &operation.record {
-            Record::Add(add) => !add.moved,
+            Record::Add(add) => add.moved_from.is_none(),
             Record::JobAdd(_) => true,
             _ => false,
         };

@@ -35,6 +35,9 @@ pub enum JournalError {
     /// Larger than the format can say, which is the caller's to prevent.
     #[error("a submit of {bytes} bytes, or one of its fields, is too large for the journal")]
     TooLarge { bytes: u64 },
+    /// Somebody else may write here now.
+    #[error("the store is no longer this broker's: {0}")]
+    Fenced(String),
     /// A write or sync failed earlier; nothing more is accepted.
     #[error("the journal stopped after an earlier error: {0}")]
     Stopped(Arc<Self>),

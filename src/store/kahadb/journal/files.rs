@@ -11,7 +11,7 @@
 //! | `db-2147483647.log` | a folder. A Java broker takes it for the last journal file and stops before it touches anything; without it, it would delete ours one by one |
 
 use super::error::JournalError;
-use super::format::{BLOCK_BYTES, FIRST_BATCH};
+use super::format::{BLOCK_BYTES, FIRST_BATCH, FileHeader, FileStart};
 use super::record::DropAction;
 use crate::store::kahadb::fs::{Access, DiskFile, Filesystem, read_exact_at, write_all_at};
 use hashbrown::HashMap;
@@ -222,6 +222,14 @@ impl Files {
         file.length = length;
         self.state.lock().lengths.insert(file.number, length);
         Ok(())
+    }
+
+    /// What the log before a file ended with, as its header says; none if it has no sound one.
+    pub fn chain_of(&self, number: u32) -> Result<Option<u32>, JournalError> {
+        match FileHeader::decode(&self.first_block(number)?) {
+            FileStart::Ours(header) if header.number == number => Ok(Some(header.chain)),
+            _ => Ok(None),
+        }
     }
 
     /// Drops files that nobody needs. The record that says so was synced before.

@@ -145,7 +145,7 @@ impl FileHeader {
 
     /// Reads the start of a file from its first block, or as much of it as there is.
     pub(super) fn decode(block: &[u8]) -> FileStart {
-        if block.iter().all(|byte| *byte == 0) {
+        if *block == [0; BLOCK_BYTES][..block.len().min(BLOCK_BYTES)] {
             return FileStart::Unused;
         }
         let Some(header) = block.get(..FILE_HEADER_BYTES) else { return FileStart::Unknown };

@@ -3,6 +3,7 @@
 use super::appender::Supply;
 use super::error::JournalError;
 use super::files::{Files, Prepared};
+use crate::store::kahadb::fence::Fence;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,6 +19,7 @@ pub(super) struct Keeper {
 #[derive(Debug)]
 struct Shared {
     files: Arc<Files>,
+    fence: Fence,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -34,10 +36,14 @@ struct State {
 
 impl Keeper {
     /// `retry` is how long to wait for space before looking again.
-    pub(super) fn start(files: Arc<Files>, retry: Duration) -> Result<Self, JournalError> {
+    pub(super) fn start(
+        files: Arc<Files>,
+        fence: Fence,
+        retry: Duration,
+    ) -> Result<Self, JournalError> {
         let folder = files.folder().to_owned();
         let (state, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { files, state, changed });
+        let shared = Arc::new(Shared { files, fence, state, changed });
         let work = shared.clone();
         let thread = std::thread::Builder::new()
             .name("journal-files".into())
@@ -100,7 +106,10 @@ impl Shared {
             if state.is_short && !self.changed.wait_for(&mut state, retry).timed_out() {
                 continue; // closing, perhaps
             }
-            let outcome = MutexGuard::unlocked(&mut state, || self.files.prepare(number));
+            let outcome = MutexGuard::unlocked(&mut state, || {
+                // A file of this number may be another broker's by now.
+                self.fence.check().and_then(|()| self.files.prepare(number))
+            });
             let is_short = matches!(&outcome, Err(error) if error.is_full());
             if is_short != state.is_short {
                 self.tell(is_short);

@@ -23,7 +23,7 @@
 //! - A submit lies in one batch, a batch in one file, and a batch is valid as a whole or not at all.
 //! - The order of submits, of batches, of answers and of what the follower gets is one order.
 //! - Nothing of a file is in the log before all of the file before it was synced.
-//! - After an error of a write or sync nothing is written, and nobody is told "done", any more.
+//! - After an error of a write or sync, or when the fence has closed, nothing is written, and nobody is told "done", any more.
 //! - Appending changes no metadata of a file, unless one record is longer than a file.
 //!
 //! The source of the sizes and of the format is the store's design, sections 3 to 6: files of
@@ -35,6 +35,7 @@ mod commit;
 mod error;
 mod files;
 mod format;
+mod gaps;
 #[cfg(test)]
 pub(super) mod inline;
 mod keeper;
@@ -52,6 +53,7 @@ pub use batch::{Batch, Stored};
 pub use error::JournalError;
 pub use files::{Files, FilesOptions};
 pub use format::{BatchHeader, Lsn, StoreId};
+pub use gaps::Gaps;
 pub use ranges::{Range, Ranges};
 pub use read::{read_record, read_records};
 pub use record::{Add, DropAction, Job, RANGES_MAX, Record, Subscription};

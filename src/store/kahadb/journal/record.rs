@@ -2,7 +2,7 @@
 //!
 //! | kind | record | head | payload |
 //! |---|---|---|---|
-//! | 1 | Add | seq, band u8, expiration ms, producer, producer seq, [subscriptions] | stored message |
+//! | 1 | Add | seq, band u8, expiration ms, producer, producer seq, [subscriptions], [from LSN] | stored message |
 //! | 2 | Remove | ranges of seq | |
 //! | 3 | SubAck | subscription, ranges | |
 //! | 4 | Purge | last seq | |
@@ -16,17 +16,17 @@
 //! | 12 | JobAdd | job, id, due ms, start ms, cron, delay ms, period ms, repeat | stored message |
 //! | 13 | JobMove | job, due ms, repeats done | |
 //! | 14 | JobRemove | job | |
-//! | 15 | Live | file, as-of LSN | what of the file was live |
+//! | 15 | Live | file, as-of LSN | what of the file is live |
 //! | 16 | EpochStart | epoch, node, version | |
-//! | 17 | DropFile | action u8, n, n x file, 4 counters | |
+//! | 17 | DropFile | action u8, 4 counters | gaps |
 //! | 18 | Nothing | | padding |
 //!
 //! The destination is in the record header. A number is an unsigned LEB128 unless a width is given;
 //! text is length and UTF-8, with `?` 0 for none or length + 1 and UTF-8; repeat is zigzag (-1 = for
 //! ever). Ranges are n, n x (gap to the number behind the last range, count - 1). In brackets: there
-//! if the flag is set. Payloads: `branch`, `live` in the store.
+//! if the flag is set. For the payloads see `gaps` here, and `names` and `evidence` of the store.
 //!
-//! Flags: 2 moved by compaction, 4 subscription list (ranges of numbers: the durable subscriptions
+//! Flags: 2 moved by compaction (from where), 4 subscription list (ranges of numbers: the durable subscriptions
 //! that get the message; a message without it is a queue's), 128 may be skipped by who does not know
 //! the kind.
 
@@ -108,11 +108,13 @@ pub enum Record {
         node: String,
         version: String,
     },
+    /// Files are not needed any more.
     DropFile {
-        files: Vec<u32>,
         action: DropAction,
-        /// What the store counts, for the records that did are in those files.
+        /// What the store counts, for the records that did may be in those files.
         counters: [u64; 4],
+        /// All files that are gone so far.
+        gaps: Bytes,
     },
     Nothing {
         padding: Bytes,
@@ -132,8 +134,8 @@ pub struct Add {
     pub producer_seq: u64,
     /// Which durable subscriptions get it; none: it is in a queue.
     pub subscriptions: Option<Ranges>,
-    /// Written again by compaction, at another place.
-    pub moved: bool,
+    /// Written again by compaction: where it was. Means nothing if it was gone by then.
+    pub moved_from: Option<Lsn>,
     pub message: Bytes,
 }
 
@@ -225,7 +227,8 @@ impl Record {
         let set = |flag: bool, bit: u8| if flag { bit } else { 0 };
         match self {
             Self::Add(add) => {
-                set(add.moved, MOVED) | set(add.subscriptions.is_some(), SUBSCRIPTIONS)
+                set(add.moved_from.is_some(), MOVED)
+                    | set(add.subscriptions.is_some(), SUBSCRIPTIONS)
             }
             Self::Nothing { .. } => SKIPPABLE,
             _ => 0,
@@ -241,6 +244,7 @@ impl Record {
             | Self::Prepare { branch: bytes }
             | Self::Forget { xid: bytes }
             | Self::Live { set: bytes, .. }
+            | Self::DropFile { gaps: bytes, .. }
             | Self::Nothing { padding: bytes } => bytes,
             _ => &NONE,
         }
@@ -277,7 +281,6 @@ impl Record {
             Self::Producer { connection, .. } => (0, connection.as_ref().map_or(0, String::len)),
             Self::JobAdd(job) => (0, job.id.len() + job.cron.len()),
             Self::EpochStart { node, version, .. } => (0, node.len() + version.len()),
-            Self::DropFile { files, .. } => (0, files.len() * 5),
             _ => (0, 0),
         };
         if FIXED_FIELDS_MAX + rest > usize::from(u16::MAX) {
@@ -323,10 +326,8 @@ impl Record {
                 put_bytes(out, node.as_bytes());
                 put_bytes(out, version.as_bytes());
             }
-            Self::DropFile { files, action, counters } => {
+            Self::DropFile { action, counters, .. } => {
                 out.put_u8(*action as u8);
-                put_varint(out, files.len() as u64);
-                files.iter().for_each(|file| put_varint(out, u64::from(*file)));
                 counters.iter().for_each(|counter| put_varint(out, *counter));
             }
             Self::Deleted { .. }
@@ -402,13 +403,8 @@ impl Record {
             16 => Self::EpochStart { epoch: f.varint()?, node: f.text()?, version: f.text()? },
             17 => {
                 let action = DropAction::decode(f.byte()?)?;
-                let count = f.count(1)?;
-                let mut files = Vec::with_capacity(count);
-                for _ in 0..count {
-                    files.push(f.u32()?);
-                }
                 let counters = [f.varint()?, f.varint()?, f.varint()?, f.varint()?];
-                Self::DropFile { files, action, counters }
+                Self::DropFile { action, counters, gaps: payload }
             }
             _ => Self::Nothing { padding: payload },
         };
@@ -426,6 +422,9 @@ impl Add {
         if let Some(subscriptions) = &self.subscriptions {
             subscriptions.encode(out);
         }
+        if let Some(from) = self.moved_from {
+            put_varint(out, from.0);
+        }
     }
 
     fn decode(h: &RecordHeader, f: &mut Fields<'_>, message: Bytes) -> Result<Self, Malformed> {
@@ -440,7 +439,10 @@ impl Add {
                 0 => None,
                 _ => Some(Ranges::decode(f)?),
             },
-            moved: h.flags & MOVED != 0,
+            moved_from: match h.flags & MOVED {
+                0 => None,
+                _ => Some(Lsn(f.varint()?)),
+            },
             message,
         })
     }

@@ -19,6 +19,7 @@ use super::format::{
     BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, FIRST_BATCH, FileHeader, FileStart, Lsn,
     RecordHeader, StoreId,
 };
+use super::gaps::Gaps;
 use super::record::{Decoded, Record};
 use crate::store::kahadb::fs::{DiskFile, read_exact_at};
 use bytes::Bytes;
@@ -56,6 +57,9 @@ pub struct Scan {
     files: Arc<Files>,
     store_id: Option<StoreId>,
     on_damage: OnDamage,
+    gaps: Gaps,
+    /// Reads no other file than this one.
+    only: Option<u32>,
     at: Mark,
     /// The scan came here over damage: the file's header may be damaged as well.
     behind_damage: bool,
@@ -73,12 +77,17 @@ enum Found {
 }
 
 impl Scan {
-    /// From the beginning of the oldest file.
-    pub fn from_start(files: Arc<Files>, on_damage: OnDamage) -> Result<Self, JournalError> {
+    /// From the beginning of the oldest file, across `gaps`.
+    pub fn from_start(
+        files: Arc<Files>,
+        gaps: Gaps,
+        on_damage: OnDamage,
+    ) -> Result<Self, JournalError> {
         let numbers = files.numbers();
         let first = numbers.first().copied().unwrap_or(1);
         let at = Mark { lsn: Lsn::start_of(first), chain: 0, epoch: 0 };
         let mut scan = Self::at(files, None, at, on_damage);
+        scan.gaps = gaps;
         for number in numbers {
             if let Some(header) = scan.file_header(number)? {
                 scan.store_id = Some(header.store_id);
@@ -89,6 +98,21 @@ impl Scan {
             }
         }
         Ok(scan)
+    }
+
+    /// What is in one file, whose header is taken for true. None if it has none. Where a batch is
+    /// not valid, there are no more.
+    pub fn of_file(
+        files: Arc<Files>,
+        store_id: Option<StoreId>,
+        number: u32,
+    ) -> Result<Option<Self>, JournalError> {
+        let at = Mark { lsn: Lsn::start_of(number), chain: 0, epoch: 0 };
+        let mut scan = Self::at(files, store_id, at, OnDamage::Refuse);
+        let Some(header) = scan.file_header(number)? else { return Ok(None) };
+        (scan.at.chain, scan.at.epoch) = (header.chain, header.epoch);
+        (scan.store_id, scan.only) = (Some(header.store_id), Some(number));
+        Ok(Some(scan))
     }
 
     /// From a place that is known to have been synced, of a store that is known.
@@ -117,7 +141,8 @@ impl Scan {
 
     fn at(files: Arc<Files>, store_id: Option<StoreId>, at: Mark, on_damage: OnDamage) -> Self {
         let (behind_damage, losses, window) = (false, Vec::new(), None);
-        Self { files, store_id, on_damage, at, behind_damage, losses, window }
+        let (gaps, only) = (Gaps::default(), None);
+        Self { files, store_id, on_damage, gaps, only, at, behind_damage, losses, window }
     }
 
     /// The next batch; none at the end of the log. After an error the scan is over.
@@ -127,11 +152,14 @@ impl Scan {
                 Found::Batch(batch) => return Ok(Some(self.take(batch))),
                 Found::Nothing { search_from } => search_from,
             };
+            if self.only.is_some() {
+                return Ok(None);
+            }
             let mut damaged = self.at.lsn;
             if let Some(next) = self.files.next_after(damaged.file())
-                && self.continues_in(next)?
+                && let Some(chain) = self.chain_into(next)?
             {
-                let start = Mark { lsn: Lsn::start_of(next), ..self.at };
+                let start = Mark { lsn: Lsn::start_of(next), chain, ..self.at };
                 if let Found::Batch(batch) = self.batch_at(start)? {
                     return Ok(Some(self.take(batch)));
                 }
@@ -146,6 +174,15 @@ impl Scan {
             self.losses.push(Loss { from: damaged, to: witness.lsn });
             self.at = Mark { lsn: witness.lsn, chain: witness.chain, epoch: self.at.epoch };
             self.behind_damage = true;
+        }
+    }
+
+    /// Whether the log, read up to its mark, goes on in the next file.
+    pub fn goes_on(&mut self, gaps: &Gaps) -> Result<bool, JournalError> {
+        self.gaps = gaps.clone();
+        match self.files.next_after(self.at.lsn.file()) {
+            Some(next) => Ok(self.chain_into(next)?.is_some()),
+            None => Ok(false),
         }
     }
 
@@ -182,9 +219,18 @@ impl Scan {
         }
     }
 
-    /// Whether the log, having come to its mark, goes on in this file.
-    fn continues_in(&self, number: u32) -> Result<bool, JournalError> {
-        Ok(self.file_header(number)?.is_some_and(|header| header.chain == self.at.chain))
+    /// The chain value with which the log, having come to its mark, goes on in this file. None if
+    /// it does not.
+    fn chain_into(&self, number: u32) -> Result<Option<u32>, JournalError> {
+        let Some(header) = self.file_header(number)? else { return Ok(None) };
+        let behind = self.gaps.chain_between(self.at.lsn.file(), number);
+        let fits = behind.unwrap_or(header.chain) == self.at.chain;
+        Ok(fits.then_some(header.chain))
+    }
+
+    /// Whether the header of this file fits a log that ends with `chain`.
+    fn begins_with(&self, number: u32, chain: u32) -> Result<bool, JournalError> {
+        Ok(self.file_header(number)?.is_some_and(|header| header.chain == chain))
     }
 
     /// The batch at `mark`, if there is one that fits.
@@ -193,7 +239,7 @@ impl Scan {
         let nothing = |search_from| Ok(Found::Nothing { search_from });
         let Some(length) = self.files.length(number) else { return nothing(offset) };
         let enters = offset == u64::from(FIRST_BATCH) && !self.behind_damage;
-        if enters && !self.continues_in(number)? {
+        if enters && !self.begins_with(number, mark.chain)? {
             return nothing(offset);
         }
         if offset + BATCH_HEADER_BYTES as u64 > length {

@@ -13,6 +13,7 @@ use super::keeper::Keeper;
 use super::record::Record;
 use super::scan::Mark;
 use crate::store::Cancel;
+use crate::store::kahadb::fence::Fence;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::fmt;
@@ -91,6 +92,8 @@ pub struct JournalOptions {
     pub sync: SyncPolicy,
     /// How long to wait for space before looking again.
     pub space_retry: Duration,
+    /// Asked before every batch.
+    pub fence: Fence,
 }
 
 /// The journal, open for writing. Closes when dropped, see [`Journal::close`].
@@ -124,8 +127,8 @@ impl Journal {
         options: JournalOptions,
         follower: Follower,
     ) -> Result<Self, JournalError> {
-        let JournalOptions { identity, node, batch_bytes_max, sync, space_retry } = options;
-        let keeper = Keeper::start(files.clone(), space_retry)?;
+        let JournalOptions { identity, node, batch_bytes_max, sync, space_retry, fence } = options;
+        let keeper = Keeper::start(files.clone(), fence.clone(), space_retry)?;
         let appender = Appender::open(files.clone(), Box::new(keeper), identity, end)?;
         let shared = Arc::new(Shared::default());
         shared.publish(&appender);
@@ -134,6 +137,7 @@ impl Journal {
             committer: Committer::new(appender, batch_bytes_max.into(), sync),
             period: if let SyncPolicy::Periodic(period) = sync { Some(period) } else { None },
             shared: shared.clone(),
+            fence,
             follower,
         };
         let thread = std::thread::Builder::new()
@@ -255,6 +259,7 @@ struct Writer {
     committer: Committer,
     period: Option<Duration>,
     shared: Arc<Shared>,
+    fence: Fence,
     follower: Follower,
 }
 
@@ -328,6 +333,7 @@ impl Writer {
         waiting: &mut VecDeque<Waiting>,
         taken: &mut Vec<Done>,
     ) -> Result<(), JournalError> {
+        self.fence.check()?;
         let now_ms = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
         let step = self.committer.step(waiting, now_ms, taken)?;
         self.shared.queued_bytes.fetch_sub(step.bytes_max, Ordering::Relaxed);

@@ -5,12 +5,10 @@ use super::{Changed, Prepared, Producer, Subscription, View};
 use crate::jms::ProducerId;
 use crate::store::StoredSubscription;
 use crate::store::kahadb::index::IndexError;
-use crate::store::kahadb::journal::{
-    Add, Batch, Lsn, Mark, Operation, Range, Ranges, Record, Stored,
-};
+use crate::store::kahadb::journal::{Add, Batch, Gaps, Lsn, Mark, Range, Ranges, Record, Stored};
 use crate::store::kahadb::names::{destination_of, xid_of_branch};
-use crate::store::kahadb::rows::{FileRow, Row, pending_key, prepared_key, producer_key};
-use std::collections::BTreeMap;
+use crate::store::kahadb::rows::{FileRow, GAPS, Row, pending_key, prepared_key, producer_key};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whose file figures change when a message goes, and by which file's record.
 struct Books<'a> {
@@ -58,42 +56,25 @@ impl Books<'_> {
 }
 
 impl View {
-    /// Applies a batch, the next one of the log. What has to be submitted because of it is added
-    /// to `follow`.
-    pub(in crate::store::kahadb) fn apply(
-        &mut self,
-        batch: &Batch,
-        follow: &mut Vec<Operation>,
-    ) -> Result<(), IndexError> {
+    /// Applies a batch, the next one of the log.
+    pub(in crate::store::kahadb) fn apply(&mut self, batch: &Batch) -> Result<(), IndexError> {
         for stored in &batch.records {
-            self.apply_record(stored, follow)?;
+            match &self.rebuilding {
+                None => {
+                    self.apply_state(stored)?;
+                    self.apply_contents(stored)?;
+                }
+                Some(_) => self.rebuild_contents(stored)?,
+            }
         }
-        self.pass(batch);
+        self.applied = Mark { lsn: batch.end(), chain: batch.crc, epoch: batch.header.epoch };
         Ok(())
     }
 
-    /// Everything up to the end of `batch` was applied.
-    pub(in crate::store::kahadb) fn pass(&mut self, batch: &Batch) {
-        self.applied = Mark { lsn: batch.end(), chain: batch.crc, epoch: batch.header.epoch };
-    }
-
-    fn apply_record(
-        &mut self,
-        stored: &Stored,
-        follow: &mut Vec<Operation>,
-    ) -> Result<(), IndexError> {
+    /// What destinations, subscriptions and prepared branches there are.
+    pub(super) fn apply_state(&mut self, stored: &Stored) -> Result<(), IndexError> {
         let (lsn, by) = (stored.lsn, stored.lsn.file());
         match &stored.record {
-            Record::Add(add) => return self.add(stored, add, follow),
-            Record::Remove { destination, seqs } => {
-                for range in seqs.as_slice() {
-                    self.remove(*destination, *range, by)?;
-                }
-            }
-            Record::SubAck { destination, subscription, seqs } => {
-                return self.acknowledge(*destination, *subscription, seqs, by);
-            }
-            Record::Purge { destination, last } => return self.purge(*destination, *last, by),
             Record::Destination { destination, kind, name } => {
                 return self.create(*destination, *kind, name, lsn);
             }
@@ -124,20 +105,61 @@ impl View {
                 let before = self.prepared.remove(xid);
                 self.prepared_changed(before, None, by);
             }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What destinations hold, and all else.
+    pub(super) fn apply_contents(&mut self, stored: &Stored) -> Result<(), IndexError> {
+        let by = stored.lsn.file();
+        match &stored.record {
+            Record::Add(add) if add.moved_from.is_some() => return self.move_row(stored, add),
+            Record::Add(add) => {
+                let known = |subscription: &u64| self.subscriptions.contains_key(subscription);
+                let ranges = add.subscriptions.iter().flat_map(Ranges::as_slice);
+                let all =
+                    ranges.flat_map(|range| self.subscriptions.range(range.first..=range.last));
+                let wanted = all.map(|(number, _)| *number).filter(known).collect();
+                self.add(stored, add, &wanted);
+            }
+            Record::Remove { destination, seqs } => {
+                for range in seqs.as_slice() {
+                    self.remove(*destination, *range, by)?;
+                }
+            }
+            Record::SubAck { destination, subscription, seqs } => {
+                return self.acknowledge(*destination, *subscription, seqs, by);
+            }
+            Record::Purge { destination, last } => return self.purge(*destination, *last, by),
             Record::Producer { producer, connection, session, value } => {
                 let connection = connection.as_deref().map(Into::into);
                 let (session, value) = (*session as i64, *value as i64);
                 self.introduce(*producer, ProducerId { connection, session, value });
             }
-            Record::DropFile { counters, .. } => self.counters.raise(*counters),
-            Record::Live { .. }
-            | Record::EpochStart { .. }
-            | Record::Nothing { .. }
-            | Record::JobAdd(_)
-            | Record::JobMove { .. }
-            | Record::JobRemove { .. } => {}
+            Record::Live { file, as_of, .. } => self.live(*file, *as_of, by),
+            Record::DropFile { counters, gaps, .. } => {
+                self.counters.raise(*counters);
+                self.gaps = Gaps::decode(gaps).map_err(nonsense)?;
+                self.changed.rows.insert(vec![GAPS], Some(gaps.to_vec()));
+                let gone = self.files.keys().filter(|number| self.gaps.contains(**number));
+                for number in gone.copied().collect::<Vec<_>>() {
+                    self.files.remove(&number);
+                    self.changed.files.insert(number);
+                }
+            }
+            _ => {}
         }
         Ok(())
+    }
+
+    /// The newest Live record of a file comes.
+    fn live(&mut self, file: u32, as_of: Lsn, by: u32) {
+        let Some(row) = self.files.get_mut(&file) else { return };
+        row.live_as_of = as_of.max(row.live_as_of);
+        self.changed.files.insert(file);
+        let (mut books, ..) = self.books(by);
+        books.ends(file);
     }
 
     fn books(&mut self, by: u32) -> (Books<'_>, &mut hashbrown::HashMap<u32, Contents>, &Tree) {
@@ -145,88 +167,54 @@ impl View {
         (Books { files, changed, by }, contents, tree)
     }
 
-    fn add(
-        &mut self,
-        stored: &Stored,
-        add: &Add,
-        follow: &mut Vec<Operation>,
-    ) -> Result<(), IndexError> {
+    /// A message comes; `wanted` are the subscriptions of a topic.
+    pub(super) fn add(&mut self, stored: &Stored, add: &Add, wanted: &BTreeSet<u64>) {
         self.counters.last_sequence = self.counters.last_sequence.max(add.seq);
-        let row = Row {
-            lsn: stored.lsn,
-            length: stored.length,
-            expiration_ms: add.expiration_ms,
-            is_topic: add.subscriptions.is_some(),
-            replaces: false,
-        };
-        if add.moved && self.move_row(add, row, follow)? {
-            return Ok(());
-        }
         let Some(contents) = self.contents.get_mut(&add.destination).filter(|c| c.exists()) else {
-            return Ok(()); // the destination is gone, and this with it
+            return; // the destination is gone, and this with it
         };
-        let mut is_wanted = add.subscriptions.is_none();
-        for range in add.subscriptions.iter().flat_map(Ranges::as_slice) {
-            for (number, subscription) in self.subscriptions.range_mut(range.first..=range.last) {
-                subscription.topics.insert(add.destination);
-                contents.pending.entry(*number).or_default().insert(add.seq);
-                is_wanted = true;
-            }
-        }
-        if is_wanted {
+        self.changed.contents.insert(add.destination);
+        if add.subscriptions.is_none() || !wanted.is_empty() {
+            let row = row_of(stored, add);
             contents.insert((add.band, add.seq), row);
+            for number in wanted {
+                contents.pending.entry(*number).or_default().insert(add.seq);
+                if let Some(subscription) = self.subscriptions.get_mut(number) {
+                    subscription.topics.insert(add.destination);
+                }
+            }
             let (mut books, ..) = self.books(stored.lsn.file());
             books.add(&row);
         }
-        self.changed.contents.insert(add.destination);
-        if !add.moved {
-            self.mark(add.producer, add.destination, add.producer_seq as i64);
-        }
-        Ok(())
+        self.mark(add.producer, add.destination, add.producer_seq as i64);
     }
 
-    /// A message was written again elsewhere. False if it is not there and has to be added, which
-    /// is when a rebuild has not seen the first one.
+    /// A message was written again.
     ///
-    /// What it says may have been overtaken: the message went, or a subscription was done with it.
-    /// Somebody who reads the log without the first record must not take this one for the truth, so
-    /// the same is said again, behind it.
-    fn move_row(
-        &mut self,
-        add: &Add,
-        row: Row,
-        follow: &mut Vec<Operation>,
-    ) -> Result<bool, IndexError> {
-        let (destination, rebuilding) = (add.destination, self.rebuilding);
+    /// What this says may have been overtaken while it was on its way: the message went, or a
+    /// subscription was done with it. Who reads the log knows from the first record and what
+    /// follows it; so that one's file needs a Live record of this one's before it goes.
+    fn move_row(&mut self, stored: &Stored, add: &Add) -> Result<(), IndexError> {
+        let row = row_of(stored, add);
+        let from = add.moved_from.unwrap_or_default().file();
         let (mut books, contents, tree) = self.books(row.lsn.file());
-        let found = match contents.get_mut(&destination).filter(|contents| contents.exists()) {
-            None => None,
-            Some(contents) => {
-                let found = contents.find(tree, destination, add.seq)?;
-                if let Some((band, old)) = found {
-                    contents.replace((band, add.seq), row);
-                    books.remove(&old);
-                    books.add(&row);
-                    books.changed.contents.insert(destination);
-                    for range in add.subscriptions.iter().flat_map(Ranges::as_slice) {
-                        for subscription in range.first..=range.last {
-                            let pending = contents.pending.get(&subscription);
-                            if !pending.is_some_and(|pending| pending.contains(add.seq)) {
-                                let seqs = Ranges::one(add.seq, add.seq);
-                                let ack = Record::SubAck { destination, subscription, seqs };
-                                follow.push(ack.into());
-                            }
-                        }
-                    }
-                }
-                found
-            }
-        };
-        if found.is_none() && !rebuilding {
-            let seqs = Ranges::one(add.seq, add.seq);
-            follow.push(Record::Remove { destination, seqs }.into());
+        let mut is_overtaken = true;
+        if let Some(contents) = contents.get_mut(&add.destination).filter(|c| c.exists())
+            && let Some((band, old)) = contents.find(tree, add.destination, add.seq)?
+        {
+            contents.replace((band, add.seq), row);
+            books.remove(&old);
+            books.add(&row);
+            books.changed.contents.insert(add.destination);
+            let listed = add.subscriptions.iter().flat_map(Ranges::iter);
+            let wants = |n: &u64| contents.pending.get(n).is_some_and(|p| p.contains(add.seq));
+            is_overtaken = !listed.into_iter().all(|number| wants(&number));
         }
-        Ok(found.is_some() || !rebuilding)
+        if is_overtaken {
+            books.by = from;
+            books.ends(row.lsn.file());
+        }
+        Ok(())
     }
 
     /// A message whose record cannot be read goes. No record says so: it would be as lost again.
@@ -237,7 +225,7 @@ impl View {
         take(contents, &mut books, key, row);
     }
 
-    fn remove(&mut self, number: u32, range: Range, by: u32) -> Result<(), IndexError> {
+    pub(super) fn remove(&mut self, number: u32, range: Range, by: u32) -> Result<(), IndexError> {
         let (mut books, contents, tree) = self.books(by);
         let Some(contents) = contents.get_mut(&number) else { return Ok(()) };
         books.changed.contents.insert(number);
@@ -344,6 +332,17 @@ impl View {
     }
 
     fn delete_contents(&mut self, number: u32, by: u32) -> Result<(), IndexError> {
+        self.clear(number, by)?;
+        let Some(contents) = self.contents.get_mut(&number) else { return Ok(()) };
+        let before = contents.lsn.take();
+        self.changed.contents.insert(number);
+        let (mut books, ..) = self.books(by);
+        books.state(before, None);
+        Ok(())
+    }
+
+    /// All that a destination holds goes.
+    pub(super) fn clear(&mut self, number: u32, by: u32) -> Result<(), IndexError> {
         self.purge(number, u64::MAX, by)?;
         for subscription in self.subscriptions.values_mut() {
             subscription.topics.remove(&number);
@@ -356,10 +355,6 @@ impl View {
             let keys = pending.chunks().into_iter().map(|c| pending_key(number, subscription, c));
             self.changed.rows.extend(keys.map(|key| (key, None)));
         }
-        let before = contents.lsn.take();
-        self.changed.contents.insert(number);
-        let (mut books, ..) = self.books(by);
-        books.state(before, None);
         Ok(())
     }
 
@@ -484,6 +479,16 @@ fn take(contents: &mut Contents, books: &mut Books<'_>, key: (u8, u64), row: Row
         for pending in contents.pending.values_mut() {
             pending.remove(key.1);
         }
+    }
+}
+
+fn row_of(stored: &Stored, add: &Add) -> Row {
+    Row {
+        lsn: stored.lsn,
+        length: stored.length,
+        expiration_ms: add.expiration_ms,
+        is_topic: add.subscriptions.is_some(),
+        replaces: false,
     }
 }
 

@@ -40,7 +40,7 @@ pub(in crate::store::kahadb) struct Delta {
 pub(in crate::store::kahadb) struct Contents {
     pub(in crate::store::kahadb) destination: Destination,
     /// Where the record is that says it exists; none if it does not exist any more.
-    pub(super) lsn: Option<Lsn>,
+    pub(in crate::store::kahadb) lsn: Option<Lsn>,
     /// Messages of each band that has any.
     pub(in crate::store::kahadb) bands: BTreeMap<u8, u64>,
     /// Messages with an expiration.

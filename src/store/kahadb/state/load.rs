@@ -4,7 +4,7 @@ use super::contents::nonsense;
 use super::{Contents, Counters, Prepared, Producer, Subscription, View};
 use crate::store::kahadb::fields::Malformed;
 use crate::store::kahadb::index::{self, IndexError, Reader};
-use crate::store::kahadb::journal::{Lsn, Mark};
+use crate::store::kahadb::journal::{Gaps, Lsn, Mark};
 use crate::store::kahadb::rows::{
     self, DestinationRow, FileRow, Row, behind, decode_producer, decode_subscription, decode_u32,
     first_of, pending_in, u32_in, u64_in,
@@ -32,6 +32,7 @@ impl View {
             rows::FILE,
             rows::PRODUCER,
             rows::PREPARED,
+            rows::GAPS,
         ] {
             self.load_kind(kind)?;
         }
@@ -78,6 +79,7 @@ impl View {
                 self.producer_numbers.insert(id.clone(), number);
                 self.producers.insert(number, Producer { id, marks, used: 0 });
             }
+            rows::GAPS => self.gaps = Gaps::decode(value)?,
             _ => {
                 let lsn = Lsn(u64_in(key)?);
                 self.unread.push(Prepared { lsn, length: decode_u32(value)? });

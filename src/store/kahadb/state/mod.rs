@@ -6,17 +6,22 @@
 //!
 //! - `contents`: the messages of one destination.
 //! - `apply`: what each record does.
-//! - `freeze`: what goes into a checkpoint.
+//! - `evidence`: what a rebuild knows before it begins.
+//! - `freeze`: what goes into a checkpoint; `load`: taking it up again.
 
 mod apply;
 mod contents;
+mod evidence;
 mod freeze;
 mod load;
+mod rebuild;
 
 pub(super) use contents::{Contents, Tree, nonsense};
+pub(super) use evidence::{Evidence, LiveSet};
 pub(super) use freeze::Frozen;
+pub(super) use rebuild::Outline;
 
-use super::journal::{Lsn, Mark};
+use super::journal::{Gaps, Lsn, Mark};
 use super::rows::FileRow;
 use crate::jms::{Destination, ProducerId};
 use crate::store::StoredSubscription;
@@ -46,8 +51,11 @@ pub(super) struct View {
     pub(super) applied: Mark,
     /// Bytes of the index's files, when they were last looked at.
     pub(super) index_bytes: u64,
-    /// The log is read from its start, which may not be where it once began.
-    pub(super) rebuilding: bool,
+    /// Files of the journal that were dropped.
+    pub(super) gaps: Gaps,
+    /// There while the log is read from its start, which may not be where it once began, nor
+    /// whole. Destinations, subscriptions and prepared branches are as at its end by then.
+    pub(super) rebuilding: Option<Evidence>,
     changed: Changed,
 }
 
@@ -63,7 +71,7 @@ pub(super) struct Counters {
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) stored: StoredSubscription,
-    lsn: Lsn,
+    pub(super) lsn: Lsn,
     /// Where it has something pending.
     pub(super) topics: BTreeSet<u32>,
 }
@@ -126,7 +134,8 @@ impl View {
             counters: Counters::default(),
             applied: Mark::default(),
             index_bytes: 0,
-            rebuilding: false,
+            gaps: Gaps::default(),
+            rebuilding: None,
             changed: Changed::default(),
         }
     }

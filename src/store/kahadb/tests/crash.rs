@@ -74,10 +74,22 @@ impl Life {
             assert!(cancels.iter().all(crate::store::Cancel::cancel), "nothing was written yet");
         }
         self.store.drain().map_err(drop)?;
-        if random.below(5) == 0 && !self.store.checkpoint(index::Mark::InUse) {
-            return Err(());
+        let is_well = match random.below(8) {
+            0 => self.store.checkpoint(index::Mark::InUse),
+            1 | 2 => self.store.upkeep(random.below(3) == 0),
+            _ => true,
+        };
+        is_well.then_some(()).ok_or(())
+    }
+
+    /// Works until there is a past, of which nothing can be lost.
+    fn grow_old(&mut self, random: &mut Random) {
+        for _ in 0..random.below(80) {
+            self.work(random).expect("nothing fails yet");
         }
-        Ok(())
+        assert!(self.store.checkpoint(index::Mark::InUse));
+        let state = self.past.states.pop().expect("the first is there");
+        self.past = state.into();
     }
 
     /// Looks at what a power cut after `steps` left; returns the number of the state it is in.
@@ -107,6 +119,24 @@ impl Life {
     }
 }
 
+/// Whether the lives met what they were to meet.
+#[derive(Debug, Default)]
+struct Seen {
+    with_gaps: u32,
+    with_live_records: u32,
+    with_moves: u32,
+}
+
+impl Seen {
+    fn look(&mut self, store: &TestStore) {
+        let view = store.core.view.lock();
+        self.with_gaps += u32::from(view.gaps != Gaps::default());
+        let mut files = view.files.values();
+        self.with_live_records += u32::from(files.any(|file| file.live_as_of > Lsn::default()));
+        self.with_moves += u32::from(store.has_moved);
+    }
+}
+
 /// Lives one life and looks at every power cut in it; some cuts, and some ends, begin another.
 /// Returns how many there were.
 fn live(
@@ -114,20 +144,29 @@ fn live(
     past: Past,
     last: (i64, u64),
     lives_left: u32,
+    seen: &mut Seen,
     random: &mut Random,
 ) -> u64 {
     let worth = if lives_left > 0 { 16 } else { 5 };
     let (last_sequence, last_subscription) = last;
     let source = Random(random.next());
     let source = Source { random: source, last_sequence, last_subscription, body_max: BODY_MAX };
-    disk.keep_images();
+    let is_first = past.states.len() == 1 && past.states[0] == State::default();
+    if !is_first {
+        disk.keep_images();
+    }
     let mut life = Life::begin(disk, past, source, random);
+    if is_first {
+        life.grow_old(random);
+        life.disk.keep_images();
+    }
     for _ in 0..=random.below(worth) {
         life.work(random).expect("nothing fails yet");
     }
     if random.below(4) == 0 {
         assert!(life.store.checkpoint(index::Mark::Clean));
     }
+    seen.look(&life.store);
     let images = life.disk.take_images();
     let mut cuts = images.len() as u64;
     let last = (life.source.last_sequence, life.source.last_subscription);
@@ -135,14 +174,14 @@ fn live(
         let found = life.judge(steps, &left, random);
         if lives_left > 0 && random.below(40) == 0 {
             let past = Past::from(life.past.states[found].clone());
-            cuts += live(left.reboot(), past, last, lives_left - 1, random);
+            cuts += live(left.reboot(), past, last, lives_left - 1, seen, random);
         }
     }
     if lives_left > 0 && random.below(2) == 0 {
         // The process is killed, the machine goes on: nothing is lost, but not all is synced.
         let Life { disk, store, past, .. } = life;
         drop(store);
-        cuts += live(disk, past, last, lives_left - 1, random);
+        cuts += live(disk, past, last, lives_left - 1, seen, random);
     }
     cuts
 }
@@ -154,17 +193,21 @@ fn live(
 fn confirmed_submits_survive_a_power_cut_at_every_step() {
     let number =
         |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
-    let (mut cuts, mut seed) = (0, number("CRASH_SEED", 0));
+    let (mut cuts, mut seed, mut seen) = (0, number("CRASH_SEED", 0), Seen::default());
     while cuts < number("CRASH_POINTS", 80_000) {
         seed += 1;
-        let lived = std::panic::catch_unwind(|| {
-            live(SimulatedDisk::new(seed), State::default().into(), (0, 0), 2, &mut Random(seed))
+        let life = std::panic::AssertUnwindSafe(|| {
+            let (disk, random) = (SimulatedDisk::new(seed), &mut Random(seed));
+            live(disk, State::default().into(), (0, 0), 2, &mut seen, random)
         });
+        let lived = std::panic::catch_unwind(life);
         cuts += lived.unwrap_or_else(|cause| {
             eprintln!("CRASH_SEED={}", seed - 1);
             std::panic::resume_unwind(cause)
         });
     }
+    let Seen { with_gaps, with_live_records, with_moves } = seen;
+    assert!(with_gaps > 50 && with_live_records > 5 && with_moves > 50, "{seen:?}");
 }
 
 /// The disk fails once instead of for good: nothing is confirmed that does not survive.

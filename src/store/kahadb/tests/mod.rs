@@ -3,9 +3,11 @@
 //! Most tests drive it without threads, so that a seed is all that a failure has to print.
 
 mod crash;
+mod faults;
 mod model;
 mod threads;
 
+use super::collect::Log;
 use super::core::Core;
 use super::encode::{Encoder, bodies};
 use super::fs::Filesystem;
@@ -13,7 +15,7 @@ use super::fs::simulated::{Random, SimulatedDisk};
 use super::index;
 use super::journal::inline::InlineJournal;
 use super::journal::{
-    Identity, JournalError, Operation, Submit as JournalSubmit, SyncPolicy, Wish,
+    Gaps, Identity, JournalError, Lsn, Operation, Record, Submit as JournalSubmit, SyncPolicy, Wish,
 };
 use super::open::open;
 use super::options::{KahaDbOptions, OpenError};
@@ -77,6 +79,8 @@ struct TestStore {
     encoder: Encoder,
     journal: InlineJournal,
     recovered: Recovered,
+    /// Whether compaction found something to do.
+    has_moved: bool,
 }
 
 fn options(file_bytes: u32) -> KahaDbOptions {
@@ -107,8 +111,8 @@ impl TestStore {
         let files = opened.core.files.clone();
         let journal = InlineJournal::open(files, opened.end, identity, batch, policy)?;
         let (core, encoder, recovered) = (opened.core, opened.encoder, opened.recovered);
-        let mut store = Self { core, encoder, journal, recovered };
-        store.follow(opened.follow);
+        let has_moved = false;
+        let mut store = Self { core, encoder, journal, recovered, has_moved };
         store.drain()?;
         Ok(store)
     }
@@ -137,24 +141,9 @@ impl TestStore {
         });
     }
 
-    fn follow(&mut self, operations: Vec<Operation>) {
-        if !operations.is_empty() {
-            let done = Box::new(drop);
-            self.journal.submit(JournalSubmit { operations, wish: Wish::Written, done });
-        }
-    }
-
     /// Writes and applies what waits.
     fn drain(&mut self) -> Result<(), JournalError> {
-        while self.journal.has_work() {
-            let (mut follow, core) = (Vec::new(), &self.core);
-            let step = self.journal.step(|batch| {
-                core.apply(&batch, &mut follow).expect("the index is sound");
-            });
-            step.map_err(JournalError::Stopped)?;
-            self.follow(follow);
-        }
-        Ok(())
+        drain(&mut self.journal, &self.core)
     }
 
     /// Writes a checkpoint; false if the disk fails.
@@ -171,6 +160,31 @@ impl TestStore {
             Some(checkpoint) => self.core.write_checkpoint(&checkpoint).is_ok(),
             None => true,
         }
+    }
+
+    /// A checkpoint, and then what makes files go; false if the disk fails.
+    fn upkeep(&mut self, compacts: bool) -> bool {
+        self.journal.submit(JournalSubmit {
+            operations: Vec::new(),
+            wish: Wish::Synced,
+            done: Box::new(drop),
+        });
+        if self.drain().is_err() {
+            return false;
+        }
+        let Some(checkpoint) = self.core.begin_checkpoint(index::Mark::InUse) else { return true };
+        if self.core.write_checkpoint(&checkpoint).is_err() {
+            return false;
+        }
+        let sealed = self.core.replay_from();
+        let Self { core, encoder, journal, has_moved, .. } = self;
+        let mut log = TestLog { core, encoder, journal };
+        if core.collect(&checkpoint.idle, sealed, &mut log).is_err() {
+            return false;
+        }
+        let moved = if compacts { core.compact(sealed, &mut log) } else { Ok(false) };
+        *has_moved |= moved == Ok(true);
+        moved.is_ok()
     }
 
     fn page(&self, fetch: Fetch) -> Page {
@@ -275,6 +289,38 @@ impl TestStore {
             assert_eq!(subscription.pending, pending);
         }
         state
+    }
+}
+
+fn drain(journal: &mut InlineJournal, core: &Core) -> Result<(), JournalError> {
+    while journal.has_work() {
+        let step = journal.step(|batch| core.apply(&batch).expect("the index is sound"));
+        step.map_err(JournalError::Stopped)?;
+    }
+    Ok(())
+}
+
+/// Writes at once.
+struct TestLog<'a> {
+    core: &'a Core,
+    encoder: &'a Encoder,
+    journal: &'a mut InlineJournal,
+}
+
+impl Log for TestLog<'_> {
+    fn write(&mut self, operations: Vec<Operation>, wish: Wish) -> Result<(), StoreError> {
+        self.journal.submit(JournalSubmit { operations, wish, done: Box::new(drop) });
+        drain(self.journal, self.core).map_err(|error| self.core.store_error(&error))
+    }
+
+    fn write_state(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+        let operations = records.into_iter().filter(|record| self.encoder.is_true(record));
+        let operations = operations.map(Operation::from).collect();
+        self.write(operations, Wish::Written)
+    }
+
+    fn rest(&mut self, _: u64) -> bool {
+        true
     }
 }
 

@@ -171,7 +171,7 @@ impl Source {
         let mut subscribers: Vec<u64> =
             state.subscriptions.keys().copied().filter(|_| self.random.below(4) > 0).collect();
         if self.random.below(10) == 0 {
-            subscribers.push(self.last_subscription + 5); // nobody
+            subscribers.push(1 << 40); // nobody
         }
         let message = Arc::new(message(sequence, self.body_max));
         let (band, cancel) = (0, None);
@@ -216,8 +216,12 @@ impl Source {
         if let Some((name, messages)) = queue
             && self.random.below(10) > 0
         {
-            // Mostly the first, as consumers do.
-            let at = if self.random.below(3) > 0 { 0 } else { self.random.below(messages.len()) };
+            // Mostly the first, as consumers do; in one queue the newer ones, so that some get old.
+            let at = match (name.as_str(), self.random.below(3)) {
+                ("Q.C", _) => messages.len() - 1 - self.random.below(messages.len().min(4)),
+                (_, 0) => self.random.below(messages.len()),
+                _ => 0,
+            };
             let (_, sequence) = *messages.keys().nth(at).expect("not empty");
             return StoreOp::Remove { destination: Destination::queue(name.as_str()), sequence };
         }

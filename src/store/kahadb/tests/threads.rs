@@ -1,10 +1,11 @@
 //! The store with its threads, on the machine's files.
 
 use super::*;
-use crate::store::kahadb::KahaDb;
 use crate::store::kahadb::fs::real::RealFilesystem;
+use crate::store::kahadb::{Fence, KahaDb};
 use crate::store::{Store, Submit};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
 const BODY_MAX: usize = 400;
@@ -133,4 +134,29 @@ fn a_missing_file_is_told_and_given_up_only_on_demand() {
     let left = sequences(&fetch(&store, all(&queue)));
     assert!(left.len() < 600 && left.len() > 200);
     assert_eq!(store.status().messages, left.len() as u64);
+}
+
+#[test]
+fn no_checkpoint_is_written_after_the_fence_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let is_open = Arc::new(AtomicBool::new(true));
+    let asked = is_open.clone();
+    let ask = move || {
+        asked.load(Ordering::SeqCst).then_some(()).ok_or_else(|| "the lock is lost".to_owned())
+    };
+    let store = open_in(folder.path(), |options| {
+        options.checkpoint_interval = std::time::Duration::ZERO;
+        options.fence = Fence::new(ask);
+    });
+    let queue = Destination::queue("Q");
+    submit(&store, vec![add(&queue, 1, Vec::new())]).unwrap();
+    let index = || std::fs::read(folder.path().join("kahadb/db.data")).unwrap();
+    let before = index();
+    is_open.store(false, Ordering::SeqCst);
+    let error = store.close().unwrap_err();
+    assert!(error.to_string().contains("the lock is lost"), "{error}");
+    assert_eq!(index(), before);
+    drop(store);
+    let store = open_in(folder.path(), |_| {});
+    assert_eq!(sequences(&fetch(&store, all(&queue))), [1]);
 }

@@ -2,9 +2,9 @@
 //! store. Their consumers must not see a difference.
 
 use super::super::super::fixture::{
-    Clock, Random, consumer, context, deliveries, for_seeds, incoming, message,
+    Clock, Random, consumer, context, deliveries, for_seeds, incoming, message, numbers,
 };
-use super::super::{History, NewSubscription, Queue};
+use super::super::{History, NewSubscription, Pull, Queue};
 use crate::broker::destination::commit::{CommittedSend, Decision};
 use crate::broker::destination::in_flight::{Ack, AckRange, TransactionKey, Window};
 use crate::broker::destination::{Effects, Op};
@@ -49,6 +49,10 @@ impl Shelf {
             Fetch::Expired { now_ms, limit, .. } => {
                 (Box::new(move |add| add.message.is_expired(*now_ms)), *limit)
             }
+            Fetch::Exactly { sequences, .. } => {
+                let limit = PageLimit { messages: usize::MAX, bytes: u64::MAX };
+                (Box::new(move |add| sequences.contains(&add.sequence)), limit)
+            }
             other => panic!("a queue does not ask for {other:?}"),
         };
         let found: Vec<&StoredAdd> = self.0.values().filter(|add| wanted(add)).collect();
@@ -79,16 +83,37 @@ struct Side {
 type Seen = Option<(i64, i32, bool)>;
 
 impl Side {
-    fn new(policy: Policy, keeps: bool, limit: u64) -> Self {
+    fn new(policy: Policy, keeps: bool, early: bool, limit: u64) -> Self {
         let usage = Usage::new(limit, None);
         let mut context = context(Destination::queue("Q"), policy, &usage);
         context.keeps = keeps;
+        context.dispatches_early = early;
         Self {
             queue: Queue::new(context, History::default()),
             out: Effects::default(),
             shelf: Shelf::default(),
             outboxes: BTreeMap::new(),
             dead: Vec::new(),
+        }
+    }
+
+    /// A queue that has been started on a store with messages 1 to `types.len()` of these types. The
+    /// number of their producer is one less.
+    fn restarted(policy: Policy, types: &[&str]) -> Self {
+        let clock = Clock::new();
+        let mut before = Self::new(policy.clone(), true, true, 0);
+        for (number, jms_type) in (0..).zip(types) {
+            let jms_type = Some((*jms_type).into());
+            let message = Message { persistent: true, jms_type, ..message("c0", number) };
+            before.handle(Op::Send(incoming(message, None)), &clock);
+        }
+        before.carry_out(&clock);
+        let context = before.queue.context.clone();
+        let history = History { bands: vec![(0, types.len() as u64)], ..History::default() };
+        Self {
+            queue: Queue::new(context, history),
+            shelf: before.shelf,
+            ..Self::new(policy, true, true, 0)
         }
     }
 
@@ -150,7 +175,11 @@ impl Side {
             self.dead.push(id.producer_sequence);
             letter.leaves.into_iter().for_each(|op| self.shelf.apply(op));
         }
-        let more = !out.fetches.is_empty();
+        let more = !out.fetches.is_empty() || !out.awaited.is_empty();
+        if !out.awaited.is_empty() {
+            let entries = out.awaited;
+            self.handle(Op::Stored { entries, stored: true }, clock);
+        }
         for (of, fetch) in out.fetches {
             let page = Ok(self.shelf.answer(&fetch));
             self.handle(Op::Paged { of, page }, clock);
@@ -179,8 +208,10 @@ fn walk(mut random: Random) {
         ..Policy::default()
     };
     let limit = random.pick(&[1, 4_000, 20_000]);
+    let early = random.one_in(2);
     let mut clock = Clock::new();
-    let mut sides = [Side::new(policy.clone(), false, 0), Side::new(policy, true, limit)];
+    let mut sides =
+        [Side::new(policy.clone(), false, true, 0), Side::new(policy, true, early, limit)];
     let (mut next, mut keys) = (0_i64, 0_u64);
     // Consumer -> what it holds: (number, transaction).
     let mut held: BTreeMap<u64, Vec<(i64, Option<u64>)>> = BTreeMap::new();
@@ -316,4 +347,100 @@ fn walk(mut random: Random) {
         let there = usize::try_from(paged.queue.counters().size).expect("few");
         assert_eq!(paged.shelf.0.len(), there, "what is in the store at step {step}");
     }
+}
+
+/// What consumer `key` has got, by the producer's numbers; -1: there was nothing.
+fn got(side: &Side, key: u64) -> Vec<i64> {
+    numbers(&side.outboxes[&key])
+}
+
+fn ask(side: &mut Side, key: u64, clock: &Clock) {
+    let pull = Pull { deadline: Some(clock.now().instant), answered: None };
+    side.handle(Op::Pull { key: SubscriptionKey(key), pull }, clock);
+    side.queue.settle_batch(clock.now(), &mut side.out);
+}
+
+#[test]
+fn a_pull_that_does_not_wait_is_answered_when_the_store_has_been_read() {
+    let clock = Clock::new();
+    let mut side = Side::restarted(Policy::default(), &["a"]);
+    side.subscribe(1, consumer("c1", 1, 0), &clock);
+    ask(&mut side, 1, &clock);
+    assert_eq!((got(&side, 1), side.queue.next_deadline()), (vec![], None));
+    while side.carry_out(&clock) {
+        side.queue.settle_batch(clock.now(), &mut side.out);
+    }
+    assert_eq!(got(&side, 1), [0]);
+    ask(&mut side, 1, &clock);
+    assert_eq!(got(&side, 1), [-1]);
+}
+
+#[test]
+fn what_a_recovered_transaction_acknowledged_is_locked_until_it_ends() {
+    let clock = Clock::new();
+    for commit in [true, false] {
+        let policy = Policy { page_max: 1, ..Policy::default() };
+        let mut side = Side::restarted(policy, &["a"; 20]);
+        let transaction = TransactionKey(7);
+        side.handle(Op::Lock { transaction, sequences: vec![1, 3, 20] }, &clock);
+        assert_eq!(side.queue.counters().size, 20);
+        side.subscribe(1, consumer("c1", 1, 1), &clock);
+        assert_eq!(side.settle(&clock)[&1], [Some((1, 0, false))]);
+        if commit {
+            side.commit(transaction, Vec::new(), &clock);
+        } else {
+            side.handle(Op::RollBack { transaction, receipt: None }, &clock);
+        }
+        side.subscribe(2, consumer("c1", 2, 100), &clock);
+        let seen = side.settle(&clock)[&2].clone();
+        let mut seen: Vec<i64> = seen.into_iter().flatten().map(|(number, ..)| number).collect();
+        seen.sort_unstable();
+        let locked = [0, 2, 19];
+        let wanted = |number: &i64| *number != 1 && (!commit || !locked.contains(number));
+        assert_eq!(seen, (0..20).filter(wanted).collect::<Vec<i64>>());
+        assert_eq!(side.shelf.0.len(), if commit { 17 } else { 20 });
+        assert_eq!(side.queue.counters().size, side.shelf.0.len() as u64);
+    }
+}
+
+#[test]
+fn a_message_that_was_consumed_while_a_page_was_read_does_not_come_again() {
+    let clock = Clock::new();
+    let policy = Policy { page_max: 1, ..Policy::default() };
+    let mut types = ["c"; 16];
+    types[2] = "b";
+    let mut side = Side::restarted(policy, &types);
+    let selecting = |key, jms_type: &str| ConsumerInfo {
+        selector: Some(format!("JMSType = '{jms_type}'").into()),
+        ..consumer("c1", key, 10)
+    };
+    side.subscribe(1, selecting(1, "a"), &clock);
+    side.subscribe(2, selecting(2, "b"), &clock);
+    assert_eq!(side.settle(&clock)[&2], [Some((2, 0, false))]);
+    // What nobody wanted was dropped from memory, and is read again from the first on.
+    side.subscribe(3, consumer("c1", 3, 100), &clock);
+    side.queue.settle_batch(clock.now(), &mut side.out);
+    let fetches = std::mem::take(&mut side.out.fetches);
+    let pages: Vec<_> =
+        fetches.into_iter().map(|(of, fetch)| (of, side.shelf.answer(&fetch))).collect();
+    assert!(pages.iter().any(|(_, page)| page.messages.iter().any(|stored| stored.sequence == 3)));
+    let last = message("c0", 2).message_id.expect("it has an id");
+    let ack = Ack {
+        subscription: SubscriptionKey(2),
+        kind: AckKind::Standard,
+        range: AckRange::Span { first: None, last },
+        count: 1,
+        transaction: None,
+        cause: None,
+    };
+    side.handle(Op::Ack { ack: Box::new(ack), receipt: None }, &clock);
+    side.carry_out(&clock);
+    assert_eq!(side.shelf.0.len(), 15);
+    for (of, page) in pages {
+        side.handle(Op::Paged { of, page: Ok(page) }, &clock);
+    }
+    let seen = side.settle(&clock);
+    assert_eq!(seen[&2], []);
+    let seen: Vec<i64> = seen[&3].iter().flatten().map(|(number, ..)| *number).collect();
+    assert_eq!(seen, (0..16).filter(|number| *number != 2).collect::<Vec<i64>>());
 }

@@ -646,7 +646,7 @@ fn persistent_messages_enter_and_leave_the_store_but_not_those_of_temporary_queu
         bench.send(message("c0", 1));
         let added = bench.out.adds.len();
         if let Some(StoreOp::Add(add)) = bench.out.adds.first() {
-            assert!(!add.cancel.as_ref().is_none_or(|cancel| !cancel.take()), "it is written");
+            assert!(add.cancel.as_ref().is_some_and(|cancel| cancel.take()), "it is written");
         }
         bench.ack(&a, AckKind::Standard, 0, 1);
         assert_eq!((added, bench.out.removals.len()), (ops, ops));

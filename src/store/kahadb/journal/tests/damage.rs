@@ -57,7 +57,7 @@ impl Log {
 
     /// The damage can be passed, and only true data is behind it.
     fn check_skipping(&self, files: &Arc<Files>) {
-        let mut scan = Scan::from_start(files.clone(), OnDamage::Skip).unwrap();
+        let mut scan = Scan::from_start(files.clone(), Gaps::default(), OnDamage::Skip).unwrap();
         let batches = rest_of(&mut scan).unwrap();
         assert!(!scan.losses().is_empty());
         let found = submits_in(&batches, &self.sent, BODY_MAX);

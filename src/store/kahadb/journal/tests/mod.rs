@@ -35,7 +35,7 @@ fn open_appender(files: &Arc<Files>, end: Mark) -> Result<Appender, JournalError
 
 /// All batches, and where they end.
 fn read(files: &Arc<Files>) -> Result<(Vec<Batch>, Mark), JournalError> {
-    let mut scan = Scan::from_start(files.clone(), OnDamage::Refuse)?;
+    let mut scan = Scan::from_start(files.clone(), Gaps::default(), OnDamage::Refuse)?;
     let batches = rest_of(&mut scan)?;
     Ok((batches, scan.mark()))
 }

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::store::Cancel;
+use crate::store::kahadb::Fence;
 use crate::store::kahadb::fs::Filesystem;
 use crate::store::kahadb::fs::real::RealFilesystem;
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ fn options(sync: SyncPolicy, epoch: u64) -> JournalOptions {
         batch_bytes_max: 1 << 20,
         sync,
         space_retry: Duration::from_millis(1),
+        fence: Fence::default(),
     }
 }
 
@@ -225,4 +228,27 @@ fn a_panic_of_the_follower_leaves_nobody_waiting() {
         assert!(matches!(&*error, JournalError::Stopped(cause)
             if matches!(**cause, JournalError::Panicked)));
     }
+}
+
+#[test]
+fn nothing_is_written_after_the_fence_closed() {
+    let (disk, is_open) = (SimulatedDisk::new(1), Arc::new(AtomicBool::new(true)));
+    let files = open_files(&disk, 64 << 10).unwrap();
+    let asked = is_open.clone();
+    let ask = move || {
+        asked.load(Ordering::SeqCst).then_some(()).ok_or_else(|| "the lock is lost".to_owned())
+    };
+    let options = JournalOptions { fence: Fence::new(ask), ..options(SyncPolicy::Always, 1) };
+    let end = read(&files).unwrap().1;
+    let journal = Journal::open(files, end, options, Box::new(drop)).unwrap();
+    journal.submit_and_wait(vec![add(100)], Wish::Durable).unwrap();
+    let before = disk.content(&path(1));
+
+    is_open.store(false, Ordering::SeqCst);
+    let error = journal.submit_and_wait(vec![add(100)], Wish::Durable).unwrap_err();
+    assert!(error.to_string().contains("the lock is lost"), "{error}");
+    is_open.store(true, Ordering::SeqCst);
+    journal.submit_and_wait(vec![remove()], Wish::Written).expect_err("it stays closed");
+    journal.close().expect_err("it says so");
+    assert_eq!(disk.content(&path(1)), before);
 }
