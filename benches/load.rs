@@ -40,6 +40,9 @@ struct Args {
     /// Each producer, and consumer, has a destination of its own
     #[arg(long)]
     own: bool,
+    /// Each producer goes round so many destinations
+    #[arg(long, default_value_t = 1)]
+    destinations: u64,
     /// Connections that send
     #[arg(long, default_value_t = 1)]
     producers: u64,
@@ -199,7 +202,8 @@ async fn produce(run: Arc<Run>, number: u64) -> Outcome<Latencies> {
     let args = &run.args;
     let connection = Connection::open(&args.url).await?;
     let session = connection.session().await?;
-    let mut producer = session.producer(destination(args, number)).await?;
+    let fixed = (args.destinations == 1).then(|| destination(args, number));
+    let mut producer = session.producer(fixed).await?;
     let mut body = vec![b'x'; args.size.max(8)];
     let mut latencies = Latencies::default();
     let start = Instant::now();
@@ -227,6 +231,10 @@ async fn produce(run: Arc<Run>, number: u64) -> Outcome<Latencies> {
         body[..8].copy_from_slice(&wall_us().to_le_bytes());
         let mut message = bytes_message(body.clone());
         message.persistent = args.persistent;
+        if args.destinations > 1 {
+            let name = format!("{}.{}", args.destination, mine % args.destinations);
+            message.destination = Some(Destination::queue(name));
+        }
         let waits = args.window == 0 && args.transaction == 0;
         producer.send(&mut message, waits).await?;
         mine += 1;

@@ -16,8 +16,10 @@
 //! | queue or topic: pending messages, subscriptions, groups, counters | its one task | `DestinationHandle`, a bounded mailbox |
 //! | topic and durable subscriptions | a small lock each, taken by topics and one connection | `offer`, `acknowledge` |
 //! | open transactions | the client that began them; XA branches: [`broker::transaction`] | broker calls |
+//! | journal tail; index | the store's writer thread; its index thread | `Store::submit`, `Store::fetch` and what they call back |
+//! | temp store | its one thread | [`store::spool::Channel`] |
 //! | the right to open the store | [`ha`]: one thread with the lock | `Mastership::check`, `lost` |
-//! | memory usage | atomics | `Usage::try_take`, `Credit` |
+//! | memory, store and temp usage | atomics | `Usage::try_take`, `Credit`; the stores say what they use |
 //!
 //! # Invariants
 //!
@@ -25,10 +27,12 @@
 //!    drive them without tokio.
 //! 2. A destination's task waits for its mailbox only. Producers take memory in their connection's task, before the
 //!    mailbox, or are parked in the destination until there is room; acknowledgements and removals need none. Dead
-//!    letters and advisories leave through [`broker::forward`].
+//!    letters and advisories leave through [`broker::forward`]. Answers from the stores come to a list of their own
+//!    beside the mailbox, so that whoever answers never waits.
 //! 3. Every queue has a bound, or a sentence that proves one.
 //! 4. The broker core knows no protocol, and no protocol knows another.
-//! 5. Stores are data in, data out; one `submit` is atomic.
+//! 5. Stores are data in, data out; one `submit` is atomic, and a `fetch` sees every submit before it. What spans
+//!    destinations (commits, dead letters) is one submit.
 //! 6. Nothing from network, disk or configuration can panic the process or make it allocate more than it has received.
 //!
 //! # Layers

@@ -154,8 +154,10 @@ fn help_teaches() {
     for word in ["Getting started", "start", "stop", "restart", "status", "console", "check"] {
         assert!(help.out.contains(word), "{word}");
     }
-    for command in ["start", "stop", "restart", "status", "console", "kill", "check"] {
-        let help = Outcome::of(&mut place.command(&[command, "--help"]));
+    let commands = ["start", "stop", "restart", "status", "console", "kill", "check"];
+    for command in commands.iter().copied().chain(["store inspect", "store verify"]) {
+        let words = command.split(' ').chain(["--help"]).collect::<Vec<_>>();
+        let help = Outcome::of(&mut place.command(&words));
         assert_eq!(help.code, Some(0));
         for part in ["Examples:", "Exit codes:", "Environment:", "--config <FILE>"] {
             assert!(help.out.contains(part), "{command}: {part}");

@@ -25,6 +25,8 @@ pub struct Policy {
     pub cursor: Cursor,
     /// The same for durable subscriptions.
     pub durable_cursor: Cursor,
+    /// The same for other subscriptions of topics.
+    pub topic_cursor: Cursor,
     /// Whether what is stored may stay in memory as well.
     pub use_cache: bool,
     /// Share of the memory limit from which pending messages go to the disk.
@@ -157,6 +159,7 @@ impl Default for Policy {
             browse_page_max: 400,
             cursor: Cursor::Store,
             durable_cursor: Cursor::Store,
+            topic_cursor: Cursor::Store,
             use_cache: true,
             cursor_high_water_percent: 70,
             page_max: 200,

@@ -18,6 +18,7 @@ mod source;
 mod start;
 mod status;
 mod stop;
+mod store;
 mod terminal;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -43,6 +44,7 @@ enum Command {
     Console(console::Options),
     Kill(kill::Options),
     Check(check::Options),
+    Store(store::Options),
 }
 
 const GETTING_STARTED: &str = "\
@@ -52,6 +54,7 @@ Getting started:
   broker start --daemon                       run in the background
   broker status                               is it running?
   broker stop                                 stop it, wait until it has
+  broker store inspect                        what is in its store? (when it is stopped)
 
 'broker COMMAND --help' tells what a command does, its exit codes, files and variables.";
 
@@ -111,6 +114,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Console(options)) => console::run(&options),
         Some(Command::Kill(options)) => kill::run(&options),
         Some(Command::Check(options)) => check::run(&options),
+        Some(Command::Store(options)) => Ok(store::run(&options)),
         None => {
             terminal::error(Arguments::command().render_help());
             Ok(ExitCode::FAILURE)

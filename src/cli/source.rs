@@ -94,7 +94,7 @@ impl Source {
                 terminal::error(format_args!(
                     "WARN: the configuration has errors; looking for the pid file in '{data}'"
                 ));
-                Ok(Path::new(&data).join(PID_FILE))
+                Ok(pid_path_in(Path::new(&data)))
             }
         }
     }
@@ -150,7 +150,12 @@ impl Source {
 
 /// Where a broker on `config` keeps its pid file.
 pub(super) fn pid_path(config: &Config) -> PathBuf {
-    pid_path_from_environment().unwrap_or_else(|| config.broker.data_directory.join(PID_FILE))
+    pid_path_from_environment().unwrap_or_else(|| pid_path_in(&config.broker.data_directory))
+}
+
+/// Where a broker whose data directory is `data` keeps it, unless told otherwise.
+pub(super) fn pid_path_in(data: &Path) -> PathBuf {
+    data.join(PID_FILE)
 }
 
 fn pid_path_from_environment() -> Option<PathBuf> {

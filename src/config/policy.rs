@@ -134,7 +134,7 @@ element! {
             "subscriptionRecoveryPolicy", None, active;
         pending_queue_policy: Option<PendingQueuePolicy> = "pendingQueuePolicy", None, active;
         pending_subscriber_policy: Option<PendingSubscriberPolicy> =
-            "pendingSubscriberPolicy", None, later;
+            "pendingSubscriberPolicy", None, active;
         pending_durable_subscriber_policy: Option<PendingDurableSubscriberPolicy> =
             "pendingDurableSubscriberPolicy", None, active;
         network_bridge_filter_factory: Option<NetworkBridgeFilterFactory> =

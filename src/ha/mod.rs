@@ -19,9 +19,11 @@
 mod mastership;
 mod mount;
 pub(crate) mod ofd_lock;
+mod read_lock;
 mod shared_file;
 
 pub use mastership::{MasterOptions, Mastership, become_master};
+pub use read_lock::ReadLock;
 pub use shared_file::SharedFile;
 
 use std::fmt;

@@ -15,11 +15,15 @@ use std::os::fd::AsRawFd;
 ///
 /// `file` must be open for writing.
 pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
-    match fcntl(file, libc::F_OFD_SETLK, &mut whole_file()) {
-        Ok(()) => Ok(true),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
-        Err(e) => Err(e),
-    }
+    refused_is_false(fcntl(file, libc::F_OFD_SETLK, &mut whole_file()))
+}
+
+/// Takes a shared lock of `file` for as long as `file` stays open; false if another holds the
+/// exclusive one. `file` must be open for reading.
+pub(crate) fn try_lock_shared(file: &File) -> io::Result<bool> {
+    let mut lock = whole_file();
+    lock.l_type = libc::F_RDLCK as libc::c_short;
+    refused_is_false(fcntl(file, libc::F_OFD_SETLK, &mut lock))
 }
 
 /// Whether another open file holds a lock on `file`. Takes none itself, not even for a moment.
@@ -27,6 +31,14 @@ pub(crate) fn is_locked(file: &File) -> io::Result<bool> {
     let mut lock = whole_file();
     fcntl(file, libc::F_OFD_GETLK, &mut lock)?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+fn refused_is_false(outcome: io::Result<()>) -> io::Result<bool> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// An exclusive lock from the first byte to the end, however far the file grows.

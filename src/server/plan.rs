@@ -195,6 +195,10 @@ fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
             Some(config::PendingDurableSubscriberPolicy::Memory) => Cursor::Memory,
             _ => Cursor::Store,
         },
+        topic_cursor: match entry.pending_subscriber_policy {
+            Some(config::PendingSubscriberPolicy::Memory) => Cursor::Memory,
+            _ => Cursor::Store,
+        },
         use_cache: entry.use_cache,
         cursor_high_water_percent: entry.cursor_memory_high_water_mark,
         page_max: entry.max_page_size as usize,

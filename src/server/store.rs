@@ -57,7 +57,7 @@ pub struct LockPlan {
 
 impl StorePlan {
     /// What the store is told. `node` is the broker's name.
-    pub(super) fn options(&self, node: &str, lock_generation: u64) -> KahaDbOptions {
+    pub fn options(&self, node: &str, lock_generation: u64) -> KahaDbOptions {
         KahaDbOptions {
             directory: self.directory.clone(),
             index_directory: Some(self.index_directory.clone()),

@@ -1,12 +1,13 @@
 //! The calls on files that stores make, and nothing else, so that a test can cut the power.
 //!
-//! [`real`] passes them to the kernel. `simulated` is a disk in memory for tests: it loses, keeps
-//! or tears whatever was not synced.
+//! [`real`] passes them to the kernel. [`overlay`] reads a disk and writes nothing to it.
+//! `simulated` is a disk in memory for tests: it loses, keeps or tears whatever was not synced.
 //!
 //! What callers may rely on after a power cut is only this: bytes and length of a file as of its
 //! last [`DiskFile::sync`], and names as of the last [`Filesystem::sync_folder`]. Later changes are
 //! there or not, each 512-byte sector and each name for itself; a rename is never half done.
 
+pub mod overlay;
 pub mod real;
 #[cfg(test)]
 pub(crate) mod simulated;

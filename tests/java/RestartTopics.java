@@ -104,6 +104,24 @@ final class RestartTopics extends Rules {
     }
 
     @Rule
+    void pullWithoutWaitFindsTheBacklog() throws Exception {
+        Topic topic = topic();
+        String id = unique("durable");
+        subscribe(id, topic, "s");
+        send(session(), topic, 0, 3);
+        restart.run();
+        ActiveMQConnection connection = connectAs(id);
+        connection.getPrefetchPolicy().setAll(0);
+        MessageConsumer consumer = auto(connection).createDurableSubscriber(topic, "s");
+        for (int i = 0; i < 3; i++) {
+            Message message = consumer.receiveNoWait();
+            check(message != null, "message " + i + " is not there");
+            equal(Integer.toString(i), text(message), "text");
+        }
+        check(consumer.receiveNoWait() == null, "more than was sent");
+    }
+
+    @Rule
     void transientMessagesDoNotSurvive() throws Exception {
         Topic topic = topic();
         String id = unique("durable");

@@ -2,12 +2,12 @@
 
 use super::super::destination::in_flight::{Ack, AckRange, Window};
 use super::super::destination::queue::Pull;
-use super::super::destination::subscription::TopicSubscription;
+use super::super::destination::subscription::{Memory, TopicSubscription};
 use super::super::destination::topic::TopicMember;
 use super::super::destination::{DestinationHandle, Op};
 use super::super::error::BrokerError;
 use super::super::outbox::{Item, RangeUse, Receipt, SubscriptionKey};
-use super::super::policy::Policy;
+use super::super::policy::{Cursor, Policy};
 use super::super::router::{PatternListener, QueueConsumer};
 use super::{Client, Consumer, Notice};
 use crate::jms::info::{ConsumerInfo, ObjectId, RemoveInfo};
@@ -145,13 +145,20 @@ impl Client {
         }
         if !topics.is_empty() {
             let policy: Policy = self.broker.policy(topics[0]);
-            let subscription = Arc::new(TopicSubscription::new(
+            let in_memory = policy.topic_cursor == Cursor::Memory || topics[0].is_advisory();
+            let memory = Memory {
+                usage: Arc::clone(&self.broker.memory),
+                spool: self.broker.options.spool.clone().filter(|_| !in_memory),
+                outlet: self.broker.outlet.clone(),
+            };
+            let subscription = TopicSubscription::new(
                 consumer.key,
                 Arc::clone(&consumer.info),
                 selector,
                 Arc::clone(&self.outbox),
                 Arc::new(policy),
-            ));
+                memory,
+            );
             consumer.topics = Some(Arc::clone(&subscription));
             self.join(consumer.key, &topics, &TopicMember::Plain(subscription)).await?;
         }

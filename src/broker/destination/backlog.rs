@@ -92,7 +92,8 @@ impl Backlog {
 
     /// Places a message that is, or will be, in the store. `short`: memory is.
     pub(super) fn place(&mut self, band: u8, sequence: i64, short: bool) -> Place {
-        self.newest = self.newest.max(sequence);
+        let newest = self.newest;
+        self.newest = newest.max(sequence);
         if !short && !self.tails.get(&band).is_some_and(|tail| tail.more) {
             return Place::Memory;
         }
@@ -103,6 +104,8 @@ impl Backlog {
         if !tail.more {
             tail.more = true;
             tail.after = sequence - 1;
+            // A commit brings messages that were numbered before others that are in memory by now.
+            tail.known = tail.known.max(newest);
         }
         tail.count += 1;
         tail.late = true;
@@ -220,6 +223,15 @@ mod tests {
         let mut backlog = Backlog::default();
         assert_eq!(backlog.place(0, 9, true), Place::Store);
         assert_eq!(backlog.place(0, 8, true), Place::Memory);
+    }
+
+    #[test]
+    fn a_tail_that_begins_before_what_is_in_memory_may_have_that_too() {
+        let mut backlog = Backlog::default();
+        assert_eq!(backlog.place(0, 9, false), Place::Memory);
+        assert_eq!(backlog.place(0, 7, true), Place::Store);
+        assert_eq!(backlog.read(), Some((0, 6)));
+        assert!(backlog.may_know(0, 7) && !backlog.may_know(0, 10));
     }
 
     #[test]

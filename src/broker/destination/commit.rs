@@ -21,7 +21,7 @@ use super::in_flight::{Entry, TransactionKey};
 use super::{Now, Op};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Outbox, Receipt};
-use crate::jms::Message;
+use crate::jms::{Message, TransactionId};
 use crate::store::{Store, StoreOp, Submit};
 use parking_lot::Mutex;
 use std::fmt;
@@ -43,6 +43,12 @@ pub struct CommittedSend {
     pub message: Arc<Message>,
     /// What it counts in memory.
     pub bytes: u64,
+}
+
+/// Whether `message` is of an XA branch: it may be committed long after later messages of its producer
+/// were stored, so what was seen of that producer says nothing about it. No client sends one twice.
+pub(super) fn outlives_its_producer(message: &Message) -> bool {
+    matches!(message.transaction_id, Some(TransactionId::Xa(_)))
 }
 
 /// How a commit went, for one destination.

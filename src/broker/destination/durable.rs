@@ -89,6 +89,8 @@ struct State {
     orphans: Vec<(TransactionKey, Entry)>,
     offline_since: Option<Instant>,
     pulls: Pulls,
+    /// The last pull that is to be answered when the page that is being read has come, whatever it has.
+    overdue: u64,
 }
 
 #[derive(Debug)]
@@ -126,6 +128,7 @@ impl DurableSubscription {
                 orphans: Vec::new(),
                 offline_since: Some(Instant::now()),
                 pulls: Pulls::default(),
+                overdue: 0,
             }),
         })
     }
@@ -254,10 +257,14 @@ impl DurableSubscription {
                 Err(error) => {
                     let (client, name) = (&self.owner.client, &self.owner.name);
                     tracing::error!(%client, %name, %error, "messages cannot be read from the store");
+                    self.end_overdue_pulls(&mut state);
                     return;
                 }
             }
             self.send_pending(&mut state, now, &mut out);
+            if !state.backlog.is_reading() {
+                self.end_overdue_pulls(&mut state);
+            }
         }
         self.outlet.run(&mut out, None);
     }
@@ -442,11 +449,19 @@ impl DurableSubscription {
         state.pulls.owes(ticket).then_some(ticket)
     }
 
-    /// Ends a pull that waited long enough: answers that there is nothing, unless it was answered.
+    /// Ends a pull that waited long enough: answers that there is nothing, unless it was answered. It goes
+    /// on waiting for messages that are being read.
     pub fn end_pull(&self, ticket: u64) {
         let mut state = self.state.lock();
-        let State { active: Some(active), pulls, info, .. } = &mut *state else { return };
-        if pulls.owes(ticket) {
+        state.overdue = state.overdue.max(ticket);
+        if !state.backlog.is_reading() {
+            self.end_overdue_pulls(&mut state);
+        }
+    }
+
+    fn end_overdue_pulls(&self, state: &mut State) {
+        let State { active: Some(active), pulls, info, overdue, .. } = state else { return };
+        while pulls.owes(*overdue) {
             pulls.answer();
             active.outbox.push(Item::Delivery(self.empty(info)));
         }

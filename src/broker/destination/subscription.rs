@@ -6,18 +6,22 @@
 //! later could overtake one offered earlier. The outbox takes no other lock.
 
 use super::in_flight::Entry;
+use super::outlet::Outlet;
 use super::{Effects, Now};
 use crate::broker::advisory::Notice;
 use crate::broker::candidate::Candidate;
 use crate::broker::dead_letter::{Cause, DeadLetter};
 use crate::broker::outbox::{Delivery, Item, Outbox, SubscriptionKey};
 use crate::broker::policy::{Eviction, PendingLimit, Policy};
+use crate::broker::usage::{Credit, Usage};
 use crate::jms::selector::{Selector, Value};
 use crate::jms::{AckKind, ConsumerInfo, Destination, Text};
+use crate::store::spool::{Channel, Spool, Spooled};
+use crate::store::{PageLimit, StoreError};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A consumer of topics.
 #[derive(Debug)]
@@ -29,7 +33,27 @@ pub struct TopicSubscription {
     policy: Arc<Policy>,
     /// Most messages beyond the prefetch.
     pending_max: Option<usize>,
+    memory: Memory,
+    me: Weak<Self>,
     state: Mutex<State>,
+}
+
+/// Where messages are that wait for a topic subscription.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    pub usage: Arc<Usage>,
+    /// Takes what does not fit; none: everything stays in memory.
+    pub spool: Option<Arc<Spool>>,
+    pub outlet: Outlet,
+}
+
+/// Messages in the temp store, which come after those in memory.
+#[derive(Debug)]
+struct Spilled {
+    channel: Channel,
+    count: usize,
+    /// Messages have been asked for.
+    taking: bool,
 }
 
 /// Pulls of a consumer without prefetch, numbered as they come and answered in that order.
@@ -72,6 +96,7 @@ struct State {
     extension: i32,
     in_flight: i32,
     pending: VecDeque<Entry>,
+    spilled: Option<Spilled>,
     pulls: Pulls,
     slow: bool,
     discarded: u64,
@@ -84,7 +109,8 @@ impl TopicSubscription {
         selector: Option<Selector>,
         outbox: Arc<Outbox>,
         policy: Arc<Policy>,
-    ) -> Self {
+        memory: Memory,
+    ) -> Arc<Self> {
         let prefetch = info.prefetch_size.max(0);
         let by_policy = match policy.pending_limit {
             PendingLimit::None => None,
@@ -96,15 +122,17 @@ impl TopicSubscription {
             (Some(policy), Some(own)) => Some(policy.min(own)),
             (policy, own) => policy.or(own),
         };
-        Self {
+        Arc::new_cyclic(|me| Self {
             key,
             info,
             selector,
             outbox,
             policy,
             pending_max,
+            memory,
+            me: Weak::clone(me),
             state: Mutex::new(State { prefetch, ..State::default() }),
-        }
+        })
     }
 
     /// Takes the messages that match; returns how many were sent at once.
@@ -120,12 +148,22 @@ impl TopicSubscription {
         }
         let mut items = Vec::with_capacity(accepted.len());
         let mut state = self.state.lock();
+        let mut rest = Vec::new();
+        let high = self.policy.cursor_high_water_percent;
+        let short = self.pending_max.is_none() && self.memory.usage.is_above(high);
         for entry in accepted {
-            if state.pending.is_empty() && state.has_room() {
+            let behind = state.spilled.is_some();
+            if !behind && state.pending.is_empty() && state.has_room() {
                 items.push(self.delivery(&mut state, entry.clone()));
+            } else if behind || (short && self.memory.spool.is_some()) {
+                rest.push(entry.clone());
             } else {
                 state.pending.push_back(entry.clone());
             }
+        }
+        if !rest.is_empty() {
+            self.spill(&mut state, rest);
+            self.send_pending(&mut state, now, out);
         }
         self.limit_pending(&mut state, now, out);
         let sent = items.len() as u64;
@@ -181,7 +219,8 @@ impl TopicSubscription {
     /// Messages waiting beyond the window, and messages discarded so far.
     pub fn backlog(&self) -> (usize, u64) {
         let state = self.state.lock();
-        (state.pending.len(), state.discarded)
+        let spilled = state.spilled.as_ref().map_or(0, |spilled| spilled.count);
+        (state.pending.len() + spilled, state.discarded)
     }
 
     fn send_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
@@ -195,10 +234,92 @@ impl TopicSubscription {
                 items.push(self.delivery(state, entry));
             }
         }
-        if state.pending.is_empty() {
+        if state.pending.is_empty() && state.spilled.is_none() {
             state.slow = false;
         }
         self.outbox.push_all(&mut items);
+        self.read_on(state);
+    }
+
+    /// Messages go to the temp store. They keep their memory until they are there.
+    fn spill(&self, state: &mut State, entries: Vec<Entry>) {
+        let Some(spool) = &self.memory.spool else { return state.pending.extend(entries) };
+        let spilled = state.spilled.get_or_insert_with(|| Spilled {
+            channel: spool.channel(),
+            count: 0,
+            taking: false,
+        });
+        spilled.count += entries.len();
+        let message = |entry: &Entry| Spooled {
+            sequence: entry.sequence,
+            redeliveries: entry.redeliveries,
+            message: Arc::clone(&entry.message),
+        };
+        let messages = entries.iter().map(message).collect();
+        let me = Weak::clone(&self.me);
+        let done = move |result: Result<(), StoreError>| {
+            if let (Err(error), Some(me)) = (result, me.upgrade()) {
+                tracing::warn!(%error, "the temp store has no room: messages stay in memory");
+                me.take(Ok(entries), false);
+            }
+        };
+        spilled.channel.append(messages, Box::new(done));
+    }
+
+    /// Reads on in the temp store when memory has little left for the consumer.
+    fn read_on(&self, state: &mut State) {
+        let limit = PageLimit { messages: self.policy.page_max.max(1), bytes: PAGE_BYTES };
+        if state.pending.len() > limit.messages / 2 {
+            return;
+        }
+        let Some(spilled) = &mut state.spilled else { return };
+        if std::mem::replace(&mut spilled.taking, true) {
+            return;
+        }
+        let me = Weak::clone(&self.me);
+        let done = move |messages: Result<Vec<Spooled>, StoreError>| {
+            let Some(me) = me.upgrade() else { return };
+            me.take(messages.map(|messages| me.entries(messages)), true);
+        };
+        spilled.channel.take(limit, Box::new(done));
+    }
+
+    fn entries(&self, messages: Vec<Spooled>) -> Vec<Entry> {
+        let entry = |spooled: Spooled| {
+            let bytes = (spooled.message.size() as u64).max(self.policy.minimum_message_bytes);
+            self.memory.usage.take(bytes);
+            let hold = Some(Arc::new(Credit::taken(Arc::clone(&self.memory.usage), bytes)));
+            let redeliveries = spooled.redeliveries;
+            Entry {
+                hold,
+                redeliveries,
+                ..Entry::new(spooled.message, spooled.sequence, bytes, false)
+            }
+        };
+        messages.into_iter().map(entry).collect()
+    }
+
+    /// Messages are in memory again: `asked` for, or because the temp store had no room for them.
+    fn take(&self, entries: Result<Vec<Entry>, StoreError>, asked: bool) {
+        let (now, mut out) = (Now::read(), Effects::default());
+        {
+            let mut state = self.state.lock();
+            let entries = entries.unwrap_or_else(|error| {
+                tracing::error!(%error, "messages cannot be read from the temp store");
+                Vec::new()
+            });
+            if let Some(spilled) = &mut state.spilled {
+                spilled.taking &= !asked;
+                let left = spilled.count.saturating_sub(entries.len());
+                spilled.count = if asked && entries.is_empty() { 0 } else { left };
+                if spilled.count == 0 {
+                    state.spilled = None;
+                }
+            }
+            state.pending.extend(entries);
+            self.send_pending(&mut state, now, &mut out);
+        }
+        self.memory.outlet.run(&mut out, None);
     }
 
     fn delivery(&self, state: &mut State, entry: Entry) -> Item {
@@ -243,7 +364,8 @@ impl TopicSubscription {
 
     /// Marks a consumer that falls behind, and evicts what is over its limit.
     fn limit_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
-        let behind = i32::try_from(state.pending.len()).unwrap_or(i32::MAX);
+        let spilled = state.spilled.as_ref().map_or(0, |spilled| spilled.count);
+        let behind = i32::try_from(state.pending.len() + spilled).unwrap_or(i32::MAX);
         if !state.slow && state.prefetch > 1 && behind > state.prefetch {
             state.slow = true;
             tracing::warn!(
@@ -325,6 +447,9 @@ impl TopicSubscription {
         out.dead_letter(DeadLetter::unstored(message, from, cause));
     }
 }
+
+/// Bytes read from the temp store at a time.
+const PAGE_BYTES: u64 = 1 << 20;
 
 impl State {
     fn has_room(&self) -> bool {

@@ -4,7 +4,7 @@
 //! to the members, because one subscription may listen to many topics.
 
 use super::audit::Audit;
-use super::commit::{CommittedSend, Decision, Vote};
+use super::commit::{CommittedSend, Decision, Vote, outlives_its_producer};
 use super::durable::DurableSubscription;
 use super::in_flight::Entry;
 use super::parking::Parking;
@@ -289,7 +289,7 @@ impl Topic {
             let redeliveries = message.redelivery_counter;
             if message.is_expired(now.wall_ms) {
                 entries.push(Entry { hold, ..self.entry(message, bytes) });
-            } else if !self.is_duplicate(&message) {
+            } else if !self.is_duplicate(&message) || outlives_its_producer(&message) {
                 let entry = Entry { redeliveries, hold, ..self.entry(message, bytes) };
                 let (entry, add) = self.numbered(entry, false);
                 ops.extend(add);

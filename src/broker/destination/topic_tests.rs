@@ -7,7 +7,7 @@ use super::fixture::{
 };
 use super::in_flight::{Ack, AckRange, TransactionKey};
 use super::queue::History;
-use super::subscription::TopicSubscription;
+use super::subscription::{Memory, TopicSubscription};
 use super::topic::{Topic, TopicMember};
 use super::{Effects, Op, Outlet};
 use crate::broker::forward::channel;
@@ -72,13 +72,16 @@ fn world(policy: Policy, prefetch: i32) -> World {
     let mut topic =
         Topic::new(context(Destination::topic("T"), policy, &usage), History::default());
     let plain_outbox = Arc::new(Outbox::default());
-    let plain = Arc::new(TopicSubscription::new(
+    let outlet = Outlet { store: Arc::new(MemoryStore), forward: channel().0 };
+    let memory = Memory { usage: Arc::clone(&usage), spool: None, outlet: outlet.clone() };
+    let plain = TopicSubscription::new(
         SubscriptionKey(1),
         info(prefetch),
         None,
         Arc::clone(&plain_outbox),
         Arc::clone(&policy_of_members),
-    ));
+        memory,
+    );
     let durable = DurableSubscription::new(NewDurable {
         key: SubscriptionKey(2),
         number: 1,
@@ -88,7 +91,7 @@ fn world(policy: Policy, prefetch: i32) -> World {
         selector: None,
         policy: policy_of_members,
         keeps_transient: true,
-        outlet: Outlet { store: Arc::new(MemoryStore), forward: channel().0 },
+        outlet,
         usage: Arc::clone(&usage),
         pending: 0,
     });

@@ -89,32 +89,32 @@ impl Core {
         Some(Checkpoint { idle, frozen: view.freeze(), record })
     }
 
-    /// Writes it; takes as long as the disk does. After an error the store has failed.
-    pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        self.fence()?;
-        self.try_checkpoint(checkpoint).map_err(|error| self.index_failed(&error))
-    }
-
-    /// As `write_checkpoint`, but nobody is told yet.
-    pub(super) fn try_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
+    /// Writes it; takes as long as the disk does.
+    pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
         let Checkpoint { frozen, record, .. } = checkpoint;
         let mut writer = self.index.lock();
         let outcome = writer.index.apply(&mut frozen.changes(), record).and_then(|version| {
             self.view.lock().publish(version, frozen);
             writer.index.settle()
         });
-        writer.record = Some(record.clone());
+        if outcome.is_ok() {
+            writer.record = Some(record.clone());
+        }
         outcome
     }
 
     /// Whether the files are still ours. The store has failed if not.
-    fn fence(&self) -> Result<(), StoreError> {
+    pub(super) fn fence(&self) -> Result<(), StoreError> {
         self.options.fence.check().map_err(|error| self.store_error(&error))
     }
 
     /// Where the log has to be read from after a crash now.
     pub(super) fn replay_from(&self) -> Lsn {
         self.index.lock().record.as_ref().map_or_else(Lsn::default, |r| Lsn(r.replay_lsn))
+    }
+
+    pub(super) fn index_stats(&self) -> index::Stats {
+        self.index.lock().index.stats()
     }
 
     /// Puts the index away, which cannot be trusted any more; the next start builds a new one.

@@ -14,7 +14,9 @@
 //! - `state`: what the records said so far; the newest part in memory, the rest in the index.
 //! - `collect`: which journal files can go, and what has to be written again before.
 //! - `open`: the state at the start. `fetch`: reading messages. `core`: the store as it is without
-//!   threads. `store`: [`KahaDb`], its threads.
+//!   threads. `store`: [`KahaDb`]; `worker`, `upkeep`: its threads.
+//! - `inspect`: what an operator can be told of a store that nobody has open; `verify`:
+//!   whether it is what was written.
 //!
 //! Invariants:
 //! - What was answered as durable was written and synced before.
@@ -34,6 +36,7 @@ mod fence;
 mod fetch;
 mod fields;
 pub mod index;
+mod inspect;
 pub mod journal;
 mod names;
 mod open;
@@ -44,8 +47,16 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod upkeep;
+mod verify;
+mod worker;
 
 pub use super::fs;
 pub use fence::Fence;
+pub use inspect::{
+    DestinationContent, FileContent, FileRole, Inspection, MessageSketch, PreparedContent,
+    SubscriptionContent, inspect,
+};
 pub use options::{KahaDbOptions, OpenError};
 pub use store::KahaDb;
+pub use verify::{Finding, Verification, verify};

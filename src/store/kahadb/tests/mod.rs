@@ -5,6 +5,7 @@
 mod crash;
 mod faults;
 mod model;
+mod reading;
 mod threads;
 
 use super::collect::Log;
@@ -194,8 +195,8 @@ impl TestStore {
     /// Everything that can be read, page by page.
     fn state(&self, body_max: usize, random: &mut Random) -> State {
         let mut state = State::default();
-        let limit =
-            PageLimit { messages: 1 + random.below(5), bytes: 1 + random.below(2000) as u64 };
+        let messages = [2, 30, 30, 30][random.below(4)];
+        let limit = PageLimit { messages, bytes: 1 + random.below(50_000) as u64 };
         let view = self.core.view.lock();
         let names: Vec<_> = view.numbers.keys().cloned().collect();
         let subscriptions: Vec<_> = view.subscriptions.values().map(|s| s.stored.clone()).collect();

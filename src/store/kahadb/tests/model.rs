@@ -117,7 +117,7 @@ impl Source {
     }
 
     fn op(&mut self, state: &State) -> StoreOp {
-        let crowded = state.messages() > 40;
+        let crowded = state.messages() > 25;
         match self.random.below(if crowded { 90 } else { 60 }) {
             0..24 => self.add_to_queue(),
             24..36 => self.add_to_topic(state),

@@ -160,3 +160,48 @@ fn no_checkpoint_is_written_after_the_fence_closed() {
     let store = open_in(folder.path(), |_| {});
     assert_eq!(sequences(&fetch(&store, all(&queue))), [1]);
 }
+
+/// Files go while the store works, whatever stays behind in them, and nothing is lost by it.
+#[test]
+fn old_messages_and_acknowledgements_keep_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let change = |options: &mut KahaDbOptions| {
+        options.checkpoint_interval = std::time::Duration::from_millis(2);
+        options.cleanup_interval = std::time::Duration::from_millis(1);
+    };
+    let store = open_in(folder.path(), change);
+    let queues: Vec<Destination> =
+        (0..3).map(|n| Destination::queue(format!("Q.{n}").as_str())).collect();
+    std::thread::scope(|scope| {
+        for queue in &queues {
+            let store = &store;
+            scope.spawn(move || {
+                for sequence in 1..=1500 {
+                    let mut ops = vec![add(queue, sequence, Vec::new())];
+                    // One of a hundred stays for ever.
+                    if sequence > 20 && sequence % 100 != 20 {
+                        let destination = queue.clone();
+                        ops.push(StoreOp::Remove { destination, sequence: sequence - 20 });
+                    }
+                    submit(store, ops).unwrap();
+                }
+            });
+        }
+    });
+    let expected: Vec<i64> = (1..=1480).filter(|n| n % 100 == 0).chain(1481..=1500).collect();
+    for queue in &queues {
+        assert_eq!(sequences(&fetch(&store, all(queue))), expected);
+    }
+    store.close().unwrap();
+    let files = store.status().journal_files;
+    drop(store);
+    // About 1.5 MB were written, of which 40 KB are left.
+    assert!(files < 16, "{files}");
+    for force in [false, true] {
+        let store = open_in(folder.path(), |options| options.force_recover_index = force);
+        for queue in &queues {
+            assert_eq!(sequences(&fetch(&store, all(queue))), expected);
+        }
+        store.close().unwrap();
+    }
+}

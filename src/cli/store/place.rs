@@ -1,0 +1,109 @@
+//! Which store a command works on, and that nobody else does.
+
+use super::StoreCommandError;
+use crate::cli::pid_file::{self, Found};
+use crate::cli::source::{self, Source};
+use crate::config::PersistenceAdapter;
+use crate::ha::ReadLock;
+use crate::server::store;
+use crate::store::kahadb::KahaDbOptions;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The arguments that choose a store.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Place {
+    /// The folder of the db-N.log files, instead of the one that a configuration names
+    #[arg(short, long, value_name = "DIR", conflicts_with_all = ["config", "uri"])]
+    directory: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// A store that is there.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) options: KahaDbOptions,
+    lock_folder: PathBuf,
+    /// Where its broker may have its pid file.
+    pid_paths: Vec<PathBuf>,
+    /// How its broker is stopped.
+    stop: String,
+}
+
+impl Place {
+    /// Finds the store; nobody may have used it yet, so it need not be unused.
+    pub(super) fn locate(&self) -> Result<Located, StoreCommandError> {
+        let located = match &self.directory {
+            Some(directory) => of_directory(directory),
+            None => self.of_configuration()?,
+        };
+        let directory = &located.options.directory;
+        let listed = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreCommandError::Nothing { directory: directory.clone() });
+            }
+            Err(source) => {
+                return Err(StoreCommandError::List { directory: directory.clone(), source });
+            }
+        };
+        let is_journal = |name: &str| name.starts_with("db-") && name.ends_with(".log");
+        let mut names = listed.flatten().map(|entry| entry.file_name());
+        if !names.any(|name| name.to_str().is_some_and(is_journal)) {
+            return Err(StoreCommandError::Nothing { directory: directory.clone() });
+        }
+        Ok(located)
+    }
+
+    fn of_configuration(&self) -> Result<Located, StoreCommandError> {
+        let location = self.source.location()?;
+        let config = self.source.load()?;
+        let Some((plan, _)) = store::of_config(&config.broker) else {
+            let element = match config.broker.store() {
+                PersistenceAdapter::Memory(_) => "it is in memory",
+                _ => "another kind of store",
+            };
+            return Err(StoreCommandError::NotInFiles { element });
+        };
+        let lock = plan.lock.as_ref().map(|lock| lock.directory.clone());
+        Ok(Located {
+            options: plan.options(&config.broker.name, 0),
+            lock_folder: lock.unwrap_or_else(|| plan.directory.clone()),
+            pid_paths: vec![source::pid_path(&config)],
+            stop: format!("broker stop --config {location}"),
+        })
+    }
+}
+
+fn of_directory(directory: &Path) -> Located {
+    // A store is commonly in a folder of the data directory.
+    let above = directory.canonicalize().ok();
+    let above = above.as_deref().and_then(Path::parent).map(source::pid_path_in);
+    Located {
+        options: KahaDbOptions { directory: directory.to_owned(), ..KahaDbOptions::default() },
+        lock_folder: directory.to_owned(),
+        pid_paths: above.into_iter().collect(),
+        stop: "broker stop".to_owned(),
+    }
+}
+
+impl Located {
+    /// Keeps brokers out until it is dropped.
+    pub(super) fn lock_for_reading(&self) -> Result<ReadLock, StoreCommandError> {
+        let lock = ReadLock::try_lock(&self.lock_folder)?;
+        lock.ok_or_else(|| self.in_use())
+    }
+
+    pub(super) fn in_use(&self) -> StoreCommandError {
+        let pid = self.pid_paths.iter().find_map(|path| match pid_file::look(path) {
+            Ok(Found::Running(holder)) => Some(format!("a broker ({holder})")),
+            _ => None,
+        });
+        StoreCommandError::InUse {
+            directory: self.options.directory.clone(),
+            holder: pid.unwrap_or_else(|| "a broker, perhaps on another machine".to_owned()),
+            how: self.stop.clone(),
+        }
+    }
+}
