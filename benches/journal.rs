@@ -8,7 +8,7 @@ use broker::store::kahadb::Fence;
 use broker::store::kahadb::fs::real::RealFilesystem;
 use broker::store::kahadb::journal::{
     Add, Files, FilesOptions, Gaps, Identity, Journal, JournalOptions, Mark, OnDamage, Record,
-    Scan, StoreId, Submit, SyncPolicy, Wish,
+    Scan, SpaceWatch, StoreId, Submit, SyncPolicy, Wish,
 };
 use bytes::Bytes;
 use std::error::Error;
@@ -80,6 +80,7 @@ fn journal(folder: &Path, producers: usize, window: usize) -> Result<f64, Box<dy
         sync: SyncPolicy::Always,
         fence: Fence::default(),
         space_retry: Duration::from_secs(1),
+        space: SpaceWatch::default(),
     };
     let end: Mark = scan.mark();
     let journal = Journal::open(files, end, options, Box::new(drop))?;

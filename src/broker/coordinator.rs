@@ -2,10 +2,11 @@
 
 use super::Broker;
 use super::destination::commit::{After, Commit, CommittedSend, Vote};
+use super::destination::durable::DurableSubscription;
 use super::destination::{DestinationHandle, Effects, Op};
 use super::error::BrokerError;
 use super::outbox::{Outbox, Receipt};
-use super::transaction::{Preparation, Transaction};
+use super::transaction::{PendingSend, Preparation, Prepared, Transaction};
 use crate::jms::XaId;
 use crate::store::{PreparedBranch, StoreError, StoreOp, Submit};
 use std::sync::Arc;
@@ -23,7 +24,15 @@ impl Broker {
         let mut parts: Vec<(Arc<DestinationHandle>, Vec<CommittedSend>)> =
             transaction.queues.drain(..).map(|queue| (queue, Vec::new())).collect();
         for send in transaction.sends.drain(..) {
-            let (handle, message, bytes) = send.into_parts();
+            let (mut handle, message, bytes) = send.into_parts();
+            if handle.is_gone() && !handle.destination.kind().is_temporary() {
+                // It was removed meanwhile: as with any send, there is one again.
+                if let Ok(again) = self.destination(&handle.destination, None).await {
+                    handle.usage.release(bytes);
+                    again.usage.take(bytes);
+                    handle = again;
+                }
+            }
             let send = CommittedSend { message, bytes };
             match parts.iter_mut().find(|(present, _)| Arc::ptr_eq(present, &handle)) {
                 Some((_, sends)) => sends.push(send),
@@ -32,7 +41,9 @@ impl Broker {
         }
         let durables = std::mem::take(&mut transaction.durables);
         let mut ops: Vec<StoreOp> = durables.iter().flat_map(|d| d.marked(key)).collect();
-        ops.extend(transaction.stored.take().map(|xid| StoreOp::Forget { xid }));
+        let stored = transaction.stored.take();
+        ops.extend(stored.clone().map(|xid| StoreOp::Forget { xid }));
+        let again = stored.map(|xid| self.prepared_again(xid, &transaction, &parts, &durables));
         let alone = parts.is_empty();
         let (mut receipts, receipt) = match receipt {
             Some(receipt) if !alone => (receipt.split(parts.len()), None),
@@ -44,6 +55,7 @@ impl Broker {
             outbox: Arc::clone(outbox),
             carry_out: Box::new(move |effects: &mut Effects| outlet.run(effects, None)),
             receipt,
+            refused: again,
         };
         let handles = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
         let store = Arc::clone(&self.outlet.store);
@@ -52,6 +64,33 @@ impl Broker {
             let vote = Vote { transaction: key, sends, ballot, receipt: receipts.pop() };
             handle.send(vec![Op::Vote(Box::new(vote))]).await;
         }
+    }
+
+    /// What makes a prepared branch wait again when its commit was refused.
+    fn prepared_again(
+        &self,
+        xid: Arc<XaId>,
+        transaction: &Transaction,
+        parts: &[(Arc<DestinationHandle>, Vec<CommittedSend>)],
+        durables: &[Arc<DurableSubscription>],
+    ) -> Box<dyn FnOnce() + Send> {
+        let mut branch = self.transactions.of_key(transaction.key);
+        branch.queues = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
+        branch.durables = durables.to_vec();
+        branch.stored = Some(Arc::clone(&xid));
+        let sends: Vec<_> = parts
+            .iter()
+            .flat_map(|(handle, sends)| sends.iter().map(move |send| (handle, send)))
+            .map(|(handle, send)| (Arc::clone(handle), Arc::clone(&send.message), send.bytes))
+            .collect();
+        let transactions = Arc::clone(&self.transactions);
+        Box::new(move || {
+            for (handle, message, bytes) in sends {
+                handle.usage.take(bytes);
+                branch.sends.push(PendingSend { handle, message, bytes });
+            }
+            transactions.restore(xid, branch);
+        })
     }
 
     /// Rolls back: what was sent is dropped, what was acknowledged stays with its consumers.
@@ -125,10 +164,12 @@ impl Broker {
             && branch.removals.is_empty()
             && branch.acknowledgements.is_empty();
         if empty || !self.outlet.store.keeps() {
+            self.transactions.end_preparing(xid, Prepared::InMemory);
             return Ok(0);
         }
         let stored = self.store_now(vec![StoreOp::Prepare(branch)]).await;
-        self.transactions.prepared_in_store(xid, stored.is_ok());
+        let outcome = if stored.is_ok() { Prepared::InStore } else { Prepared::Not };
+        self.transactions.end_preparing(xid, outcome);
         stored.map(|()| 0).map_err(Into::into)
     }
 

@@ -34,6 +34,43 @@ impl std::fmt::Display for Cause {
     }
 }
 
+/// What takes a message out of the store, and who hears of it.
+#[derive(Debug)]
+pub struct Leaving {
+    pub op: StoreOp,
+    pub told: Told,
+}
+
+/// Told once whether a message has left; when it is dropped, that it has not.
+pub struct Told(Option<Box<dyn FnOnce(bool) + Send + Sync>>);
+
+impl Told {
+    pub fn new(tell: impl FnOnce(bool) + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(tell)))
+    }
+
+    /// The message has left, or could not.
+    pub fn tell(mut self, gone: bool) {
+        if let Some(tell) = self.0.take() {
+            tell(gone);
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(false);
+        }
+    }
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
+}
+
 /// A message that leaves its destination for the dead letter queue.
 #[derive(Debug)]
 pub struct DeadLetter {
@@ -43,8 +80,8 @@ pub struct DeadLetter {
     pub cause: Option<Cause>,
     /// The durable subscription it was for.
     pub subscriber: Option<DurableKey>,
-    /// What takes it out of the store, where it is in it.
-    pub leaves: Option<StoreOp>,
+    /// What takes it out of the store, where it is in it, in the submit that brings it to the queue.
+    pub leaves: Option<Leaving>,
     /// Of who waits until it is out of there.
     pub receipt: Option<Receipt>,
 }

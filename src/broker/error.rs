@@ -19,6 +19,8 @@ pub enum BrokerError {
     NotRegistered { action: &'static str, id: Text },
     #[error("Can't add {what} on connection {connection}: at maximum limit: {limit}")]
     LimitReached { what: &'static str, connection: Text, limit: u32 },
+    #[error("The {what} is too long: {bytes} bytes, at most {limit} are allowed")]
+    NameTooLong { what: &'static str, bytes: usize, limit: usize },
     #[error("Invalid destination name: a non-empty name is required")]
     DestinationNameEmpty,
     #[error("The destination {0} does not exist.")]
@@ -101,12 +103,19 @@ pub enum BrokerError {
     DurablesRejected,
     #[error("the store refused the message: {0}")]
     Store(Text),
+    /// The disk is full.
+    #[error("the store refused the message: {0}")]
+    StoreNoSpace(Text),
     #[error("the broker is stopping")]
     Stopping,
 }
 
 impl From<crate::store::StoreError> for BrokerError {
     fn from(error: crate::store::StoreError) -> Self {
-        Self::Store(error.to_string().into())
+        let text = error.to_string().into();
+        match error {
+            crate::store::StoreError::NoSpace(_) => Self::StoreNoSpace(text),
+            _ => Self::Store(text),
+        }
     }
 }

@@ -15,6 +15,7 @@ pub mod dead_letter;
 pub mod destination;
 pub mod error;
 pub mod forward;
+mod names;
 mod offline;
 pub mod outbox;
 pub mod policy;
@@ -25,7 +26,7 @@ pub mod transaction;
 pub mod usage;
 
 use self::advisory::{Announcer, Notice};
-use self::dead_letter::DeadLetter;
+use self::dead_letter::{DeadLetter, Leaving};
 use self::destination::audit::Audit;
 use self::destination::queue::History;
 use self::destination::{
@@ -92,7 +93,7 @@ pub struct Broker {
     pub options: BrokerOptions,
     pub router: Router,
     pub registry: Registry,
-    pub transactions: Transactions,
+    pub transactions: Arc<Transactions>,
     pub memory: Arc<Usage>,
     sequence: Arc<AtomicI64>,
     outlet: Outlet,
@@ -121,7 +122,7 @@ impl Broker {
         let broker = Arc::new(Self {
             router: Router::default(),
             registry: Registry::default(),
-            transactions: Transactions::default(),
+            transactions: Arc::default(),
             memory: Usage::new(options.memory_limit_bytes, None),
             sequence: Arc::new(AtomicI64::new(found.last_sequence)),
             outlet: Outlet { store, forward },
@@ -182,6 +183,7 @@ impl Broker {
         if destination.name().trim().is_empty() {
             return Err(BrokerError::DestinationNameEmpty);
         }
+        self.router.ended(destination).await;
         let (handle, made) = self.enter(destination, creator, History::default())?;
         if made && !destination.is_advisory() {
             tracing::debug!(%destination, "destination created");
@@ -257,8 +259,12 @@ impl Broker {
 
     /// Removes a destination with all it holds. Unknown ones are fine.
     pub async fn remove_destination(&self, destination: &Destination, by: Option<&ConnectionId>) {
-        let Some(handle) = self.router.remove(destination) else { return };
-        handle.send(vec![Op::Destroy { receipt: None }]).await;
+        let Some((handle, ending)) = self.router.remove(destination) else { return };
+        let (receipt, gone) = Receipt::waiter();
+        handle.send(vec![Op::Destroy { receipt: Some(receipt) }]).await;
+        gone.await.unwrap_or_default();
+        self.dead_letters.lock().remove(destination);
+        drop(ending);
         tracing::debug!(%destination, "destination removed");
         if !destination.is_advisory() {
             self.announce_destination(destination, by, 1).await;
@@ -283,8 +289,8 @@ impl Broker {
                 let topic = format!("{}{what}.{kind}.{name}", Destination::ADVISORY_PREFIX);
                 let topic = Destination::topic(topic);
                 if let Some(idle) = self.router.find(&topic)
-                    && idle.gauges.consumers.load(Ordering::Relaxed) == 0
-                    && let Some(handle) = self.router.remove(&topic)
+                    && idle.gauges.consumers.count() == 0
+                    && let Some((handle, _ending)) = self.router.remove(&topic)
                 {
                     handle.send(vec![Op::Destroy { receipt: None }]).await;
                 }
@@ -347,7 +353,6 @@ impl Broker {
             (Some(target), Ok(handle)) => (target, handle),
             (target, Err(error)) => {
                 let destination = target.map(|target| target.to_string()).unwrap_or_default();
-                // Where it is stored it stays, until the next start.
                 tracing::error!(%destination, %error, "a dead message could not be moved");
                 if let Some(receipt) = receipt {
                     receipt.resolve(Err(error));
@@ -365,8 +370,9 @@ impl Broker {
     }
 
     /// Nobody keeps a dead message.
-    fn drop_dead(&self, leaves: Option<StoreOp>, receipt: Option<Receipt>) {
-        let mut effects = Effects { removals: leaves.into_iter().collect(), ..Effects::default() };
+    fn drop_dead(&self, leaves: Option<Leaving>, receipt: Option<Receipt>) {
+        let mut effects = Effects::default();
+        effects.leave(leaves);
         effects.when_removed(receipt);
         self.outlet.run(&mut effects, None);
     }

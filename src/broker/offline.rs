@@ -7,7 +7,6 @@ use super::error::BrokerError;
 use super::outbox::SubscriptionKey;
 use crate::jms::Destination;
 use crate::store::StoreOp;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -47,7 +46,7 @@ async fn end_abandoned(broker: Weak<Broker>, timeout: Duration, check_every: Dur
             }
             for part in durable.destination.parts() {
                 if let Some(topic) = broker.router.find(&part) {
-                    topic.gauges.consumers.fetch_sub(1, Ordering::Relaxed);
+                    topic.gauges.consumers.remove();
                 }
             }
         }
@@ -60,7 +59,11 @@ const SHORTEST_CHECK: Duration = Duration::from_millis(100);
 impl Broker {
     /// Removes a durable subscription with its backlog, from its topics and from the store.
     pub(super) async fn destroy_durable(&self, owner: &DurableKey) -> Result<(), BrokerError> {
-        let Some(durable) = self.registry.durable_removed(owner) else { return Ok(()) };
+        let Some(durable) = self.registry.durable(owner) else { return Ok(()) };
+        if !durable.end() {
+            return Err(BrokerError::DurableActive);
+        }
+        self.registry.durable_removed(owner);
         self.leave(durable.key, &durable.destination).await;
         let subscription = durable.number;
         Ok(self.store_now(vec![StoreOp::Unsubscribe { subscription }]).await?)

@@ -14,7 +14,6 @@ use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Text};
 use crate::store::{PreparedBranch, Recovered, RecoveredDestination, RecoveredSubscription};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// What happens to prepared transactions found at the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +87,7 @@ impl Broker {
                 vec![self.destination(part, None).await?]
             };
             for handle in handles {
-                handle.gauges.consumers.fetch_add(1, Ordering::Relaxed);
+                handle.gauges.consumers.add();
                 handle.send(vec![Op::Join { member: member.clone(), receipt: None }]).await;
             }
         }

@@ -11,6 +11,7 @@ use crate::jms::{ConsumerInfo, Destination, DestinationKind, Text};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// A consumer of queues as the router keeps it, to join it to queues that come later.
 #[derive(Debug)]
@@ -53,6 +54,21 @@ impl QueueConsumer {
     }
 }
 
+/// A destination that was removed and is not gone from the store yet.
+#[derive(Debug)]
+pub struct Ending<'a> {
+    router: &'a Router,
+    destination: Destination,
+    sender: Option<watch::Sender<()>>,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.router.table.write().ending.remove(&self.destination);
+        drop(self.sender.take());
+    }
+}
+
 /// Who listens to a pattern.
 #[derive(Clone, Debug)]
 pub enum PatternListener {
@@ -76,6 +92,8 @@ pub struct Router {
 #[derive(Debug, Default)]
 struct Table {
     destinations: HashMap<Destination, Arc<DestinationHandle>>,
+    /// Removed, and not out of the store yet: one of the same name comes into being after that.
+    ending: HashMap<Destination, watch::Receiver<()>>,
     patterns: Vec<Pattern>,
     /// Queues that virtual topics feed, by the name of the topic (`Consumer.*.VirtualTopic.>`).
     fed: HashMap<Text, Vec<Arc<DestinationHandle>>>,
@@ -154,8 +172,20 @@ impl Router {
         Ok((handle, true))
     }
 
-    /// Takes a destination out of the table.
-    pub fn remove(&self, destination: &Destination) -> Option<Arc<DestinationHandle>> {
+    /// Waits until a destination of this name that was removed is gone from the store as well.
+    pub async fn ended(&self, destination: &Destination) {
+        let ending = self.table.read().ending.get(destination).cloned();
+        if let Some(mut ending) = ending {
+            // Nothing is ever sent: the end of the sender is the event.
+            drop(ending.changed().await);
+        }
+    }
+
+    /// Takes a destination out of the table. Until [`Ending`] is dropped there is none of that name.
+    pub fn remove(
+        &self,
+        destination: &Destination,
+    ) -> Option<(Arc<DestinationHandle>, Ending<'_>)> {
         let removed = {
             let mut table = self.table.write();
             if let Some(topic) = virtual_topic(destination) {
@@ -167,12 +197,15 @@ impl Router {
                     }
                 }
             }
-            table.destinations.remove(destination)
+            let removed = table.destinations.remove(destination)?;
+            let (sender, ending) = watch::channel(());
+            table.ending.insert(destination.clone(), ending);
+            (removed, sender)
         };
-        if let Some(handle) = &removed {
-            handle.retire();
-        }
-        removed
+        let (handle, sender) = removed;
+        handle.retire();
+        let destination = destination.clone();
+        Some((handle, Ending { router: self, destination, sender: Some(sender) }))
     }
 
     /// The queues that a virtual topic of this name feeds.

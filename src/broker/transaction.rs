@@ -99,10 +99,22 @@ pub enum Preparation {
     },
 }
 
+/// Where a prepared branch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prepared {
+    /// The store refused it.
+    Not,
+    /// There is nothing in it that a store keeps.
+    InMemory,
+    InStore,
+}
+
 #[derive(Debug)]
 struct Branch {
     transaction: Transaction,
     prepared: bool,
+    /// Its preparation is on its way to the disk.
+    preparing: bool,
     /// Number of the connection that works in it.
     connection: u64,
 }
@@ -111,7 +123,44 @@ struct Branch {
 #[derive(Debug, Default)]
 pub struct Transactions {
     next: AtomicU64,
-    branches: Mutex<HashMap<Arc<XaId>, Branch>>,
+    branches: Mutex<Branches>,
+}
+
+#[derive(Debug, Default)]
+struct Branches {
+    table: HashMap<Arc<XaId>, Branch>,
+    /// How many each connection began that have not ended.
+    open: HashMap<u64, u32>,
+}
+
+impl Branches {
+    fn get(&self, id: &Arc<XaId>) -> Option<&Branch> {
+        self.table.get(id)
+    }
+
+    fn get_mut(&mut self, id: &Arc<XaId>) -> Option<&mut Branch> {
+        self.table.get_mut(id)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Arc<XaId>, &Branch)> {
+        self.table.iter()
+    }
+
+    fn insert(&mut self, id: Arc<XaId>, branch: Branch) {
+        *self.open.entry(branch.connection).or_default() += 1;
+        self.table.insert(id, branch);
+    }
+
+    fn remove(&mut self, id: &Arc<XaId>) -> Option<Branch> {
+        let branch = self.table.remove(id)?;
+        if let Some(open) = self.open.get_mut(&branch.connection) {
+            *open -= 1;
+            if *open == 0 {
+                self.open.remove(&branch.connection);
+            }
+        }
+        Some(branch)
+    }
 }
 
 impl Transactions {
@@ -120,18 +169,30 @@ impl Transactions {
         Transaction::new(self.next_key())
     }
 
+    /// A transaction known by a key it has already.
+    pub(super) fn of_key(&self, key: TransactionKey) -> Transaction {
+        Transaction::new(key)
+    }
+
     fn next_key(&self) -> TransactionKey {
         TransactionKey(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Begins a branch; one that is known already is left alone.
-    pub fn begin_xa(&self, id: &Arc<XaId>, connection: u64) {
-        let key = self.next_key();
-        self.branches.lock().entry(Arc::clone(id)).or_insert_with(|| Branch {
-            transaction: Transaction::new(key),
-            prepared: false,
-            connection,
-        });
+    /// Begins a branch, if `connection` has less than `most` that have not ended; one that is known already
+    /// is left alone. False when it has too many.
+    pub fn begin_xa(&self, id: &Arc<XaId>, connection: u64, most: u32) -> bool {
+        let mut branches = self.branches.lock();
+        if branches.get(id).is_some() {
+            return true;
+        }
+        if branches.open.get(&connection).is_some_and(|open| *open >= most) {
+            return false;
+        }
+        let transaction = Transaction::new(self.next_key());
+        let (prepared, preparing) = (false, false);
+        let branch = Branch { transaction, prepared, preparing, connection };
+        branches.insert(Arc::clone(id), branch);
+        true
     }
 
     /// Runs `work` on an unprepared branch.
@@ -160,22 +221,24 @@ impl Transactions {
         if std::mem::replace(&mut branch.prepared, true) {
             return Ok(Preparation::Done);
         }
+        branch.preparing = true;
         let Transaction { key, queues, durables, sends, .. } = &branch.transaction;
         let (queues, durables) = (queues.clone(), durables.clone());
         Ok(Preparation::Begun { key: *key, queues, durables, sends: persistent(sends) })
     }
 
-    /// The store has the prepared branch, or could not take it: then it is as it was before.
-    pub fn prepared_in_store(&self, id: &Arc<XaId>, stored: bool) {
+    /// How preparing a branch ended. When it failed the branch is as it was before.
+    pub fn end_preparing(&self, id: &Arc<XaId>, outcome: Prepared) {
         if let Some(branch) = self.branches.lock().get_mut(id) {
-            branch.prepared = stored;
-            branch.transaction.stored = stored.then(|| Arc::clone(id));
+            branch.prepared = outcome != Prepared::Not;
+            branch.preparing = false;
+            branch.transaction.stored = (outcome == Prepared::InStore).then(|| Arc::clone(id));
         }
     }
 
     /// A branch that was prepared before the broker's last start.
     pub fn restore(&self, id: Arc<XaId>, transaction: Transaction) {
-        let branch = Branch { transaction, prepared: true, connection: 0 };
+        let branch = Branch { transaction, prepared: true, preparing: false, connection: 0 };
         self.branches.lock().insert(id, branch);
     }
 
@@ -191,6 +254,7 @@ impl Transactions {
             Some(branch) if needs_prepared && !branch.prepared => {
                 Some(("has not been prepared.", XAER_PROTO))
             }
+            Some(branch) if branch.preparing => Some(("is being prepared.", XAER_PROTO)),
             Some(_) => None,
         };
         if let Some((reason, code)) = reason {
@@ -207,17 +271,20 @@ impl Transactions {
         let branches = self.branches.lock();
         branches
             .iter()
-            .filter(|(_, branch)| branch.prepared)
+            .filter(|(_, branch)| branch.prepared && !branch.preparing)
             .map(|(id, _)| Arc::clone(id))
             .collect()
     }
 
     /// What a connection that is gone leaves unprepared.
     pub fn abandon(&self, connection: u64) -> Vec<Transaction> {
-        let gone = |_: &Arc<XaId>, branch: &mut Branch| {
+        let mut branches = self.branches.lock();
+        let gone = |(_, branch): &(&Arc<XaId>, &Branch)| {
             branch.connection == connection && !branch.prepared
         };
-        self.branches.lock().extract_if(gone).map(|(_, branch)| branch.transaction).collect()
+        let gone: Vec<Arc<XaId>> =
+            branches.iter().filter(gone).map(|(id, _)| Arc::clone(id)).collect();
+        gone.iter().filter_map(|id| Some(branches.remove(id)?.transaction)).collect()
     }
 }
 
@@ -232,4 +299,26 @@ fn persistent(sends: &[PendingSend]) -> Vec<(Destination, Arc<Message>)> {
 /// As error texts name a transaction.
 pub fn shown(id: &Arc<XaId>) -> Text {
     TransactionId::Xa(Arc::clone(id)).to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn xid(number: i32) -> Arc<XaId> {
+        Arc::new(XaId { format_id: number, ..XaId::default() })
+    }
+
+    #[test]
+    fn a_connection_has_so_many_branches_and_no_more() {
+        let transactions = Transactions::default();
+        assert!(transactions.begin_xa(&xid(1), 7, 2) && transactions.begin_xa(&xid(2), 7, 2));
+        assert!(!transactions.begin_xa(&xid(3), 7, 2));
+        assert!(transactions.begin_xa(&xid(2), 7, 2), "it is there");
+        assert!(transactions.begin_xa(&xid(3), 8, 2), "another connection's");
+        assert!(transactions.take_xa(&xid(1), false).is_ok());
+        assert!(transactions.begin_xa(&xid(4), 7, 2));
+        assert_eq!(transactions.abandon(7).len(), 2);
+        assert!(transactions.begin_xa(&xid(5), 7, 1));
+    }
 }

@@ -15,6 +15,8 @@ use std::task::{Poll, Waker};
 pub struct Usage {
     limit: AtomicU64,
     used: AtomicU64,
+    /// Nothing can be taken, whatever the limit is.
+    blocked: AtomicBool,
     parent: Option<Arc<Self>>,
     waiting: AtomicBool,
     waiters: Mutex<Vec<Waiter>>,
@@ -22,22 +24,23 @@ pub struct Usage {
 
 /// Who is told when there is room again.
 enum Waiter {
-    Task(Waker),
+    /// A task, and the call it waits in.
+    Task(Arc<()>, Waker),
     /// A destination with parked sends.
     Destination(Box<dyn Fn() + Send>),
 }
 
 impl Waiter {
-    /// Whether both wake the same task.
-    fn is(&self, other: &Self) -> bool {
-        matches!((self, other), (Self::Task(a), Self::Task(b)) if a.will_wake(b))
+    /// Whether it is of the call that `call` names.
+    fn is_of(&self, call: &Arc<()>) -> bool {
+        matches!(self, Self::Task(of, _) if Arc::ptr_eq(of, call))
     }
 }
 
 impl std::fmt::Debug for Waiter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Task(_) => "Task",
+            Self::Task(..) => "Task",
             Self::Destination(_) => "Destination",
         })
     }
@@ -49,6 +52,7 @@ impl Usage {
         Arc::new(Self {
             limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
             parent,
             waiting: AtomicBool::new(false),
             waiters: Mutex::new(Vec::new()),
@@ -95,6 +99,14 @@ impl Usage {
         self.tell_waiters();
     }
 
+    /// Whether there is less room than the limit says: none, as on a full disk.
+    pub fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::SeqCst);
+        if !blocked {
+            self.tell_waiters();
+        }
+    }
+
     /// The node, here or above, that is at its limit.
     pub fn full(&self) -> Option<&Self> {
         if self.is_full() {
@@ -103,10 +115,10 @@ impl Usage {
         self.parent.as_deref().and_then(Self::full)
     }
 
-    /// Whether this node is at its own limit.
+    /// Whether this node is at its own limit, or blocked.
     fn is_full(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
-        limit > 0 && self.used() >= limit
+        limit > 0 && self.used() >= limit || self.blocked.load(Ordering::SeqCst)
     }
 
     /// Takes `bytes` whatever the limits say.
@@ -148,24 +160,35 @@ impl Usage {
             };
             for waiter in waiters {
                 match waiter {
-                    Waiter::Task(waker) => waker.wake(),
+                    Waiter::Task(_, waker) => waker.wake(),
                     Waiter::Destination(tell) => tell(),
                 }
             }
         }
     }
 
-    /// Waits until `bytes` could be taken, and takes them.
+    /// Waits until `bytes` could be taken, and takes them. Nothing is left behind when nobody waits for
+    /// that any more.
     pub async fn acquire(&self, bytes: u64) {
+        let mut waiting = Waiting { usage: self, call: None };
         poll_fn(|cx| {
             while !self.try_take(bytes) {
-                if self.wait(|| Waiter::Task(cx.waker().clone())) {
+                let call = waiting.call.get_or_insert_default();
+                if self.wait(|| Waiter::Task(Arc::clone(call), cx.waker().clone())) {
                     return Poll::Pending;
                 }
             }
             Poll::Ready(())
         })
         .await;
+    }
+
+    /// Nobody waits in `call` any more.
+    fn forget(&self, call: &Arc<()>) {
+        self.waiters.lock().retain(|waiter| !waiter.is_of(call));
+        if let Some(parent) = &self.parent {
+            parent.forget(call);
+        }
     }
 
     /// Calls `tell` when there may be room again; at once when there is.
@@ -181,8 +204,13 @@ impl Usage {
             {
                 let (waiter, mut waiters) = (waiter(), full.waiters.lock());
                 // A task that waits is polled for other reasons too.
-                if !waiters.iter().any(|present| present.is(&waiter)) {
-                    waiters.push(waiter);
+                let present = match &waiter {
+                    Waiter::Task(call, _) => waiters.iter_mut().find(|other| other.is_of(call)),
+                    Waiter::Destination(_) => None,
+                };
+                match present {
+                    Some(present) => *present = waiter,
+                    None => waiters.push(waiter),
                 }
                 full.waiting.store(true, Ordering::SeqCst);
             }
@@ -192,6 +220,21 @@ impl Usage {
             }
         }
         false
+    }
+}
+
+/// A call of [`Usage::acquire`] that has not come to its end.
+struct Waiting<'a> {
+    usage: &'a Usage,
+    /// Names the call among the waiters, if it ever had to wait.
+    call: Option<Arc<()>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = &self.call {
+            self.usage.forget(call);
+        }
     }
 }
 
@@ -236,12 +279,29 @@ mod tests {
     fn a_task_that_is_polled_while_it_waits_leaves_one_waiter() {
         let usage = Usage::new(10, None);
         usage.take(10);
-        let mut waiting = std::pin::pin!(usage.acquire(5));
+        let mut waiting = Box::pin(usage.acquire(5));
         let mut cx = std::task::Context::from_waker(Waker::noop());
         for _ in 0..3 {
             assert!(waiting.as_mut().poll(&mut cx).is_pending());
         }
         assert_eq!(usage.waiters.lock().len(), 1);
+    }
+
+    #[test]
+    fn a_wait_that_is_given_up_leaves_no_waiter() {
+        let broker = Usage::new(10, None);
+        let usage = Usage::new(0, Some(Arc::clone(&broker)));
+        usage.take(10);
+        let mut cx = std::task::Context::from_waker(Waker::noop());
+        let mut other = Box::pin(usage.acquire(5));
+        for _ in 0..3 {
+            let mut waiting = Box::pin(usage.acquire(5));
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+            assert!(other.as_mut().poll(&mut cx).is_pending());
+        }
+        assert_eq!(broker.waiters.lock().len(), 1, "the one that still waits");
+        usage.release(10);
+        assert!(other.as_mut().poll(&mut cx).is_ready());
     }
 
     /// The destination's own limit has room when its broker's has none, and the other way round.

@@ -4,6 +4,7 @@ use super::link::{Link, Outgoing};
 use super::session::Session;
 use super::task::{ClientEgress, ClientIngress};
 use super::{ClientError, Options};
+use crate::broker::client::Closing;
 use crate::jms::info::{
     BrokerInfo, ConnectionInfo, DestinationInfo, ObjectId, RemoveInfo, RemoveSubscriptionInfo,
 };
@@ -86,7 +87,10 @@ impl Connection {
         let patience = Patience { handshake: options.connect_timeout, ..Patience::default() };
         let task = tokio::spawn(async move {
             let never = Arc::new(Notify::new());
-            let ended = drive(reader, writer, ingress, egress, never, patience).await;
+            let ended = {
+                let closing = Closing::default();
+                drive(reader, writer, ingress, egress, never, closing, patience).await
+            };
             guard.0.end(&ClientError::Lost(Arc::new(ended)));
         });
         let (id, client_id) = identity(options);

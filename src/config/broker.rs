@@ -87,7 +87,7 @@ element! {
         adjust_usage_limits: bool = "adjustUsageLimits", true, later;
         /// 0 = disk space is looked at once.
         schedule_period_for_disk_usage_check: Duration =
-            "schedulePeriodForDiskUsageCheck", Duration::ZERO, later;
+            "schedulePeriodForDiskUsageCheck", Duration::ZERO, active;
         /// Percent of free space before limits grow again; unset (-1) = any.
         disk_usage_check_regrow_threshold: Option<u32> =
             "diskUsageCheckRegrowThreshold", None, later;

@@ -13,6 +13,7 @@
 //! all connections of a thread share; a connection keeps bytes only while a frame is incomplete.
 
 use super::{Egress, Ended, Ingress, Liveness};
+use crate::broker::client::Closing;
 use crate::transport::WriteBuffer;
 use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
@@ -74,13 +75,15 @@ struct Signs {
     busy: AtomicBool,
 }
 
-/// Runs a connection to its end. `stop` ends it from outside.
+/// Runs a connection to its end. `stop` ends it from outside; `closing` is what the client knows it by. A
+/// command that is being carried out is carried out to its end.
 pub async fn drive<R, W, I, E>(
     mut reader: R,
     mut writer: W,
     mut ingress: I,
     mut egress: E,
     stop: Arc<Notify>,
+    closing: Closing,
     patience: Patience,
 ) -> Ended
 where
@@ -92,13 +95,18 @@ where
     let signs = Signs::default();
     let mut out = WriteBuffer::default();
     let ended = {
-        let reading = pin!(read(&mut reader, &mut ingress, &signs, patience));
+        let mut reading = pin!(read(&mut reader, &mut ingress, &signs, &closing, patience));
         let writing = pin!(write(&mut writer, &mut egress, &mut out, &signs, patience.write));
-        tokio::select! {
-            ended = reading => ended,
-            ended = writing => ended,
-            () = stop.notified() => Ended::Stopped,
+        let (ended, is_reading) = tokio::select! {
+            ended = &mut reading => (ended, false),
+            ended = writing => (ended, true),
+            () = stop.notified() => (Ended::Stopped, true),
+        };
+        closing.close();
+        if is_reading {
+            reading.await;
         }
+        ended
     };
     if matches!(ended, Ended::Refused) {
         let until = Instant::now() + REFUSED_LINGER;
@@ -123,6 +131,7 @@ async fn read<R: AsyncRead + Unpin, I: Ingress>(
     reader: &mut R,
     ingress: &mut I,
     signs: &Signs,
+    closing: &Closing,
     patience: Patience,
 ) -> Ended {
     let mut partial = BytesMut::new();
@@ -145,12 +154,14 @@ async fn read<R: AsyncRead + Unpin, I: Ingress>(
         };
         let filling = fill(reader, ingress, &mut partial);
         let got = match deadline {
-            None => filling.await,
-            Some((deadline, late)) => match timeout_at(deadline, filling).await {
-                Ok(got) => got,
-                Err(_) => Err(late),
+            None => closing.unless(filling).await,
+            Some((deadline, late)) => match closing.unless(timeout_at(deadline, filling)).await {
+                Some(Err(_)) => Some(Err(late)),
+                Some(Ok(got)) => Some(got),
+                None => None,
             },
         };
+        let Some(got) = got else { return Ended::Stopped };
         let mut cut = match got {
             Ok(Some(cut)) => cut,
             Ok(None) => return Ended::Goodbye,
@@ -429,7 +440,10 @@ mod tests {
 
     async fn end_of(mut reader: DuplexStream) -> (Ended, usize, Duration) {
         let (mut fours, opened) = (Fours::default(), Instant::now());
-        let ended = read(&mut reader, &mut fours, &Signs::default(), Patience::default()).await;
+        let ended = {
+            let (signs, closing) = (Signs::default(), Closing::default());
+            read(&mut reader, &mut fours, &signs, &closing, Patience::default()).await
+        };
         (ended, fours.frames, opened.elapsed())
     }
 

@@ -1,7 +1,7 @@
 //! A connector: a listening socket, and the connections that came through it.
 
 use crate::broker::Broker;
-use crate::broker::client::Transport;
+use crate::broker::client::{Closing, Transport};
 use crate::jms::Text;
 use crate::protocol::drive::Patience;
 use crate::protocol::openwire::{self, OpenWireOptions};
@@ -220,17 +220,20 @@ async fn serve(
     openwire: &Arc<OpenWireOptions>,
 ) {
     let options = &shared.options;
+    let closing = Closing::default();
     let transport = Transport {
         remote: format!("tcp://{peer}").into(),
         connector_url: Text::clone(&shared.published),
         stop: Arc::clone(&stop),
+        closing: closing.clone(),
         allow_link_stealing: options.allow_link_stealing,
         producers_max: options.producers_max,
         consumers_max: options.consumers_max,
     };
     let (ingress, egress) = openwire::session(broker, openwire, transport);
     let (reader, writer) = stream.into_split();
-    let ended = drive::drive(reader, writer, ingress, egress, stop, options.patience).await;
+    let ended =
+        drive::drive(reader, writer, ingress, egress, stop, closing, options.patience).await;
     match &ended {
         Ended::Goodbye | Ended::Stopped | Ended::Refused => {
             tracing::debug!(%peer, reason = %ended, "connection ended");

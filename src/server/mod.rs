@@ -8,6 +8,7 @@ pub mod connector;
 pub mod disk;
 mod note;
 mod plan;
+mod space;
 pub mod store;
 
 pub use note::Note;
@@ -27,6 +28,7 @@ use crate::store::spool::{Spool, SpoolEvents};
 use crate::store::{Store, StoreError, StoreEvents};
 use connector::Connector;
 use disk::DiskLimits;
+use space::{Space, Watching};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,6 +73,7 @@ pub struct Server {
     store_failed: watch::Receiver<bool>,
     label: String,
     started: Instant,
+    space: Option<Watching>,
     /// Dropped last: whoever waits for it opens the store at once.
     mastership: Option<Mastership>,
 }
@@ -112,13 +115,26 @@ impl Server {
         plan.broker.dispatches_early = store_plan.dispatches_early;
         let name = Text::clone(&plan.broker.name);
         let opened = open(&store_plan, &name, mastership, store_usage).await?;
-        let limits = limits(config, &store_plan, opened.store.status().bytes_used);
-        if let Some(limits) = limits {
-            plan.broker.store_usage.set_limit(limits.store_bytes);
-            plan.broker.temp_usage.set_limit(limits.temp_bytes);
+        let (store_usage, temp_usage) =
+            (Arc::clone(&plan.broker.store_usage), Arc::clone(&plan.broker.temp_usage));
+        let space = Space::of_config(config, &store_plan);
+        let used = DiskLimits { store_bytes: opened.store.status().bytes_used, temp_bytes: 0 };
+        match space.limits(used, true) {
+            Ok(limits) => {
+                store_usage.set_limit(limits.store_bytes);
+                temp_usage.set_limit(limits.temp_bytes);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "the space on disk is not known: limits of the store are not checked"
+                );
+            }
         }
         open_spool(config, &mut plan)?;
-        Self::run(plan, &host, opened).await
+        let mut server = Self::run(plan, &host, opened).await?;
+        server.space = Some(space.watch(store_usage, temp_usage));
+        Ok(server)
     }
 
     /// Starts a broker from options.
@@ -168,7 +184,8 @@ impl Server {
             connectors.push(connector);
         }
         tracing::info!("{label} started in {} ms", started.elapsed().as_millis());
-        Ok(Self { broker, connectors, store, store_failed, label, started, mastership })
+        let space = None;
+        Ok(Self { broker, connectors, store, store_failed, label, started, space, mastership })
     }
 
     /// The broker itself, for programs that embed it.
@@ -261,6 +278,10 @@ impl StoreEvents for Watch {
         self.usage.set_used(bytes);
     }
 
+    fn no_space(&self, is_short: bool) {
+        self.usage.set_blocked(is_short);
+    }
+
     fn failed(&self, error: &StoreError) {
         tracing::error!(%error, "the store has failed: the broker stops");
         self.failed.send_replace(true);
@@ -326,27 +347,6 @@ impl SpoolEvents for TempWatch {
 async fn locked(lock: &LockPlan, on_wait: impl FnOnce()) -> Result<Mastership, LockError> {
     let locker = Box::new(SharedFile::new(&lock.directory));
     become_master(locker, lock.options, on_wait).await
-}
-
-/// The limits of store and temporary store, lowered to what the disk has; none if that is not known.
-fn limits(config: &Config, plan: &StorePlan, used_bytes: u64) -> Option<DiskLimits> {
-    let temp = temp_folder(config);
-    let kept = |folder, used_bytes, file_bytes| {
-        let space = disk::Space::of(folder)?;
-        Ok::<_, std::io::Error>(disk::Kept { folder, space, used_bytes, file_bytes })
-    };
-    let store = kept(&plan.directory, used_bytes, plan.journal_file_bytes.into());
-    match (store, kept(&temp, 0, 0)) {
-        (Ok(store), Ok(temp)) => {
-            let (limits, notes) = disk::limits(&config.broker.system_usage, store, temp);
-            notes.iter().for_each(Note::log);
-            Some(limits)
-        }
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::warn!(%error, "the space on disk is not known: limits of the store are not checked");
-            None
-        }
-    }
 }
 
 /// A time the way ActiveMQ tells it: `1 hour 3 minutes`.

@@ -240,6 +240,12 @@ pub trait StoreEvents: Send + Sync + 'static {
     /// The bytes it takes on disk have changed.
     fn bytes_used(&self, bytes: u64);
 
+    /// Whether the disk has no more room for messages. While it has none, what waits to be written
+    /// may still fit; what does not is refused with [`StoreError::NoSpace`].
+    fn no_space(&self, is_short: bool) {
+        let _ = is_short;
+    }
+
     /// It has stopped for good: nothing more is stored, and the broker must not go on.
     fn failed(&self, error: &StoreError);
 }

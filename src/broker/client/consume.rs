@@ -6,6 +6,7 @@ use super::super::destination::subscription::{Memory, TopicSubscription};
 use super::super::destination::topic::TopicMember;
 use super::super::destination::{DestinationHandle, Op};
 use super::super::error::BrokerError;
+use super::super::names;
 use super::super::outbox::{Item, RangeUse, Receipt, SubscriptionKey};
 use super::super::policy::{Cursor, Policy};
 use super::super::router::{PatternListener, QueueConsumer};
@@ -15,7 +16,7 @@ use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerId, Destination, MessageAck, MessagePull, Text};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// The client library's default prefetches; a policy replaces only these.
@@ -41,6 +42,8 @@ impl Client {
             return Ok(());
         }
         self.check_limit("consumer", self.consumers.len(), self.transport.consumers_max)?;
+        names::check("destination name", Some(destination.name()))?;
+        names::check("subscription name", info.subscription_name.as_deref())?;
         let parts = destination.parts();
         if parts.iter().all(|part| part.name().trim().is_empty()) {
             return Err(BrokerError::DestinationNameEmpty);
@@ -191,7 +194,7 @@ impl Client {
         if part.is_pattern() {
             return Ok(self.broker.router.listen(key, part.clone(), listener));
         }
-        Ok(vec![self.broker.destination(part, Some(&self.connection_id())).await?])
+        Ok(vec![self.destination(part).await?])
     }
 
     /// Counts a consumer at its destinations and tells who watches.
@@ -211,9 +214,9 @@ impl Client {
                 let consumers = &handle.gauges.consumers;
                 // A browser takes nothing and a durable that was offline is counted still.
                 count += if consumer.info.browser || counts_already {
-                    consumers.load(Ordering::Relaxed)
+                    consumers.count()
                 } else {
-                    let now = consumers.fetch_add(1, Ordering::Relaxed) + 1;
+                    let now = consumers.add();
                     consumer.counted.push(handle);
                     now
                 };
@@ -266,11 +269,8 @@ impl Client {
         for handle in &consumer.counted {
             let consumers = &handle.gauges.consumers;
             // A durable subscription counts until it is deleted.
-            let count = if consumer.durable.is_some() {
-                consumers.load(Ordering::Relaxed)
-            } else {
-                consumers.fetch_sub(1, Ordering::Relaxed) - 1
-            };
+            let count =
+                if consumer.durable.is_some() { consumers.count() } else { consumers.remove() };
             counts.push((&handle.destination, count));
         }
         for part in parts.iter().filter(|part| !part.is_advisory()) {

@@ -4,7 +4,6 @@ use super::super::error::BrokerError;
 use super::{Client, OBJECTS_MAX};
 use crate::jms::info::DestinationInfo;
 use crate::jms::{ConnectionId, Destination};
-use std::sync::atomic::Ordering;
 
 impl Client {
     /// Whether a temporary destination was made by this connection: its name is the connection's id,
@@ -27,7 +26,7 @@ impl Client {
             self.check_limit("temporary destination", self.temporaries.len(), OBJECTS_MAX)?;
             self.temporaries.push(destination.clone());
         }
-        self.broker.destination(&destination, Some(&self.connection_id())).await?;
+        self.destination(&destination).await?;
         Ok(())
     }
 
@@ -39,7 +38,7 @@ impl Client {
             return Err(BrokerError::NotOwner(destination));
         }
         self.flush().await;
-        if info.timeout == 0 && handle.gauges.consumers.load(Ordering::Relaxed) > 0 {
+        if info.timeout == 0 && handle.gauges.consumers.count() > 0 {
             let consumers = self.broker.registry.consumers();
             let reads = |of: &Destination| of.parts().contains(&destination);
             let holder = consumers.iter().find(|info| info.destination.as_ref().is_some_and(reads));

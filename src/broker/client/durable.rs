@@ -9,7 +9,6 @@ use crate::jms::selector::Selector;
 use crate::jms::{Destination, Text};
 use crate::store::{StoreOp, StoredSubscription};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 impl Client {
     /// Takes a durable subscription, creating it or, when it asks for something else than before,
@@ -103,10 +102,8 @@ impl Client {
         }
         self.broker.destroy_durable(&owner).await?;
         for part in durable.destination.parts() {
-            let count =
-                self.broker.router.find(&part).map_or(0, |handle| {
-                    handle.gauges.consumers.fetch_sub(1, Ordering::Relaxed) - 1
-                });
+            let topic = self.broker.router.find(&part);
+            let count = topic.map_or(0, |topic| topic.gauges.consumers.remove());
             self.announce(Notice::durable_removed(&part, info.clone(), count)).await;
         }
         Ok(())

@@ -4,13 +4,17 @@
 //! this connection, keeps the client's sessions, producers, consumers and open transactions, and hands
 //! work to destinations, consecutive operations for one destination together.
 
+mod closing;
 mod consume;
 mod destinations;
 mod durable;
+mod parking;
 mod replay;
 mod send;
 mod transact;
 
+pub use self::closing::Closing;
+use self::parking::Parking;
 use super::destination::durable::DurableSubscription;
 use super::destination::subscription::TopicSubscription;
 use super::destination::{DestinationHandle, Effects, Now, Op};
@@ -19,14 +23,13 @@ use super::outbox::{Outbox, SubscriptionKey};
 use super::registry::{Admission, ConnectionEntry};
 use super::router::QueueConsumer;
 use super::transaction::Transaction;
-use super::{Broker, Notice};
+use super::{Broker, Notice, names};
 use crate::jms::info::{ConnectionInfo, ConsumerInfo, ObjectId, ProducerInfo, RemoveInfo};
 use crate::jms::{
     ConnectionId, ConsumerId, Destination, ProducerId, SessionId, Text, TransactionId,
 };
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::sync::Notify;
 
 /// What a connection's transport tells the broker.
@@ -38,6 +41,8 @@ pub struct Transport {
     pub connector_url: Text,
     /// Ends the transport.
     pub stop: Arc<Notify>,
+    /// The transport has ended.
+    pub closing: Closing,
     pub allow_link_stealing: bool,
     pub producers_max: u32,
     pub consumers_max: u32,
@@ -61,8 +66,7 @@ pub struct Client {
     routes: HashMap<Destination, Arc<DestinationHandle>>,
     /// Operations not handed over yet, all for one destination.
     batch: Option<(Arc<DestinationHandle>, Vec<Op>)>,
-    /// Destinations where sends of this connection may be parked.
-    parked: Vec<Arc<DestinationHandle>>,
+    parking: Parking,
 }
 
 #[derive(Debug)]
@@ -105,6 +109,8 @@ impl Client {
             let user = info.user_name.unwrap_or_else(|| "null".into());
             return Err(BrokerError::BadCredentials { user });
         }
+        names::check("connection id", info.connection_id.as_ref().map(ConnectionId::as_str))?;
+        names::check("client id", info.client_id.as_deref())?;
         let info = Arc::new(ConnectionInfo { password: None, ..info });
         let number = broker.next_number();
         let entry = loop {
@@ -119,8 +125,11 @@ impl Client {
             )?;
             match admission {
                 Admission::Welcome(entry) => break entry,
-                // Its sender is dropped only with the entry, which tells first.
-                Admission::Wait(mut gone) => drop(gone.wait_for(|gone| *gone).await),
+                Admission::Wait(mut gone) => {
+                    let waited = transport.closing.unless(gone.wait_for(|gone| *gone)).await;
+                    // Its sender is dropped only with the entry, which tells first.
+                    drop(waited.ok_or(BrokerError::SendAborted)?);
+                }
             }
         };
         let client = Self {
@@ -136,7 +145,7 @@ impl Client {
             temporaries: Vec::new(),
             routes: HashMap::new(),
             batch: None,
-            parked: Vec::new(),
+            parking: Parking::default(),
         };
         client.announce(Notice::connection_added(&client.entry.info)).await;
         Ok(client)
@@ -175,6 +184,15 @@ impl Client {
                 self.batch = Some((Arc::clone(handle), vec![op]));
             }
         }
+    }
+
+    /// A destination this client names, created if need be.
+    async fn destination(
+        &self,
+        destination: &Destination,
+    ) -> Result<Arc<DestinationHandle>, BrokerError> {
+        names::check("destination name", Some(destination.name()))?;
+        self.broker.destination(destination, Some(&self.connection_id())).await
     }
 
     async fn announce(&self, notice: Notice) {
@@ -259,8 +277,8 @@ impl Client {
             if part.kind().is_temporary() && self.broker.router.find(&part).is_none() {
                 continue;
             }
-            let handle = self.broker.destination(&part, Some(&self.connection_id())).await?;
-            let count = handle.gauges.producers.fetch_add(1, Ordering::Relaxed) + 1;
+            let handle = self.destination(&part).await?;
+            let count = handle.gauges.producers.add();
             if !part.is_advisory() {
                 self.announce(Notice::producer_added(&part, &info, count)).await;
             }
@@ -285,7 +303,7 @@ impl Client {
         };
         self.broker.registry.producer_removed(id);
         for handle in producer.counted {
-            let count = handle.gauges.producers.fetch_sub(1, Ordering::Relaxed) - 1;
+            let count = handle.gauges.producers.remove();
             if !handle.destination.is_advisory() {
                 let info = RemoveInfo {
                     object_id: Some(ObjectId::Producer(id.clone())),
@@ -302,7 +320,7 @@ impl Client {
     /// Ends everything of this connection. `last_delivered` is -2 when the connection was lost.
     pub async fn close(&mut self, last_delivered: i64) {
         self.flush().await;
-        for handle in std::mem::take(&mut self.parked) {
+        for handle in self.parking.take_lots() {
             handle.send(vec![Op::ConnectionClosed(self.entry.number)]).await;
         }
         let consumers: Vec<ConsumerId> = self.consumers.keys().cloned().collect();

@@ -1,10 +1,10 @@
 //! What a new watcher of advisories is told first: the state as it is now.
 
 use super::super::advisory::Notice;
+use super::super::destination::{Gauge, Gauges};
 use super::Client;
 use crate::jms::info::{ConsumerInfo, DestinationInfo};
 use crate::jms::{Destination, DestinationKind};
-use std::sync::atomic::Ordering;
 
 impl Client {
     /// Replays to a new consumer what its advisory topics would have told (advisory.md).
@@ -80,12 +80,8 @@ impl Client {
         notices
     }
 
-    fn count(
-        &self,
-        destination: &Destination,
-        gauge: impl Fn(&super::super::destination::Gauges) -> &std::sync::atomic::AtomicU32,
-    ) -> u32 {
+    fn count(&self, destination: &Destination, gauge: impl Fn(&Gauges) -> &Gauge) -> u32 {
         let handle = self.broker.router.find(destination);
-        handle.map_or(0, |handle| gauge(&handle.gauges).load(Ordering::Relaxed))
+        handle.map_or(0, |handle| gauge(&handle.gauges).count())
     }
 }

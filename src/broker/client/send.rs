@@ -1,10 +1,14 @@
 //! Messages from a client into destinations.
 
-use super::super::destination::{Admission, DestinationHandle, Incoming, Op};
+use super::super::destination::{
+    Admission, DestinationHandle, Incoming, Op, warn_full, warn_store_full, warn_temp_full,
+};
 use super::super::error::BrokerError;
+use super::super::names;
 use super::super::outbox::Receipt;
 use super::super::router::VIRTUAL_TOPIC_PREFIX;
 use super::super::transaction::PendingSend;
+use super::super::usage::Credit;
 use super::{Client, Notice, ROUTES_MAX};
 use crate::jms::{Destination, DestinationKind, Message, Text, TransactionId};
 use std::sync::Arc;
@@ -24,6 +28,7 @@ impl Client {
         if !known {
             return Err(BrokerError::ProducerUnknown { destination });
         }
+        names::check_message(&message)?;
         // Nobody shares it yet: nothing is copied.
         let stamped = Arc::make_mut(&mut message);
         stamped.broker_in_time = now_ms;
@@ -98,9 +103,7 @@ impl Client {
             !destination.kind().is_temporary() || self.broker.options.create_temporaries_on_send;
         let handle = match self.broker.router.find(destination) {
             Some(handle) => handle,
-            None if create => {
-                self.broker.destination(destination, Some(&self.connection_id())).await?
-            }
+            None if create => self.destination(destination).await?,
             None => return Err(BrokerError::DestinationMissing(destination.clone())),
         };
         if self.routes.len() >= ROUTES_MAX {
@@ -121,6 +124,10 @@ impl Client {
         let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
         let may_park = receipt.is_some() && message.transaction_id.is_none();
         let admission = self.admit(&handle, &message, bytes, may_park).await?;
+        let parked = match admission {
+            Admission::Park => Some(self.park(&handle, bytes).await?),
+            Admission::Credited | Admission::Forced => None,
+        };
         if let Some(id) = message.transaction_id.clone() {
             if admission != Admission::Credited {
                 handle.usage.take(bytes);
@@ -136,10 +143,36 @@ impl Client {
         let redeliveries = message.redelivery_counter;
         let receipt = receipt.take();
         let moved = Vec::new();
-        let incoming =
-            Incoming { message, bytes, admission, receipt, connection, redeliveries, moved };
-        self.hand(&handle, Op::Send(incoming)).await;
+        self.hand(
+            &handle,
+            Op::Send(Incoming {
+                message,
+                bytes,
+                admission,
+                receipt,
+                connection,
+                redeliveries,
+                moved,
+                parked,
+            }),
+        )
+        .await;
         Ok(())
+    }
+
+    /// A place for a send that may have to wait in `handle`.
+    async fn park(
+        &mut self,
+        handle: &Arc<DestinationHandle>,
+        bytes: u64,
+    ) -> Result<Credit, BrokerError> {
+        if self.parking.is_full() {
+            // What is not handed over yet would never get in.
+            self.flush().await;
+            let room = self.transport.closing.unless(self.parking.room()).await;
+            room.ok_or(BrokerError::SendAborted)?;
+        }
+        Ok(self.parking.park(handle, bytes))
     }
 
     /// How a message gets its memory, and the store room for it (semantics.md section 8).
@@ -155,60 +188,80 @@ impl Client {
             return Ok(Admission::Forced);
         }
         let controlled = policy.producer_flow_control;
-        let stored = message.persistent
-            && !handle.destination.kind().is_temporary()
-            && self.broker.outlet.store.keeps();
-        let store = Arc::clone(&self.broker.options.store_usage);
-        let store_full = stored && store.full().is_some();
-        if !store_full {
-            if !controlled {
-                return Ok(Admission::Forced);
+        let kind = handle.destination.kind();
+        let options = &self.broker.options;
+        let stored = message.persistent && !kind.is_temporary() && self.broker.outlet.store.keeps();
+        // Where it will be if there is no memory for it.
+        let disk = match stored {
+            true => Some(Arc::clone(&options.store_usage)),
+            false if kind.is_queue() && options.spool.is_some() => {
+                Some(Arc::clone(&options.temp_usage))
             }
-            if handle.usage.try_take(bytes) {
-                return Ok(Admission::Credited);
-            }
+            false => None,
+        };
+        let is_disk_full = || disk.as_ref().is_some_and(|disk| disk.full().is_some());
+        let disk_full = is_disk_full();
+        if !disk_full && !controlled {
+            return Ok(Admission::Forced);
+        }
+        // What is parked there was sent before.
+        let transacted = message.transaction_id.is_some();
+        let before = self.parking.waiting(handle).filter(|_| !transacted);
+        if !disk_full && before.is_none() && handle.usage.try_take(bytes) {
+            return Ok(Admission::Credited);
         }
         let producer: Text =
             message.producer_id.as_ref().map(ToString::to_string).unwrap_or_default().into();
-        let (limit, destination) = (store.limit(), handle.destination.clone());
-        let failed = |store_full: bool, producer: Text| match store_full {
-            true => BrokerError::StoreWaitTimeout { limit, producer, destination },
+        let limit = disk.as_ref().map_or(0, |disk| disk.limit());
+        let destination = handle.destination.clone();
+        let failed = |disk_full: bool, producer: Text| match disk_full {
+            true if stored => BrokerError::StoreWaitTimeout { limit, producer, destination },
+            true => BrokerError::TempWaitTimeout { limit, producer, destination },
             false => BrokerError::MemoryWaitTimeout { producer, destination },
         };
         if policy.send_fail_if_no_space && !self.network {
             self.tell_full(handle, message).await;
-            return Err(match store_full {
+            return Err(match disk_full {
                 true => failed(true, producer),
                 false => BrokerError::MemoryFull(handle.destination.clone()),
             });
         }
         if may_park && controlled {
-            if !self.parked.iter().any(|present| Arc::ptr_eq(present, handle)) {
-                self.parked.retain(|present| !present.is_gone());
-                self.parked.push(Arc::clone(handle));
-            }
             return Ok(Admission::Park);
         }
         // What this connection sent before must get in, or it would wait for itself.
         self.flush().await;
-        if store_full {
-            super::super::destination::warn_store_full(&handle.destination, limit, &producer);
-        } else {
-            super::super::destination::warn_full(&handle.destination, &handle.usage, 0);
+        match disk_full {
+            true if stored => warn_store_full(&handle.destination, limit, &producer),
+            true => warn_temp_full(&handle.destination, limit, &producer),
+            false if before.is_none() => warn_full(&handle.destination, &handle.usage, 0),
+            false => {}
         }
-        self.tell_full(handle, message).await;
+        if disk_full || before.is_none() {
+            self.tell_full(handle, message).await;
+        }
         let room = async {
-            while stored && store.full().is_some() {
-                store.acquire(0).await;
+            if let Some(before) = before {
+                before.acquire(0).await;
+            }
+            if let Some(disk) = &disk {
+                disk.acquire(0).await;
             }
             if controlled {
                 handle.usage.acquire(bytes).await;
             }
         };
-        if policy.send_fail_after.is_zero() {
-            room.await;
-        } else if tokio::time::timeout(policy.send_fail_after, room).await.is_err() {
-            return Err(failed(stored && store.full().is_some(), producer));
+        let closing = &self.transport.closing;
+        let patience = policy.send_fail_after;
+        let waited = if patience.is_zero() {
+            closing.unless(room).await.map(Ok)
+        } else {
+            closing.unless(tokio::time::timeout(patience, room)).await
+        };
+        match waited {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return Err(failed(is_disk_full(), producer)),
+            None => return Err(BrokerError::SendAborted),
         }
         *handle.fast_producer_told.lock() = None;
         Ok(if controlled { Admission::Credited } else { Admission::Forced })

@@ -1,6 +1,7 @@
 //! Transactions of a client.
 
 use super::super::error::BrokerError;
+use super::super::names;
 use super::super::outbox::Receipt;
 use super::super::transaction::Transaction;
 use super::{Client, OBJECTS_MAX};
@@ -25,6 +26,7 @@ impl Client {
 
     /// Begins a transaction; a repeated begin is ignored (failover replays it).
     pub fn begin(&mut self, id: TransactionId) -> Result<(), BrokerError> {
+        names::check_transaction(&id)?;
         match &id {
             TransactionId::Local { .. } => {
                 if !self.transactions.contains_key(&id) {
@@ -32,7 +34,11 @@ impl Client {
                     self.transactions.insert(id, self.broker.transactions.begin_local());
                 }
             }
-            TransactionId::Xa(xid) => self.broker.transactions.begin_xa(xid, self.entry.number),
+            TransactionId::Xa(xid) => {
+                if !self.broker.transactions.begin_xa(xid, self.entry.number, OBJECTS_MAX) {
+                    self.check_limit("transaction", OBJECTS_MAX as usize, OBJECTS_MAX)?;
+                }
+            }
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Audit {
         if let Some(window) = id.producer.as_ref().and_then(|p| self.windows.get_mut(p)) {
             let width = window.width();
             if id.producer_sequence <= window.highest
-                && window.highest - id.producer_sequence < width
+                && window.highest.saturating_sub(id.producer_sequence) < width
             {
                 window.clear(id.producer_sequence);
             }
@@ -201,6 +201,22 @@ mod tests {
         assert!(audit.is_duplicate(&id("p", 7)));
         audit.forget(&id("p", 7));
         assert!(!audit.is_duplicate(&id("p", 7)));
+    }
+
+    /// Sequence numbers are the client's choice.
+    #[test]
+    fn the_farthest_sequence_numbers_do_no_harm() {
+        let far = [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX - 1, i64::MAX];
+        for first in far {
+            for second in far {
+                let mut audit = Audit::new(128, 4);
+                assert!(!audit.is_duplicate(&id("p", first)));
+                audit.forget(&id("p", second));
+                assert!(!audit.is_duplicate(&id("p", second)), "{first} {second}");
+                audit.forget(&id("p", first));
+                audit.forget(&id("p", second));
+            }
+        }
     }
 
     #[test]

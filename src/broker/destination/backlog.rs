@@ -98,7 +98,11 @@ impl Backlog {
             return Place::Memory;
         }
         let tail = self.tails.entry(band).or_default();
-        if tail.more && sequence <= tail.after {
+        // A page on its way may end behind a message that was numbered before and is stored after it was
+        // read: nobody would read it again.
+        let is_read = sequence < newest && self.reading == Some(band);
+        if tail.more && (sequence <= tail.after || is_read) {
+            tail.known = tail.known.max(self.newest);
             return Place::Memory;
         }
         if !tail.more {
@@ -143,6 +147,7 @@ impl Backlog {
     /// What a page of `band` had: `taken` of it were not known, `last` is where it ended, `end` says that
     /// nothing was behind.
     pub(super) fn page(&mut self, band: u8, taken: u64, last: Option<i64>, end: bool) {
+        self.newest = self.newest.max(last.unwrap_or(0));
         let Some(tail) = self.tails.get_mut(&band) else { return };
         tail.count = tail.count.saturating_sub(taken);
         tail.after = last.unwrap_or(tail.after).max(tail.after);
@@ -232,6 +237,20 @@ mod tests {
         assert_eq!(backlog.place(0, 7, true), Place::Store);
         assert_eq!(backlog.read(), Some((0, 6)));
         assert!(backlog.may_know(0, 7) && !backlog.may_know(0, 10));
+    }
+
+    #[test]
+    fn a_message_stored_behind_a_page_on_its_way_stays_in_memory_and_is_known() {
+        let mut backlog = Backlog::default();
+        backlog.place(0, 11, true);
+        backlog.place(0, 16, false);
+        assert_eq!(backlog.read(), Some((0, 10)));
+        // 15 was numbered before 16, and the page was read before it was stored.
+        assert_eq!(backlog.place(0, 15, false), Place::Memory);
+        assert!(backlog.may_know(0, 15), "another page may have it");
+        assert!(backlog.arrived());
+        backlog.page(0, 2, Some(16), true);
+        assert_eq!(backlog.first(), None);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(super) fn outlives_its_producer(message: &Message) -> bool {
 pub struct Decision {
     pub transaction: TransactionKey,
     pub outcome: Result<(), BrokerError>,
+    /// When the store refused: the transaction goes on waiting as it was.
+    pub waits_on: bool,
     /// The sends of the transaction, as the destination gave them with its ballot.
     pub entries: Vec<Entry>,
     pub receipt: Option<Receipt>,
@@ -93,6 +95,9 @@ pub struct After {
     pub carry_out: Box<dyn FnOnce(&mut Effects) + Send>,
     /// Resolved when the commit involves no destination.
     pub receipt: Option<Receipt>,
+    /// Of a prepared branch: makes it wait again when the store refuses its commit. What it acknowledged
+    /// stays acknowledged in it.
+    pub refused: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl fmt::Debug for Commit {
@@ -134,24 +139,32 @@ impl Commit {
     }
 
     fn decide(&self, outcome: Result<(), BrokerError>) {
-        let (parts, after) = {
+        let (parts, mut after) = {
             let mut state = self.state.lock();
             (std::mem::take(&mut state.parts), state.after.take())
         };
-        if let Some(After { durables, outbox, carry_out, receipt }) = after {
-            let commit = outcome.is_ok();
-            outbox.end_transaction(self.transaction, commit);
+        let refused = after.as_mut().and_then(|after| after.refused.take());
+        let waits_on = refused.is_some() && outcome.is_err();
+        if let Some(After { durables, outbox, carry_out, receipt, .. }) = after {
             let (now, mut effects) = (Now::read(), Effects::default());
-            for durable in durables {
-                durable.end_transaction(self.transaction, commit, now, &mut effects);
+            if !waits_on {
+                let commit = outcome.is_ok();
+                outbox.end_transaction(self.transaction, commit);
+                for durable in durables {
+                    durable.end_transaction(self.transaction, commit, now, &mut effects);
+                }
             }
             carry_out(&mut effects);
             if let Some(receipt) = receipt {
                 receipt.resolve(outcome.clone());
             }
         }
+        if let Some(refused) = refused.filter(|_| waits_on) {
+            refused();
+        }
         for (handle, mut decision) in parts {
             decision.outcome = outcome.clone();
+            decision.waits_on = waits_on;
             handle.tell(Op::Decide(Box::new(decision)));
         }
     }
@@ -169,7 +182,8 @@ impl Ballot {
             let mut state = commit.state.lock();
             state.ops.extend(ops);
             let transaction = commit.transaction;
-            let decision = Decision { transaction, outcome: Ok(()), entries, receipt };
+            let (outcome, waits_on) = (Ok(()), false);
+            let decision = Decision { transaction, outcome, waits_on, entries, receipt };
             state.parts.push((Arc::clone(&self.handle), decision));
             state.open -= 1;
             state.open == 0

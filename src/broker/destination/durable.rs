@@ -11,7 +11,7 @@ use super::subscription::Pulls;
 use super::{Effects, Now};
 use crate::broker::advisory::Notice;
 use crate::broker::candidate::Candidate;
-use crate::broker::dead_letter::{Cause, DeadLetter};
+use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Delivery, Item, Outbox, Receipt, SubscriptionKey};
 use crate::broker::policy::{Cursor, Policy};
@@ -75,6 +75,8 @@ pub struct NewDurable {
 #[derive(Debug)]
 struct State {
     active: Option<Active>,
+    /// It was deleted.
+    ended: bool,
     /// The consumer that was active last, for noLocal and descriptions.
     info: Arc<ConsumerInfo>,
     pending: BTreeMap<Key, Entry>,
@@ -82,6 +84,8 @@ struct State {
     backlog: Backlog,
     /// Messages that a topic is about to bring, or that a prepared transaction has acknowledged.
     expected: HashSet<i64>,
+    /// Dead messages on their way out of the store: no page brings them again.
+    dying: HashSet<i64>,
     /// Messages that left while a page was read that may still have them.
     left: HashSet<i64>,
     in_flight: InFlightList,
@@ -119,10 +123,12 @@ impl DurableSubscription {
             me: Weak::clone(me),
             state: Mutex::new(State {
                 active: None,
+                ended: false,
                 info: new.info,
                 pending: BTreeMap::new(),
                 backlog,
                 expected: HashSet::new(),
+                dying: HashSet::new(),
                 left: HashSet::new(),
                 in_flight: InFlightList::default(),
                 orphans: Vec::new(),
@@ -142,7 +148,7 @@ impl DurableSubscription {
         out: &mut Effects,
     ) -> Result<(), BrokerError> {
         let mut state = self.state.lock();
-        if state.active.is_some() {
+        if state.active.is_some() || state.ended {
             return Err(BrokerError::DurableInUse {
                 client: Text::clone(&self.owner.client),
                 name: Text::clone(&self.owner.name),
@@ -153,6 +159,13 @@ impl DurableSubscription {
         state.offline_since = None;
         self.send_pending(&mut state, now, out);
         Ok(())
+    }
+
+    /// The subscription is deleted: nobody can take it any more. False while somebody has it.
+    pub fn end(&self) -> bool {
+        let mut state = self.state.lock();
+        state.ended |= state.active.is_none();
+        state.ended
     }
 
     pub fn is_active(&self) -> bool {
@@ -277,7 +290,8 @@ impl DurableSubscription {
         let mut taken = page.damaged.len() as u64;
         for stored in page.messages {
             let sequence = stored.sequence;
-            let apart = state.expected.contains(&sequence) || left.contains(&sequence);
+            let apart = [&state.expected, &state.dying, left];
+            let apart = apart.iter().any(|set| set.contains(&sequence));
             if !known.contains(&sequence) && !apart {
                 taken += 1;
                 let entry = self.stored_entry(stored);
@@ -347,7 +361,8 @@ impl DurableSubscription {
         out: &mut Effects,
     ) -> Result<(), BrokerError> {
         let mut state = self.state.lock();
-        let State { active: Some(active), in_flight, backlog, left, .. } = &mut *state else {
+        let State { active: Some(active), in_flight, backlog, left, dying, .. } = &mut *state
+        else {
             return Ok(());
         };
         let settled = in_flight.settle(ack, &active.window, self.policy.use_prefetch_extension)?;
@@ -368,10 +383,10 @@ impl DurableSubscription {
             match ack.kind {
                 AckKind::Poison => {
                     let cause = ack.cause.as_deref().map(|cause| Cause::Client(cause.clone()));
-                    self.dead(entry, cause, receipts.pop(), out);
+                    self.dead(dying, entry, cause, receipts.pop(), out);
                 }
                 AckKind::Expired if entry.message.is_expired(now.wall_ms) => {
-                    self.expired(entry, receipts.pop(), out);
+                    self.expired(dying, entry, receipts.pop(), out);
                 }
                 _ => {
                     out.removals.extend(self.removal(&entry));
@@ -381,6 +396,21 @@ impl DurableSubscription {
         }
         self.send_pending(&mut state, now, out);
         Ok(())
+    }
+
+    /// A dead message has left the store; or could not, then it is pending again.
+    fn buried(&self, sequence: i64, gone: bool) {
+        let (now, mut out) = (Now::read(), Effects::default());
+        {
+            let mut state = self.state.lock();
+            if !state.dying.remove(&sequence) || gone {
+                return;
+            }
+            state.backlog.skip(0, sequence);
+            state.backlog.rewind();
+            self.send_pending(&mut state, now, &mut out);
+        }
+        self.outlet.run(&mut out, None);
     }
 
     /// What takes `entry` out of the store for this subscription, if it is in it.
@@ -468,8 +498,17 @@ impl DurableSubscription {
     }
 
     fn send_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
-        let State { active: Some(active), pending, backlog, left, in_flight, info, pulls, .. } =
-            state
+        let State {
+            active: Some(active),
+            pending,
+            backlog,
+            dying,
+            left,
+            in_flight,
+            info,
+            pulls,
+            ..
+        } = state
         else {
             return;
         };
@@ -481,7 +520,7 @@ impl DurableSubscription {
         {
             if entry.message.is_expired(now.wall_ms) {
                 left.extend(backlog.is_reading().then_some(entry.sequence));
-                self.expired(entry, None, out);
+                self.expired(dying, entry, None, out);
                 continue;
             }
             if pulled {
@@ -530,22 +569,38 @@ impl DurableSubscription {
         }
     }
 
-    fn expired(&self, entry: Entry, receipt: Option<Receipt>, out: &mut Effects) {
+    fn expired(
+        &self,
+        dying: &mut HashSet<i64>,
+        entry: Entry,
+        receipt: Option<Receipt>,
+        out: &mut Effects,
+    ) {
         if let Some(from) = &entry.message.destination {
             out.notice(Notice::expired(from, &entry.message));
         }
         let expiration = entry.message.expiration;
-        self.dead(entry, Some(Cause::Expired(expiration)), receipt, out);
+        self.dead(dying, entry, Some(Cause::Expired(expiration)), receipt, out);
     }
 
     fn dead(
         &self,
+        dying: &mut HashSet<i64>,
         entry: Entry,
         cause: Option<Cause>,
         receipt: Option<Receipt>,
         out: &mut Effects,
     ) {
-        let leaves = self.removal(&entry);
+        let leaves = self.removal(&entry).map(|op| {
+            let (sequence, me) = (entry.sequence, Weak::clone(&self.me));
+            dying.insert(sequence);
+            let told = Told::new(move |gone| {
+                if let Some(me) = me.upgrade() {
+                    me.buried(sequence, gone);
+                }
+            });
+            Leaving { op, told }
+        });
         let Some(from) = entry.message.destination.clone() else { return };
         let subscriber = Some(self.owner.clone());
         let message = entry.message;

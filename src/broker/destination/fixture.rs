@@ -41,6 +41,7 @@ pub(super) fn incoming(message: Message, receipt: Option<Receipt>) -> Incoming {
         connection: 1,
         redeliveries: 0,
         moved: Vec::new(),
+        parked: None,
     }
 }
 
@@ -73,6 +74,7 @@ pub(super) fn context(
         spool: None,
         dispatches_early: true,
         sequence: Arc::new(AtomicI64::new(0)),
+        tell: Arc::new(drop),
         wake: Arc::new(|| {}),
     }
 }

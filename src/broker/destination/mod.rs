@@ -4,12 +4,14 @@
 //! what arrives in the mailbox and carries out their [`Effects`]. A destination task waits for its
 //! mailbox only: never for memory, disk, a socket or another mailbox.
 
+mod adds;
 pub mod audit;
 mod backlog;
 pub mod commit;
 pub mod durable;
 #[cfg(test)]
 mod fixture;
+mod gauge;
 mod groups;
 pub mod in_flight;
 pub mod outlet;
@@ -17,13 +19,15 @@ mod parking;
 pub mod queue;
 mod recovery;
 pub mod subscription;
+mod tally;
 mod task;
 pub mod topic;
 #[cfg(test)]
 mod topic_tests;
 
+pub use gauge::{Gauge, Gauges};
 pub use outlet::Outlet;
-pub use task::{DestinationHandle, Gauges, NewDestination, spawn};
+pub use task::{DestinationHandle, NewDestination, spawn};
 
 use self::commit::{Decision, Vote};
 use self::durable::DurableSubscription;
@@ -32,7 +36,7 @@ use self::queue::{NewSubscription, Pull};
 use self::topic::TopicMember;
 use super::advisory::Notice;
 use super::candidate::Candidate;
-use super::dead_letter::DeadLetter;
+use super::dead_letter::{DeadLetter, Leaving, Told};
 use super::error::BrokerError;
 use super::outbox::{Receipt, SubscriptionKey};
 use super::policy::Policy;
@@ -121,13 +125,20 @@ pub enum Op {
     },
     /// Messages from the temp store.
     Unspooled {
+        channel: u64,
         band: u8,
         messages: Result<Vec<Spooled>, StoreError>,
     },
     /// The temp store had no room for these messages.
     Unspoolable {
+        channel: u64,
         band: u8,
         messages: Vec<Spooled>,
+    },
+    /// A dead message has left the store, or could not be moved.
+    Buried {
+        sequence: i64,
+        gone: bool,
     },
     /// These messages are in the store now, or it had no room for them.
     Stored {
@@ -188,7 +199,9 @@ pub struct Incoming {
     pub connection: u64,
     pub redeliveries: i32,
     /// What leaves another place with it, in one submit: a message that moves here.
-    pub moved: Vec<StoreOp>,
+    pub moved: Vec<Leaving>,
+    /// With [`Admission::Park`]: its place among the parked sends of its connection, until it is in.
+    pub parked: Option<Credit>,
 }
 
 impl Incoming {
@@ -202,6 +215,7 @@ impl Incoming {
             connection: 0,
             redeliveries: 0,
             moved: Vec::new(),
+            parked: None,
         }
     }
 
@@ -218,16 +232,23 @@ pub struct Effects {
     pub receipts: Vec<(Receipt, Result<(), BrokerError>)>,
     /// Messages that enter the store, and what leaves with them.
     pub adds: Vec<StoreOp>,
-    /// Receipts to resolve when those are durable.
-    pub added: Vec<Receipt>,
+    /// Receipts to resolve when those are durable; each stands with the number of `adds` there were when it
+    /// came.
+    pub added: Vec<(usize, Receipt)>,
     /// Messages of `adds` that come back as [`Op::Stored`].
     pub awaited: Vec<Entry>,
+    /// Who hears that what left with them has left.
+    pub told_added: Vec<(usize, Told)>,
     /// Memory that is taken until those are stored.
     pub holds: Vec<Arc<Credit>>,
     /// What leaves the store. It is not held up by a lack of space for `adds`.
     pub removals: Vec<StoreOp>,
     /// Receipts to resolve when those are durable.
     pub removed: Vec<Receipt>,
+    /// Who hears that they have left.
+    pub told_removed: Vec<Told>,
+    /// Receipts to resolve when everything before is durable.
+    pub flushed: Vec<Receipt>,
     /// What to read from the store, behind all of the above.
     pub fetches: Vec<(PageOf, Fetch)>,
     /// What the temp store is to do.
@@ -251,12 +272,28 @@ impl Effects {
 
     /// Resolves `receipt` when what is in `adds` is durable.
     pub(super) fn when_added(&mut self, receipt: Option<Receipt>) {
-        self.added.extend(receipt);
+        self.added.extend(receipt.map(|receipt| (self.adds.len(), receipt)));
     }
 
     /// Resolves `receipt` when what is in `removals` is durable.
     pub(in crate::broker) fn when_removed(&mut self, receipt: Option<Receipt>) {
         self.removed.extend(receipt);
+    }
+
+    /// What is to leave the store does so with what enters it.
+    fn move_along(&mut self, moved: Vec<Leaving>) {
+        for Leaving { op, told } in moved {
+            self.adds.push(op);
+            self.told_added.push((self.adds.len(), told));
+        }
+    }
+
+    /// What is to leave the store does so by itself.
+    pub(in crate::broker) fn leave(&mut self, moved: impl IntoIterator<Item = Leaving>) {
+        for Leaving { op, told } in moved {
+            self.removals.push(op);
+            self.told_removed.push(told);
+        }
     }
 
     fn dead_letter(&mut self, letter: DeadLetter) {

@@ -1,10 +1,11 @@
 //! What destinations and durable subscriptions leave to do, carried out: receipts, store, forwards.
 
+use super::adds::Adds;
 use super::task::DestinationHandle;
 use super::{Effects, Now, Op, SpoolJob};
 use crate::broker::forward::{Forward, ForwardSender};
 use crate::broker::outbox::Receipt;
-use crate::store::{Store, StoreError, StoreOp, Submit};
+use crate::store::{Store, StoreError, Submit};
 use std::sync::{Arc, Weak};
 
 /// The way out of a destination. Nothing here waits.
@@ -25,13 +26,22 @@ impl Outlet {
         }
         self.add(effects, from);
         let removed = std::mem::take(&mut effects.removed);
+        let told = std::mem::take(&mut effects.told_removed);
         if effects.removals.is_empty() {
             removed.into_iter().for_each(|receipt| receipt.resolve(Ok(())));
         } else {
             let ops = std::mem::take(&mut effects.removals);
             let durable = !removed.is_empty();
-            let done = Box::new(move |result| resolve_all(removed, &result));
+            let done = Box::new(move |result: Result<(), StoreError>| {
+                told.into_iter().for_each(|told| told.tell(result.is_ok()));
+                resolve_all(removed, &result);
+            });
             self.store.submit(Submit { ops, durable, done });
+        }
+        let flushed = std::mem::take(&mut effects.flushed);
+        if !flushed.is_empty() {
+            let done = Box::new(move |result| resolve_all(flushed, &result));
+            self.store.submit(Submit { ops: Vec::new(), durable: true, done });
         }
         for (of, fetch) in effects.fetches.drain(..) {
             let Some(from) = from.map(Weak::clone) else { continue };
@@ -65,33 +75,18 @@ impl Outlet {
     }
 
     fn add(&self, effects: &mut Effects, from: Option<&Weak<DestinationHandle>>) {
-        let (receipts, holds) =
-            (std::mem::take(&mut effects.added), std::mem::take(&mut effects.holds));
-        if effects.adds.is_empty() {
-            return resolve_all(receipts, &Ok(()));
-        }
-        let ops = std::mem::take(&mut effects.adds);
-        let sequence = |op: &StoreOp| match op {
-            StoreOp::Add(add) => Some(add.sequence),
-            _ => None,
+        let adds = Adds {
+            ops: std::mem::take(&mut effects.adds),
+            receipts: std::mem::take(&mut effects.added),
+            told: std::mem::take(&mut effects.told_added),
+            awaited: std::mem::take(&mut effects.awaited),
+            holds: std::mem::take(&mut effects.holds),
         };
-        let sequences: Vec<i64> = ops.iter().filter_map(sequence).collect();
-        let from = from.map(Weak::clone);
-        let awaited = std::mem::take(&mut effects.awaited);
-        let durable = !receipts.is_empty() || !awaited.is_empty();
-        let done = Box::new(move |result: Result<(), StoreError>| {
-            drop(holds);
-            if let Some(from) = from.and_then(|from| from.upgrade()) {
-                if result.is_err() {
-                    from.tell(Op::Refused { sequences });
-                }
-                if !awaited.is_empty() {
-                    from.tell(Op::Stored { entries: awaited, stored: result.is_ok() });
-                }
-            }
-            resolve_all(receipts, &result);
-        });
-        self.store.submit(Submit { ops, durable, done });
+        if adds.ops.is_empty() {
+            adds.settle(&Ok(()), &[], None);
+        } else {
+            adds.submit(&self.store, from.map(Weak::clone));
+        }
     }
 }
 
@@ -104,18 +99,20 @@ fn spool(job: SpoolJob, from: Option<&Weak<DestinationHandle>>) {
     };
     match job {
         SpoolJob::Append { channel, band, messages, holds } => {
-            let kept = messages.clone();
+            let (kept, number) = (messages.clone(), channel.number());
             let done = move |result: Result<(), StoreError>| {
                 drop(holds);
                 if let Err(error) = result {
                     tracing::warn!(%error, "the temp store has no room: messages stay in memory");
-                    tell(Op::Unspoolable { band, messages: kept });
+                    tell(Op::Unspoolable { channel: number, band, messages: kept });
                 }
             };
             channel.append(messages, Box::new(done));
         }
         SpoolJob::Take { channel, band, limit } => {
-            channel.take(limit, Box::new(move |messages| tell(Op::Unspooled { band, messages })));
+            let number = channel.number();
+            let done = move |messages| tell(Op::Unspooled { channel: number, band, messages });
+            channel.take(limit, Box::new(done));
         }
     }
 }

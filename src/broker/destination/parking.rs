@@ -1,5 +1,6 @@
 //! Sends that wait for room: the sender gets its receipt when the message is in, not before, and its
-//! connection goes on meanwhile (semantics.md section 8).
+//! connection goes on meanwhile (semantics.md section 8). The bound: what the connections have room for,
+//! see [`Incoming::parked`].
 
 use super::queue::{QueueContext, Shortage};
 use super::{Admission, Effects, Incoming, Now};
@@ -14,10 +15,17 @@ use std::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Parking {
     waiting: VecDeque<Parked>,
-    /// A wake-up is registered with the usage.
-    wake_pending: Arc<AtomicBool>,
+    wakes: Wakes,
     full: bool,
     warned: Option<Instant>,
+}
+
+/// With which limits a wake-up is registered.
+#[derive(Debug, Default)]
+struct Wakes {
+    memory: Arc<AtomicBool>,
+    store: Arc<AtomicBool>,
+    temp: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -37,6 +45,12 @@ impl Parking {
         out: &mut Effects,
     ) -> Option<Incoming> {
         match incoming.admission {
+            Admission::Credited if self.must_follow(&incoming) => {
+                context.usage.release(incoming.bytes);
+                let incoming = Incoming { admission: Admission::Park, ..incoming };
+                self.waiting.push_back(Parked { incoming, since: now.instant });
+                None
+            }
             Admission::Credited => Some(incoming),
             Admission::Forced => {
                 context.usage.take(incoming.bytes);
@@ -44,13 +58,21 @@ impl Parking {
             }
             Admission::Park => {
                 if self.waiting.is_empty() && context.try_take(&incoming) {
-                    return Some(incoming);
+                    return Some(Incoming { parked: None, ..incoming });
                 }
                 self.note_full(&incoming, context, size, now, out);
                 self.waiting.push_back(Parked { incoming, since: now.instant });
                 None
             }
         }
+    }
+
+    /// Whether an earlier send of the same connection waits: memory that was given back meanwhile is
+    /// no reason to overtake it. Who gets no answer is not held back here.
+    fn must_follow(&self, incoming: &Incoming) -> bool {
+        let connection = incoming.connection;
+        incoming.receipt.is_some()
+            && self.waiting.iter().any(|parked| parked.incoming.connection == connection)
     }
 
     /// The next waiting send that got its memory. Fails those that waited too long.
@@ -68,10 +90,11 @@ impl Parking {
                 return None;
             };
             if context.try_take(&oldest.incoming) {
-                return self.waiting.pop_front().map(|parked| parked.incoming);
+                let oldest = self.waiting.pop_front();
+                return oldest.map(|Parked { incoming, .. }| Incoming { parked: None, ..incoming });
             }
             if patience.is_zero() || now.instant < oldest.since + patience {
-                self.ask_for_wake(context);
+                self.ask_for_wake(&oldest.incoming, context);
                 return None;
             }
             if let Some(Parked { incoming, .. }) = self.waiting.pop_front() {
@@ -105,15 +128,18 @@ impl Parking {
         self.waiting.front().filter(|_| !patience.is_zero()).map(|oldest| oldest.since + patience)
     }
 
-    fn ask_for_wake(&self, context: &QueueContext) {
-        if self.wake_pending.swap(true, Ordering::SeqCst) {
+    /// What `oldest` lacks will tell when there is some.
+    fn ask_for_wake(&self, oldest: &Incoming, context: &QueueContext) {
+        let (usage, pending) = match context.full_for(&oldest.message) {
+            Some(Shortage::Store(_)) => (&context.store_usage, &self.wakes.store),
+            Some(Shortage::Temp(_)) => (&context.temp_usage, &self.wakes.temp),
+            Some(Shortage::Memory) | None => (&context.usage, &self.wakes.memory),
+        };
+        if pending.swap(true, Ordering::SeqCst) {
             return;
         }
-        let (pending, wake) = (Arc::clone(&self.wake_pending), Arc::clone(&context.wake));
-        // The one that is full will tell.
-        let usages = [&context.usage, &context.store_usage, &context.temp_usage];
-        let full = usages.into_iter().find(|usage| usage.full().is_some());
-        full.unwrap_or(&context.usage).when_room(move || {
+        let (pending, wake) = (Arc::clone(pending), Arc::clone(&context.wake));
+        usage.when_room(move || {
             pending.store(false, Ordering::SeqCst);
             wake();
         });
@@ -153,5 +179,49 @@ impl Parking {
         {
             out.notice(Notice::fast_producer(&context.destination, producer));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Clock, context, incoming, message};
+    use super::*;
+    use crate::broker::policy::Policy;
+    use crate::broker::usage::Usage;
+    use crate::jms::{Destination, Message};
+    use std::sync::atomic::AtomicU64;
+
+    fn parked(number: i64, persistent: bool) -> Incoming {
+        let message = Message { persistent, ..message("c", number) };
+        Incoming { admission: Admission::Park, ..incoming(message, None) }
+    }
+
+    #[test]
+    fn the_limit_that_keeps_the_oldest_out_wakes_the_destination() {
+        let (usage, clock) = (Usage::new(100, None), Clock::new());
+        let woken = Arc::new(AtomicU64::new(0));
+        let wake = Arc::clone(&woken);
+        let mut context = context(Destination::queue("Q"), Policy::default(), &usage);
+        context.store_usage = Usage::new(10, None);
+        context.wake = Arc::new(move || {
+            wake.fetch_add(1, Ordering::SeqCst);
+        });
+        let (mut parking, mut out) = (Parking::default(), Effects::default());
+        usage.take(100);
+        context.store_usage.take(10);
+        for incoming in [parked(1, false), parked(2, true)] {
+            assert!(parking.enter(incoming, &context, 0, clock.now(), &mut out).is_none());
+        }
+        assert!(parking.next(&context, clock.now(), &mut out).is_none());
+        context.store_usage.release(10);
+        assert_eq!(woken.load(Ordering::SeqCst), 0, "the oldest needs none of it");
+        context.store_usage.take(10);
+        usage.release(100);
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(parking.next(&context, clock.now(), &mut out).is_some());
+        assert!(parking.next(&context, clock.now(), &mut out).is_none());
+        context.store_usage.release(10);
+        assert_eq!(woken.load(Ordering::SeqCst), 2, "the store kept the second one out");
+        assert!(parking.next(&context, clock.now(), &mut out).is_some());
     }
 }

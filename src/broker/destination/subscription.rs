@@ -7,6 +7,7 @@
 
 use super::in_flight::Entry;
 use super::outlet::Outlet;
+use super::tally::Tally;
 use super::{Effects, Now};
 use crate::broker::advisory::Notice;
 use crate::broker::candidate::Candidate;
@@ -51,9 +52,7 @@ pub struct Memory {
 #[derive(Debug)]
 struct Spilled {
     channel: Channel,
-    count: usize,
-    /// Messages have been asked for.
-    taking: bool,
+    tally: Tally,
 }
 
 /// Pulls of a consumer without prefetch, numbered as they come and answered in that order.
@@ -219,8 +218,7 @@ impl TopicSubscription {
     /// Messages waiting beyond the window, and messages discarded so far.
     pub fn backlog(&self) -> (usize, u64) {
         let state = self.state.lock();
-        let spilled = state.spilled.as_ref().map_or(0, |spilled| spilled.count);
-        (state.pending.len() + spilled, state.discarded)
+        (state.pending.len() + state.spilled(), state.discarded)
     }
 
     fn send_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
@@ -244,23 +242,21 @@ impl TopicSubscription {
     /// Messages go to the temp store. They keep their memory until they are there.
     fn spill(&self, state: &mut State, entries: Vec<Entry>) {
         let Some(spool) = &self.memory.spool else { return state.pending.extend(entries) };
-        let spilled = state.spilled.get_or_insert_with(|| Spilled {
-            channel: spool.channel(),
-            count: 0,
-            taking: false,
-        });
-        spilled.count += entries.len();
+        let spilled = state
+            .spilled
+            .get_or_insert_with(|| Spilled { channel: spool.channel(), tally: Tally::default() });
+        spilled.tally.add(entries.len());
         let message = |entry: &Entry| Spooled {
             sequence: entry.sequence,
             redeliveries: entry.redeliveries,
             message: Arc::clone(&entry.message),
         };
         let messages = entries.iter().map(message).collect();
-        let me = Weak::clone(&self.me);
+        let (me, number) = (Weak::clone(&self.me), spilled.channel.number());
         let done = move |result: Result<(), StoreError>| {
             if let (Err(error), Some(me)) = (result, me.upgrade()) {
                 tracing::warn!(%error, "the temp store has no room: messages stay in memory");
-                me.take(Ok(entries), false);
+                me.take(number, |tally| tally.refused(entries));
             }
         };
         spilled.channel.append(messages, Box::new(done));
@@ -273,13 +269,26 @@ impl TopicSubscription {
             return;
         }
         let Some(spilled) = &mut state.spilled else { return };
-        if std::mem::replace(&mut spilled.taking, true) {
+        if !spilled.tally.ask() {
             return;
         }
-        let me = Weak::clone(&self.me);
+        let (me, number) = (Weak::clone(&self.me), spilled.channel.number());
         let done = move |messages: Result<Vec<Spooled>, StoreError>| {
             let Some(me) = me.upgrade() else { return };
-            me.take(messages.map(|messages| me.entries(messages)), true);
+            match messages {
+                Ok(messages) => {
+                    let taken = me.entries(messages);
+                    me.take(number, |tally| tally.arrived(taken));
+                }
+                // They are asked for again when the consumer or a topic moves next: not at once, or a
+                // disk that fails would be asked without end.
+                Err(error) => {
+                    tracing::error!(%error, "messages cannot be read from the temp store");
+                    if let Some(spilled) = &mut me.state.lock().spilled {
+                        spilled.tally.failed();
+                    }
+                }
+            }
         };
         spilled.channel.take(limit, Box::new(done));
     }
@@ -299,24 +308,19 @@ impl TopicSubscription {
         messages.into_iter().map(entry).collect()
     }
 
-    /// Messages are in memory again: `asked` for, or because the temp store had no room for them.
-    fn take(&self, entries: Result<Vec<Entry>, StoreError>, asked: bool) {
+    /// Messages are in memory again, as `answer` says of the channel with this number.
+    fn take(&self, channel: u64, answer: impl FnOnce(&mut Tally) -> Vec<Entry>) {
         let (now, mut out) = (Now::read(), Effects::default());
         {
             let mut state = self.state.lock();
-            let entries = entries.unwrap_or_else(|error| {
-                tracing::error!(%error, "messages cannot be read from the temp store");
-                Vec::new()
-            });
-            if let Some(spilled) = &mut state.spilled {
-                spilled.taking &= !asked;
-                let left = spilled.count.saturating_sub(entries.len());
-                spilled.count = if asked && entries.is_empty() { 0 } else { left };
-                if spilled.count == 0 {
-                    state.spilled = None;
-                }
+            let State { spilled, pending, .. } = &mut *state;
+            let Some(present) = spilled.as_mut().filter(|of| of.channel.number() == channel) else {
+                return;
+            };
+            pending.extend(answer(&mut present.tally));
+            if present.tally.is_empty() && !present.tally.is_reading() {
+                *spilled = None;
             }
-            state.pending.extend(entries);
             self.send_pending(&mut state, now, &mut out);
         }
         self.memory.outlet.run(&mut out, None);
@@ -364,8 +368,7 @@ impl TopicSubscription {
 
     /// Marks a consumer that falls behind, and evicts what is over its limit.
     fn limit_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
-        let spilled = state.spilled.as_ref().map_or(0, |spilled| spilled.count);
-        let behind = i32::try_from(state.pending.len() + spilled).unwrap_or(i32::MAX);
+        let behind = i32::try_from(state.pending.len() + state.spilled()).unwrap_or(i32::MAX);
         if !state.slow && state.prefetch > 1 && behind > state.prefetch {
             state.slow = true;
             tracing::warn!(
@@ -452,6 +455,12 @@ impl TopicSubscription {
 const PAGE_BYTES: u64 = 1 << 20;
 
 impl State {
+    /// Messages that are not in `pending`.
+    fn spilled(&self) -> usize {
+        let spilled = self.spilled.as_ref().map_or(0, |spilled| spilled.tally.len());
+        usize::try_from(spilled).unwrap_or(usize::MAX)
+    }
+
     fn has_room(&self) -> bool {
         if self.prefetch == 0 {
             return self.pulls.any();

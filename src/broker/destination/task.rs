@@ -1,6 +1,8 @@
 //! The task of a destination and the handle to it.
 
-use super::commit::CommittedSend;
+use super::commit::{CommittedSend, Decision, Vote};
+use super::gauge::Gauges;
+use super::in_flight::Entry;
 use super::outlet::Outlet;
 use super::queue::{History, Queue, QueueContext};
 use super::topic::Topic;
@@ -10,7 +12,7 @@ use crate::broker::usage::Usage;
 use crate::jms::{ConnectionId, Destination};
 use crate::store::spool::Spool;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::mpsc;
 
@@ -20,13 +22,6 @@ const BATCHES_MAX: usize = 64;
 /// Batches a mailbox holds; senders wait beyond that. With at most a read's worth of messages each this
 /// bounds what is under way.
 const MAILBOX_MAX: usize = 64;
-
-/// Numbers that others need at once; written by connections when they add and remove things.
-#[derive(Debug, Default)]
-pub struct Gauges {
-    pub consumers: AtomicU32,
-    pub producers: AtomicU32,
-}
 
 /// The way to a destination: its mailbox and what may be known without asking.
 #[derive(Debug)]
@@ -40,7 +35,7 @@ pub struct DestinationHandle {
     mailbox: mpsc::Sender<Vec<Op>>,
     /// Answers to what the destination asked, which must not wait for room in the mailbox. One per page
     /// read, commit or refused submit under way.
-    answers: Arc<Mutex<Vec<Op>>>,
+    answers: Answers,
     /// The destination was removed: look it up again.
     gone: AtomicBool,
     /// The producers in flow control have been told about.
@@ -71,8 +66,17 @@ impl DestinationHandle {
 
     /// Answers what the destination asked. Never waits.
     pub fn tell(&self, op: Op) {
-        self.answers.lock().push(op);
-        self.wake();
+        let refused = match &mut *self.answers.lock() {
+            Some(answers) => {
+                answers.push(op);
+                None
+            }
+            None => Some(op),
+        };
+        match refused {
+            Some(op) => discard([op], &self.usage),
+            None => self.wake(),
+        }
     }
 
     /// Asks for a pass over what is pending. When the mailbox is full one will come anyway.
@@ -90,8 +94,11 @@ impl DestinationHandle {
     }
 }
 
+/// What a destination is told apart from its mailbox; none when it has ended.
+type Answers = Arc<Mutex<Option<Vec<Op>>>>;
+
 /// Drops operations for a destination that has ended: their receipts answer, and the memory their
-/// messages have taken is given back.
+/// messages have taken is given back. A commit goes on without it.
 fn discard(ops: impl IntoIterator<Item = Op>, usage: &Usage) {
     for op in ops {
         match op {
@@ -99,11 +106,29 @@ fn discard(ops: impl IntoIterator<Item = Op>, usage: &Usage) {
                 usage.release(bytes)
             }
             Op::Vote(vote) => {
-                vote.sends.iter().for_each(|CommittedSend { bytes, .. }| usage.release(*bytes));
+                let Vote { sends, ballot, receipt, .. } = *vote;
+                sends.iter().for_each(|CommittedSend { bytes, .. }| usage.release(*bytes));
+                ballot.cast(Vec::new(), Vec::new(), receipt);
             }
+            Op::Decide(decision) => {
+                let Decision { outcome, entries, receipt, .. } = *decision;
+                release(&entries, usage);
+                if let Some(receipt) = receipt {
+                    receipt.resolve(outcome);
+                }
+            }
+            Op::Stored { entries, .. } => release(&entries, usage),
             _ => {}
         }
     }
+}
+
+/// Gives back what queued messages have taken; those of topics do it themselves.
+fn release(entries: &[Entry], usage: &Usage) {
+    entries
+        .iter()
+        .filter(|entry| entry.hold.is_none())
+        .for_each(|entry| usage.release(entry.bytes));
 }
 
 /// State that a destination's task owns.
@@ -141,7 +166,7 @@ impl Logic for Topic {
 async fn run(
     mut logic: impl Logic,
     mut mailbox: mpsc::Receiver<Vec<Op>>,
-    answers: Arc<Mutex<Vec<Op>>>,
+    answers: Answers,
     usage: Arc<Usage>,
     outlet: Outlet,
     handle: Weak<DestinationHandle>,
@@ -169,7 +194,7 @@ async fn run(
             }
         }
         let now = Now::read();
-        let answered = std::mem::take(&mut *answers.lock());
+        let answered = answers.lock().as_mut().map(std::mem::take).unwrap_or_default();
         let mut ops = answered.into_iter().chain(batches.drain(..).flatten());
         while !effects.destroyed
             && let Some(op) = ops.next()
@@ -181,6 +206,8 @@ async fn run(
         outlet.run(&mut effects, Some(&handle));
         if effects.destroyed {
             mailbox.close();
+            let answered = answers.lock().take();
+            discard(answered.unwrap_or_default(), &usage);
             while let Some(ops) = mailbox.recv().await {
                 discard(ops, &usage);
             }
@@ -211,7 +238,7 @@ pub fn spawn(new: NewDestination, outlet: Outlet) -> Arc<DestinationHandle> {
     let NewDestination { destination, policy, usage, store_usage, temp_usage, .. } = new;
     let NewDestination { spool, dispatches_early, creator, sequence, history, .. } = new;
     let (mailbox, receiver) = mpsc::channel(MAILBOX_MAX);
-    let answers = Arc::<Mutex<Vec<Op>>>::default();
+    let answers: Answers = Arc::new(Mutex::new(Some(Vec::new())));
     let handle = Arc::new(DestinationHandle {
         destination,
         policy,
@@ -233,6 +260,7 @@ pub fn spawn(new: NewDestination, outlet: Outlet) -> Arc<DestinationHandle> {
         dispatches_early,
         keeps: outlet.store.keeps(),
         sequence,
+        tell: teller(&handle),
         wake: waker(&handle),
     };
     let weak = Arc::downgrade(&handle);
@@ -242,6 +270,16 @@ pub fn spawn(new: NewDestination, outlet: Outlet) -> Arc<DestinationHandle> {
         tokio::spawn(run(Topic::new(context, history), receiver, answers, usage, outlet, weak));
     }
     handle
+}
+
+/// Tells the destination without keeping it alive.
+fn teller(handle: &Arc<DestinationHandle>) -> Arc<dyn Fn(Op) + Send + Sync> {
+    let handle = Arc::downgrade(handle);
+    Arc::new(move |op| {
+        if let Some(handle) = handle.upgrade() {
+            handle.tell(op);
+        }
+    })
 }
 
 /// Wakes the destination without keeping it alive.

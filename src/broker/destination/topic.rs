@@ -13,14 +13,15 @@ use super::recovery::Recovery;
 use super::subscription::TopicSubscription;
 use super::{Effects, Incoming, Now, Op, PageOf, QueueCounters};
 use crate::broker::advisory::Notice;
-use crate::broker::dead_letter::{Cause, DeadLetter};
+use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
 use crate::broker::outbox::{Receipt, SubscriptionKey};
 use crate::broker::usage::Credit;
 use crate::jms::Message;
 use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredAdd, StoredMessage};
+use hashbrown::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A subscription of a topic.
 #[derive(Clone, Debug)]
@@ -57,6 +58,13 @@ pub struct Topic {
     /// When to look for stored messages that are past their time; none while there are none.
     next_expiry_check: Option<Instant>,
     reading_expired: bool,
+    /// Expired messages on their way out of the store.
+    dying: HashSet<i64>,
+    more_expired: bool,
+    /// Commits voted on and not decided.
+    votes: usize,
+    /// The end that was asked for meanwhile, and who waits for it.
+    ending: Option<Option<Receipt>>,
     counters: QueueCounters,
 }
 
@@ -80,6 +88,10 @@ impl Topic {
             arrived: Vec::new(),
             next_expiry_check: expires.then(Instant::now),
             reading_expired: false,
+            dying: HashSet::new(),
+            more_expired: false,
+            votes: 0,
+            ending: None,
             counters: QueueCounters::default(),
             context,
         }
@@ -112,11 +124,19 @@ impl Topic {
                 let (ops, entries) = self.vote(sends, now);
                 ballot.cast(ops, entries, receipt);
             }
-            Op::Decide(decision) => self.decide(*decision, now, out),
+            Op::Decide(decision) => {
+                self.votes -= 1;
+                self.decide(*decision, now, out);
+                if let (0, Some(receipt)) = (self.votes, self.ending.take()) {
+                    self.handle(Op::Destroy { receipt }, now, out);
+                }
+            }
             Op::ConnectionClosed(connection) => self.parking.forget(connection),
+            // What a commit brings must not come into the store behind the end.
+            Op::Destroy { receipt } if self.votes > 0 => self.ending = Some(receipt),
             Op::Destroy { receipt } => {
                 self.parking.clear();
-                self.arrived.clear();
+                self.fan_out(now, out);
                 if self.context.keeps && !self.context.destination.kind().is_temporary() {
                     let destination = self.context.destination.clone();
                     out.removals.push(StoreOp::Delete { destination });
@@ -130,6 +150,12 @@ impl Topic {
                 answer.send(counters).unwrap_or_default();
             }
             Op::Paged { of: PageOf::Expired, page } => self.take_expired(page, now, out),
+            Op::Buried { sequence, .. } => {
+                self.dying.remove(&sequence);
+                if self.dying.is_empty() && std::mem::take(&mut self.more_expired) {
+                    self.next_expiry_check = Some(now.instant);
+                }
+            }
             // What was refused was sent to subscribers all the same: they have it from memory.
             Op::Refused { .. }
             | Op::Paged { .. }
@@ -167,14 +193,15 @@ impl Topic {
         let Incoming { message, bytes, receipt, redeliveries, moved, .. } = incoming;
         let hold = Some(self.hold(bytes));
         if self.is_duplicate(&message) {
-            out.removals.extend(moved);
-            out.when_removed(receipt);
+            out.leave(moved);
+            // The first one may still be on its way to the disk.
+            out.flushed.extend(receipt);
             return;
         }
         let expired = message.is_expired(now.wall_ms);
         let entry = Entry { redeliveries, hold, ..self.entry(message, bytes) };
         if expired {
-            out.removals.extend(moved);
+            out.leave(moved);
             self.expired_on_arrival(&entry, receipt, out);
             return;
         }
@@ -182,12 +209,12 @@ impl Topic {
         match add {
             Some(add) => {
                 out.adds.push(add);
-                out.adds.extend(moved);
+                out.move_along(moved);
                 out.holds.extend(entry.hold.clone());
                 out.when_added(receipt);
             }
             None => {
-                out.removals.extend(moved);
+                out.leave(moved);
                 out.when_removed(receipt);
             }
         }
@@ -283,6 +310,7 @@ impl Topic {
 
     /// Says what a commit does here. Durable subscriptions hold its messages back until the decision.
     fn vote(&mut self, sends: Vec<CommittedSend>, now: Now) -> (Vec<StoreOp>, Vec<Entry>) {
+        self.votes += 1;
         let (mut ops, mut entries) = (Vec::new(), Vec::new());
         for CommittedSend { message, bytes } in sends {
             let hold = Some(self.hold(bytes));
@@ -390,8 +418,10 @@ impl Topic {
     fn take_expired(&mut self, page: Result<Page, StoreError>, now: Now, out: &mut Effects) {
         self.reading_expired = false;
         let Ok(page) = page else { return };
-        let mut buried = false;
         for StoredMessage { sequence, message } in page.messages {
+            if self.dying.contains(&sequence) {
+                continue;
+            }
             let durables = self.members.iter().filter_map(|joined| match &joined.member {
                 TopicMember::Durable(durable) => Some(durable),
                 TopicMember::Plain(_) => None,
@@ -402,18 +432,21 @@ impl Topic {
             if held > 0 {
                 continue;
             }
-            buried = true;
             self.counters.expired += 1;
             let from = self.context.destination.clone();
             out.notice(Notice::expired(&from, &message));
             let cause = Some(Cause::Expired(message.expiration));
-            let leaves = Some(StoreOp::Remove { destination: from.clone(), sequence });
+            self.dying.insert(sequence);
+            let tell = Arc::clone(&self.context.tell);
+            let told = Told::new(move |gone| tell(Op::Buried { sequence, gone }));
+            let op = StoreOp::Remove { destination: from.clone(), sequence };
+            let leaves = Some(Leaving { op, told });
             let (subscriber, receipt) = (None, None);
             out.dead_letter(DeadLetter { message, from, cause, subscriber, leaves, receipt });
         }
-        let at_once = buried && !page.end;
-        let pause = if at_once { Duration::ZERO } else { self.context.policy.expire_period };
-        self.next_expiry_check = Some(now.instant + pause);
+        // The next page is read when these are gone, or it would bring them again.
+        self.more_expired = !page.end && !self.dying.is_empty();
+        self.next_expiry_check = Some(now.instant + self.context.policy.expire_period);
     }
 }
 

@@ -24,13 +24,15 @@ pub(super) fn throwable(error: &E) -> Throwable {
         E::MemoryFull(_)
         | E::MemoryWaitTimeout { .. }
         | E::StoreWaitTimeout { .. }
+        | E::StoreNoSpace(_)
         | E::TempWaitTimeout { .. } => "javax.jms.ResourceAllocationException",
         E::RollbackOnly { .. } => "javax.jms.TransactionRolledBackException",
         E::Xa { .. } => "javax.transaction.xa.XAException",
         E::Unknown { .. } | E::FieldMissing { .. } | E::Stopping | E::Store(_) => {
             "java.io.IOException"
         }
-        E::DestinationInUse { .. }
+        E::NameTooLong { .. }
+        | E::DestinationInUse { .. }
         | E::DurableInUse { .. }
         | E::DurableActive
         | E::DurableAdvisory

@@ -524,7 +524,8 @@ impl Ingress for OpenWireIngress {
         let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let mut commands = std::mem::take(&mut self.commands);
         for command in commands.drain(..) {
-            self.shared.replies.room().await;
+            let room = self.transport.closing.unless(self.shared.replies.room());
+            room.await.ok_or(Ended::Stopped)?;
             self.carry_out(command, now_ms).await?;
         }
         for client in &mut self.clients {

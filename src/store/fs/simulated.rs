@@ -389,7 +389,8 @@ impl DiskFile for SimulatedFile {
 
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut disk = self.disk.0.lock();
-        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+        let mut bytes = parts.concat();
         let outcome = disk.step();
         if disk.short_writes || outcome.is_err() {
             let cut = disk.random.below(bytes.len()) + 1;

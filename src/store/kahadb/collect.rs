@@ -18,6 +18,7 @@ use super::rows::FileRow;
 use super::state::{Contents, LiveSet, View};
 use crate::store::StoreError;
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 /// The journal, for who collects. Waits.
 pub(super) trait Log {
@@ -204,7 +205,9 @@ impl Core {
         let view = self.view.lock();
         let live: u64 = view.files.values().map(|file| file.bytes).sum();
         let file_bytes = u64::from(self.options.journal_max_file_length);
-        if self.files.bytes_before(sealed) <= 2 * live + SPARE_FILES * file_bytes {
+        let is_scattered = self.files.bytes_before(sealed) > 2 * live + SPARE_FILES * file_bytes;
+        // On a full disk every file counts.
+        if !is_scattered && !self.is_short.load(Ordering::Relaxed) {
             return None;
         }
         let candidates = view.files.range(..sealed).filter(|(_, file)| file.messages > 0);

@@ -6,10 +6,11 @@ use super::journal::{Batch, Files, JournalError, Lsn, StoreId};
 use super::options::KahaDbOptions;
 use super::state::{Frozen, View};
 use crate::store::{MessageForm, StoreError, StoreEvents, StoreStatus};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What the threads share.
 pub(super) struct Core {
@@ -20,6 +21,8 @@ pub(super) struct Core {
     pub(super) store_id: StoreId,
     pub(super) storage: Folder,
     pub(super) events: Arc<dyn StoreEvents>,
+    /// The disk has no room for another journal file.
+    pub(super) is_short: AtomicBool,
     /// Held while a checkpoint is written.
     index: Mutex<Writer>,
     /// Why nothing is stored any more.
@@ -56,8 +59,20 @@ impl Core {
     ) -> Self {
         let index = Mutex::new(Writer { index: index.0, record: index.1 });
         let (failed, damaged) = (Mutex::default(), Mutex::default());
-        let view = Mutex::new(view);
-        Self { view, files, form, options, store_id, storage, events, index, failed, damaged }
+        let (view, is_short) = (Mutex::new(view), AtomicBool::new(false));
+        Self {
+            view,
+            files,
+            form,
+            options,
+            store_id,
+            storage,
+            events,
+            is_short,
+            index,
+            failed,
+            damaged,
+        }
     }
 
     /// Applies the next batch of the log.
@@ -65,11 +80,24 @@ impl Core {
         self.view.lock().apply(batch).map_err(|error| self.index_failed(&error))
     }
 
+    /// Takes some of what was purged from the figures, under a lock for a moment. False if there is
+    /// no more of it.
+    pub(super) fn count_purged(&self) -> Result<bool, StoreError> {
+        let more = self.view.lock().count_purged(PURGED_AT_ONCE);
+        more.map_err(|error| self.index_failed(&error))
+    }
+
     /// Takes what a checkpoint has to write; everything that was applied must be durable. None if
     /// there is nothing to write.
-    pub(super) fn begin_checkpoint(&self, mark: index::Mark) -> Option<Checkpoint> {
+    pub(super) fn begin_checkpoint(
+        &self,
+        mark: index::Mark,
+    ) -> Result<Option<Checkpoint>, IndexError> {
         let last = self.index.lock().record.clone();
         let mut view = self.view.lock();
+        while view.count_purged(PURGED_AT_ONCE)? {
+            MutexGuard::bump(&mut view); // others do not wait for all of it
+        }
         let mut counters = [0; 8];
         counters[..4].copy_from_slice(&view.counters.to_array());
         let record = index::Record {
@@ -83,10 +111,10 @@ impl Core {
             counters,
         };
         if view.is_unchanged() && last.as_ref() == Some(&record) {
-            return None;
+            return Ok(None);
         }
         let idle = view.idle_files(&self.files.numbers());
-        Some(Checkpoint { idle, frozen: view.freeze(), record })
+        Ok(Some(Checkpoint { idle, frozen: view.freeze(), record }))
     }
 
     /// Writes it; takes as long as the disk does.
@@ -183,10 +211,12 @@ impl Core {
         StoreStatus { bytes_used: self.bytes_used(current), journal_files, messages }
     }
 
-    /// Bytes of the journal up to `current`, and of the index.
+    /// Bytes of the journal up to `current`, and of the pages of the index: what is prepared for
+    /// later does not count, or a small limit would be reached from the start.
     pub(super) fn bytes_used(&self, current: Lsn) -> u64 {
         // A checkpoint holds the lock for long; the index has nearly the same length before it.
-        let index = self.index.try_lock().map(|writer| writer.index.stats().file_bytes);
+        let pages = |stats: index::Stats| u64::from(stats.pages) * stats.page_bytes as u64;
+        let index = self.index.try_lock().map(|writer| pages(writer.index.stats()));
         let index = match index {
             Some(bytes) => {
                 self.view.lock().index_bytes = bytes;
@@ -210,5 +240,7 @@ pub(super) fn archive_suffix() -> String {
     format!("corrupt-{now}")
 }
 
+/// Purged messages that are counted under one lock.
+const PURGED_AT_ONCE: usize = if cfg!(test) { 3 } else { 4096 };
 /// How many damaged places are logged.
 const DAMAGE_MAX: usize = 1000;

@@ -285,7 +285,7 @@ impl<'a> Opening<'a> {
                 waiting = 0;
                 let mark = if rebuilding { index::Mark::Building } else { index::Mark::InUse };
                 self.options.fence.check()?;
-                if let Some(checkpoint) = core.begin_checkpoint(mark) {
+                if let Some(checkpoint) = core.begin_checkpoint(mark)? {
                     core.write_checkpoint(&checkpoint)?;
                 }
             }
@@ -295,6 +295,7 @@ impl<'a> Opening<'a> {
             losses = scan.losses().len();
             progress.tell(batch.end());
         }
+        while core.view.lock().count_purged(CHECKPOINT_RECORDS)? {}
         if operations > 0 {
             let seconds = started.elapsed().as_secs_f32();
             tracing::info!(

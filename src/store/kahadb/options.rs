@@ -51,7 +51,7 @@ pub struct KahaDbOptions {
     pub fence: Fence,
     /// Name of the broker; written into the journal.
     pub node: String,
-    /// How long to wait for disk space before looking again. 5 s.
+    /// How long to wait for disk space before looking again. 1 s.
     pub space_retry: Duration,
     /// `maxFailoverProducersToTrack`: producers whose last message is remembered, at least. 64; the
     /// store remembers 1024 anyway.
@@ -80,7 +80,7 @@ impl Default for KahaDbOptions {
             lock_generation: 0,
             fence: Fence::default(),
             node: "localhost".into(),
-            space_retry: Duration::from_secs(5),
+            space_retry: Duration::from_secs(1),
             audit: 64,
         }
     }

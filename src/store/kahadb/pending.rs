@@ -60,6 +60,19 @@ impl Pending {
         true
     }
 
+    /// Removes all up to `last`.
+    pub(super) fn remove_to(&mut self, last: u64) {
+        let rest = self.chunks.split_off(&(last / CHUNK));
+        for (number, chunk) in std::mem::replace(&mut self.chunks, rest) {
+            self.count -= u64::from(chunk.count());
+            self.changed.insert(number);
+        }
+        let gone: Vec<u64> = self.range(0, last).collect();
+        for seq in gone {
+            self.remove(seq);
+        }
+    }
+
     /// Those from `first` to `last`, ascending.
     pub(super) fn range(&self, first: u64, last: u64) -> impl Iterator<Item = u64> {
         let chunks = if first <= last {
@@ -221,6 +234,10 @@ mod tests {
             let (mut pending, mut model) = (Pending::default(), BTreeSet::new());
             let mut rows: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
             for (start, count, insert) in steps {
+                if count % 17 == 0 {
+                    pending.remove_to(start);
+                    model.retain(|seq| *seq > start);
+                }
                 for seq in start..start + count {
                     match insert {
                         true => prop_assert_eq!(pending.insert(seq), model.insert(seq)),

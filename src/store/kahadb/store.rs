@@ -15,7 +15,7 @@ use super::encode::{Encoder, bodies};
 use super::fs::Filesystem;
 use super::index;
 use super::journal::{
-    Batch, Identity, Journal, JournalOptions, Record, Submit as JournalSubmit, Wish,
+    Batch, Identity, Journal, JournalOptions, Record, SpaceWatch, Submit as JournalSubmit, Wish,
 };
 use super::open::open;
 use super::options::{KahaDbOptions, OpenError};
@@ -91,12 +91,18 @@ impl KahaDb {
             epoch: opened.end.epoch + 1,
             lock_generation: options.lock_generation,
         };
+        let core = Arc::new(opened.core);
+        let watched = core.clone();
         let journal_options = JournalOptions {
             identity,
             node: options.node,
             batch_bytes_max: options.journal_max_write_batch,
             sync: options.sync,
             space_retry: options.space_retry,
+            space: SpaceWatch::new(move |is_short| {
+                watched.is_short.store(is_short, Ordering::Relaxed);
+                watched.events.no_space(is_short);
+            }),
             fence: options.fence,
         };
         let batches = tasks.clone();
@@ -104,7 +110,6 @@ impl KahaDb {
             // A thread that ended has said why; who submits is refused by then.
             drop(batches.send(Task::Batch(without_bodies(batch))));
         });
-        let core = Arc::new(opened.core);
         let files = core.files.clone();
         let journal = Arc::new(Journal::open(files, opened.end, journal_options, follower)?);
         let (reads, to_read) = channel();

@@ -6,6 +6,7 @@ use super::core::{Checkpoint, Core};
 use super::encode::Encoder;
 use super::journal::{Journal, JournalError, Operation, Record, Submit, Wish};
 use crate::store::StoreError;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,18 +29,35 @@ impl Upkeep {
         checkpoint: Option<&Checkpoint>,
         cleans: bool,
     ) -> Result<bool, StoreError> {
-        let core = self.core.clone();
         if let Some(checkpoint) = checkpoint {
             self.write_index(checkpoint)?;
         }
         if !cleans {
             return Ok(false);
         }
+        match self.tidy(checkpoint) {
+            // Not even for this; when something is removed there will be another time.
+            Err(StoreError::NoSpace(_)) => Ok(false),
+            outcome => outcome,
+        }
+    }
+
+    /// Drops files and empties others, after a checkpoint if there was anything to write.
+    fn tidy(&mut self, checkpoint: Option<&Checkpoint>) -> Result<bool, StoreError> {
+        let core = self.core.clone();
         let idle = match checkpoint {
             Some(checkpoint) => checkpoint.idle.clone(),
             // The index has all there is, and nothing becomes live in a sealed file.
             None => core.view.lock().idle_files(&core.files.numbers()),
         };
+        // The log may have come to a new file for what was taken back then. On a full disk nothing
+        // else is written there before the file behind it is dropped, which it is not while the log
+        // ends in it.
+        let ends_in = core.view.lock().applied.lsn.file();
+        if ends_in < self.journal.written().file() {
+            let mark = Record::Nothing { padding: Bytes::new() };
+            self.write(vec![mark.into()], Wish::Written)?;
+        }
         let sealed = core.replay_from();
         let more = core.collect(&idle, sealed, self)?;
         for _ in 0..VICTIMS {

@@ -25,6 +25,8 @@ pub(super) struct Worker {
     checkpoint: Option<JoinHandle<()>>,
     /// There may be files to drop.
     is_untidy: bool,
+    /// Purged messages are still to be counted.
+    is_counting: bool,
     closing: Option<Closing>,
     bytes_told: u64,
     told_at: Lsn,
@@ -53,6 +55,7 @@ impl Worker {
             is_busy: false,
             checkpoint: None,
             is_untidy: true,
+            is_counting: false,
             closing: None,
             bytes_told: 0,
             told_at: Lsn::default(),
@@ -63,9 +66,14 @@ impl Worker {
     pub(super) fn run(mut self, tasks: &Receiver<Task>) {
         self.tell_bytes();
         loop {
+            if self.is_counting {
+                // Nothing is applied while the store stops.
+                self.is_counting = self.upkeep.core.count_purged() == Ok(true);
+            }
             let due = self.next_checkpoint.filter(|_| !self.is_busy && self.closing.is_none());
             let wait = due.map(|at| at.saturating_duration_since(Instant::now()));
             let wait = if self.closing.is_some() { Some(FAILURE_LOOK) } else { wait };
+            let wait = if self.is_counting { Some(Duration::ZERO) } else { wait };
             let task = match wait {
                 Some(wait) => tasks.recv_timeout(wait),
                 None => tasks.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -88,6 +96,7 @@ impl Worker {
                         self.ask_for_checkpoint();
                     }
                 }
+                Err(RecvTimeoutError::Timeout) if self.is_counting => {}
                 Err(RecvTimeoutError::Timeout) if self.closing.is_none() => {
                     self.ask_for_checkpoint();
                 }
@@ -110,6 +119,7 @@ impl Worker {
         }
         self.records += batch.records.len();
         self.is_untidy = true;
+        self.is_counting |= core.view.lock().has_uncounted();
         let written = batch.end().0 - self.told_at.0;
         let files = u64::from(batch.end().file().saturating_sub(self.replay_from.file()));
         let bytes = files * u64::from(core.options.journal_max_file_length);
@@ -123,6 +133,9 @@ impl Worker {
 
     /// A checkpoint holds nothing that is not on the disk: first comes a sync.
     fn ask_for_checkpoint(&mut self) {
+        if self.is_counting && self.closing.is_none() {
+            return; // it would have to wait, and all that is asked for behind it
+        }
         let core = &self.upkeep.core;
         self.next_checkpoint = next(core.options.checkpoint_interval);
         let nothing_to_do = core.view.lock().applied.lsn == self.replay_from
@@ -154,7 +167,10 @@ impl Worker {
         });
         let mark = if is_last { index::Mark::Clean } else { index::Mark::InUse };
         let core = &self.upkeep.core;
-        let checkpoint = core.begin_checkpoint(mark);
+        let checkpoint = match core.begin_checkpoint(mark) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => return drop(core.index_failed(&error)),
+        };
         self.records = 0;
         self.replay_from = core.view.lock().applied.lsn;
         let cleans = if self.closing.is_some() { !is_last } else { self.is_cleanup_due() };

@@ -153,6 +153,11 @@ pub struct Channel {
 }
 
 impl Channel {
+    /// Tells it from every other channel of its spool.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Appends all of `messages` or none. Never waits, but encodes them.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use crate::broker::candidate::Candidate;
 use crate::broker::destination::in_flight::Entry;
 use crate::broker::outbox::{Delivery, Item, SubscriptionKey};
 use crate::store::{Fetch, Page, PageLimit};
+use hashbrown::HashSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub(super) struct Browser {
     page: VecDeque<Entry>,
     /// Messages asked for without prefetch and not sent yet.
     pulls: usize,
+    /// What was in memory when it came, which it has seen or need not see.
+    seen: HashSet<i64>,
     /// What is still to be read from the store: (band, sequence to read above), last one first.
     unread: Vec<(u8, i64)>,
     /// The end was told.
@@ -65,8 +68,9 @@ impl Queue {
         let page = page.into_iter().filter(|entry| sees(&new, entry)).take(max).cloned().collect();
         let mut unread = self.backlog.unread();
         unread.reverse();
+        let seen = if unread.is_empty() { HashSet::new() } else { self.known() };
         let key = new.key;
-        self.browsers.push(Browser { new, page, pulls: 0, unread, finished: false });
+        self.browsers.push(Browser { new, page, pulls: 0, seen, unread, finished: false });
         self.read_for_browser(key, out);
     }
 
@@ -88,14 +92,26 @@ impl Queue {
         }
     }
 
+    /// What a browser has yet to see cannot be read.
+    pub(super) fn end_browse(&mut self, key: SubscriptionKey) {
+        if let Some(browser) = self.browsers.iter_mut().find(|browser| browser.key() == key) {
+            browser.unread.clear();
+        }
+    }
+
     /// What was read for a browser has come.
     pub(super) fn page_browser(&mut self, key: SubscriptionKey, page: Page, out: &mut Effects) {
-        let known = self.known();
         let (last, end) = (page.last, page.end);
+        let Some(browser) = self.browsers.iter().find(|browser| browser.key() == key) else {
+            return;
+        };
         let new: Vec<Entry> = page
             .messages
             .into_iter()
-            .filter(|stored| !known.contains(&stored.sequence))
+            .filter(|stored| {
+                let sequence = stored.sequence;
+                !browser.seen.contains(&sequence) && !self.withheld.contains(&sequence)
+            })
             .map(|stored| self.stored_entry(stored))
             .collect();
         if let Some(browser) = self.browsers.iter_mut().find(|browser| browser.key() == key) {

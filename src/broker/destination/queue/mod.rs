@@ -45,7 +45,7 @@ use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Message, ProducerId};
 use crate::store::spool::Spool;
 use crate::store::{Cancel, StoreOp, StoredAdd};
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -147,6 +147,8 @@ pub struct QueueContext {
     pub spool: Option<Arc<Spool>>,
     /// Gives every message its number.
     pub sequence: Arc<AtomicI64>,
+    /// Tells the destination something of its own, without waiting.
+    pub tell: Arc<dyn Fn(Op) + Send + Sync>,
     /// Wakes the queue's task; called when there is room for parked sends.
     pub wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -215,10 +217,22 @@ pub struct Queue {
     spill: Spill,
     /// Stored messages that come, or came, by another way than the pages that have them.
     withheld: HashSet<i64>,
+    /// Dead messages that are on their way out of the store, with their bands: no page brings them again.
+    dying: HashMap<i64, u8>,
+    /// There may be more expired messages than the last page had.
+    more_expired: bool,
     /// Messages that left while a page was read that may still have them.
     left: HashSet<i64>,
     /// Acknowledged in transactions that were prepared before the broker's start: only the store has them.
     locked: Vec<(TransactionKey, Vec<i64>)>,
+    /// Those of `withheld` that were purged before they came.
+    purged: HashSet<i64>,
+    /// Commits voted on and not decided.
+    votes: usize,
+    /// The end that was asked for meanwhile, and who waits for it.
+    ending: Option<Option<Receipt>>,
+    /// After a read that failed: when to try again.
+    retry_at: Option<Instant>,
     /// Some of the backlog may have an end of life.
     backlog_expires: bool,
     /// Expired messages of the backlog are being read.
@@ -264,8 +278,14 @@ impl Queue {
             backlog,
             spill: Spill::default(),
             withheld: HashSet::new(),
+            dying: HashMap::new(),
+            more_expired: false,
             left: HashSet::new(),
             locked: Vec::new(),
+            purged: HashSet::new(),
+            votes: 0,
+            ending: None,
+            retry_at: None,
             backlog_expires: history.expiring,
             reading_expired: false,
             expiring: BTreeSet::new(),
@@ -312,7 +332,13 @@ impl Queue {
                 let (ops, entries) = self.vote(transaction, sends, now);
                 ballot.cast(ops, entries, receipt);
             }
-            Op::Decide(decision) => self.decide(*decision, now, out),
+            Op::Decide(decision) => {
+                self.votes -= 1;
+                self.decide(*decision, now, out);
+                if let (0, Some(receipt)) = (self.votes, self.ending.take()) {
+                    self.handle(Op::Destroy { receipt }, now, out);
+                }
+            }
             Op::RollBack { transaction, receipt } => {
                 self.roll_back(transaction, now, out);
                 out.resolve(receipt, Ok(()));
@@ -324,14 +350,21 @@ impl Queue {
             Op::Lock { transaction, sequences } => self.lock(transaction, sequences),
             Op::Paged { of, page } => self.paged(of, page, now, out),
             Op::Refused { sequences } => self.take_back(&sequences),
-            Op::Stored { entries, stored } => self.stored(entries, stored, now),
-            Op::Unspooled { band, messages } => self.unspool(band, messages, now),
-            Op::Unspoolable { band, messages } => self.keep_after_all(band, messages, now),
+            Op::Buried { sequence, gone } => self.buried(sequence, gone, now, out),
+            Op::Stored { entries, stored } => self.stored(entries, stored, now, out),
+            Op::Unspooled { channel, band, messages } => {
+                self.unspool(channel, band, messages, now);
+            }
+            Op::Unspoolable { channel, band, messages } => {
+                self.keep_after_all(channel, band, messages, now);
+            }
             Op::ConnectionClosed(connection) => self.parking.forget(connection),
             Op::Purge { receipt } => {
                 self.purge(out);
                 out.when_removed(receipt);
             }
+            // What a commit brings must not come into the store behind the end.
+            Op::Destroy { receipt } if self.votes > 0 => self.ending = Some(receipt),
             Op::Destroy { receipt } => {
                 self.clear();
                 if self.context.keeps && !self.context.destination.kind().is_temporary() {
@@ -356,6 +389,7 @@ impl Queue {
         while let Some(incoming) = self.parking.next(&self.context, now, out) {
             self.admit(incoming, now, out);
         }
+        self.retry_at = self.retry_at.filter(|at| now.instant < *at);
         self.expire_due(now, out);
         self.dispatch(now, out);
         self.page_in(out);
@@ -370,7 +404,8 @@ impl Queue {
         // While messages are on their way, their coming ends the wait.
         let pulling = self.subscriptions.iter().filter(|_| !self.is_reading());
         let pulls = pulling.flat_map(|s| &s.pulls).filter_map(|p| p.deadline);
-        pulls.chain(self.parking.deadline(&self.context)).chain(self.next_expiry_check).min()
+        let waits = self.parking.deadline(&self.context).into_iter().chain(self.next_expiry_check);
+        pulls.chain(waits).chain(self.retry_at).min()
     }
 
     pub fn counters(&self) -> QueueCounters {
@@ -405,21 +440,22 @@ impl Queue {
         let Incoming { message, bytes, receipt, redeliveries, moved, .. } = incoming;
         if message.is_expired(now.wall_ms) {
             self.counters.enqueued += 1;
-            out.removals.extend(moved);
+            out.leave(moved);
             let entry = self.entry(message, 0, bytes);
             self.expired(entry, receipt, out);
             return;
         }
         if self.is_duplicate(&message) {
             self.context.usage.release(bytes);
-            out.removals.extend(moved);
-            out.when_removed(receipt);
+            out.leave(moved);
+            // The first one may still be on its way to the disk.
+            out.flushed.extend(receipt);
             return;
         }
         let mut entry = Entry { redeliveries, ..self.numbered(message, bytes) };
         self.note_arrival(&entry, out);
         if !self.context.stores(&entry.message) {
-            out.removals.extend(moved);
+            out.leave(moved);
             out.resolve(receipt, Ok(()));
             self.keep_unstored(entry, now);
             return;
@@ -427,7 +463,7 @@ impl Queue {
         if !self.context.dispatches_early {
             self.withheld.insert(entry.sequence);
             out.adds.push(self.add_op(&entry));
-            out.adds.extend(moved);
+            out.move_along(moved);
             out.awaited.push(entry);
             out.when_added(receipt);
             return;
@@ -437,7 +473,7 @@ impl Queue {
             entry.cancel = Some(Cancel::default());
         }
         out.adds.push(self.add_op(&entry));
-        out.adds.extend(moved);
+        out.move_along(moved);
         out.when_added(receipt);
         match place {
             Place::Memory => self.insert(entry, now),

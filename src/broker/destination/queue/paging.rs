@@ -8,11 +8,13 @@ use super::spill::PAGE_BYTES;
 use super::{Key, Queue};
 use crate::store::{Fetch, Page, PageLimit, StoreError, StoredMessage};
 use hashbrown::HashSet;
+use std::time::Duration;
 
 impl Queue {
     /// Reads on when consumers want more than memory has, or soon will.
     pub(super) fn page_in(&mut self, out: &mut Effects) {
-        if self.subscriptions.is_empty() || self.backlog.is_empty() || self.reading_expired {
+        let idle = self.subscriptions.is_empty() || self.backlog.is_empty();
+        if idle || self.reading_expired || self.retry_at.is_some() {
             return;
         }
         let page = self.page_limit();
@@ -108,6 +110,10 @@ impl Queue {
             Err(error) => {
                 let destination = &self.context.destination;
                 tracing::error!(%destination, %error, "messages cannot be read from the store");
+                self.retry_at = Some(now.instant + READ_RETRY);
+                if let PageOf::Browser(key) = of {
+                    self.end_browse(key);
+                }
             }
         }
         if !self.is_paging() {
@@ -118,7 +124,7 @@ impl Queue {
     fn take(&mut self, of: PageOf, page: Page, now: Now, out: &mut Effects) {
         match of {
             PageOf::Band(band) => self.take_page(band, page, now),
-            PageOf::Expired => self.take_expired(page, now, out),
+            PageOf::Expired => self.take_expired(page, out),
             PageOf::Browser(key) => self.page_browser(key, page, out),
             PageOf::Unlocked => self.take_unlocked(page, now),
         }
@@ -127,7 +133,7 @@ impl Queue {
     fn take_page(&mut self, band: u8, page: Page, now: Now) {
         let known = match page.messages.first() {
             Some(first) if self.backlog.may_know(band, first.sequence) => self.known(),
-            _ => self.withheld.union(&self.left).copied().collect(),
+            _ => self.apart().collect(),
         };
         let mut taken = page.damaged.len() as u64;
         for stored in page.messages {
@@ -147,8 +153,13 @@ impl Queue {
         let held = held.map(|held| held.entry.sequence);
         let orphans = self.orphans.iter().map(|(_, entry)| entry.sequence);
         let pending = self.pending.keys().map(|key| key.sequence);
-        let apart = self.withheld.union(&self.left).copied();
-        held.chain(orphans).chain(pending).chain(apart).collect()
+        held.chain(orphans).chain(pending).chain(self.apart()).collect()
+    }
+
+    /// Sequences of stored messages that are neither pending nor with a consumer.
+    fn apart(&self) -> impl Iterator<Item = i64> {
+        let dying = self.dying.keys();
+        self.withheld.iter().chain(&self.left).chain(dying).copied()
     }
 
     pub(super) fn stored_entry(&self, stored: StoredMessage) -> Entry {
@@ -158,7 +169,8 @@ impl Queue {
 
     /// Looks for messages of the backlog that are past their time.
     pub(super) fn read_expired(&mut self, now: Now, out: &mut Effects) {
-        if !self.backlog_expires || self.reading_expired || self.backlog.is_reading() {
+        let waits = self.is_paging() || self.more_expired || self.retry_at.is_some();
+        if !self.backlog_expires || waits {
             return;
         }
         if self.backlog.is_empty() {
@@ -175,7 +187,7 @@ impl Queue {
         out.fetches.push((PageOf::Expired, fetch));
     }
 
-    fn take_expired(&mut self, page: Page, now: Now, out: &mut Effects) {
+    fn take_expired(&mut self, page: Page, out: &mut Effects) {
         let known = self.known();
         for stored in page.messages {
             if !known.contains(&stored.sequence) {
@@ -185,9 +197,8 @@ impl Queue {
                 self.expired(entry, None, out);
             }
         }
-        if !page.end {
-            self.read_expired(now, out);
-        }
+        // The next page is read when these are gone, or it would bring them again.
+        self.more_expired = !page.end && !self.dying.is_empty();
     }
 
     /// These were acknowledged in a prepared transaction: they are with nobody, and not pending.
@@ -243,10 +254,19 @@ impl Queue {
     }
 
     /// Messages that were to be stored first are, or could not be.
-    pub(super) fn stored(&mut self, entries: Vec<Entry>, stored: bool, now: Now) {
+    pub(super) fn stored(
+        &mut self,
+        entries: Vec<Entry>,
+        stored: bool,
+        now: Now,
+        out: &mut Effects,
+    ) {
         for entry in entries {
             self.withheld.remove(&entry.sequence);
-            if stored {
+            let purged = self.purged.remove(&entry.sequence);
+            if purged && stored {
+                out.removals.push(self.removal(entry.sequence));
+            } else if stored {
                 self.enter_stored(entry, now);
                 continue;
             }
@@ -268,3 +288,6 @@ impl Queue {
         }
     }
 }
+
+/// How long to wait after messages could not be read.
+pub(super) const READ_RETRY: Duration = Duration::from_secs(1);

@@ -1,10 +1,10 @@
 //! How messages leave a queue: acknowledged, expired, dead, purged.
 
 use super::super::in_flight::{Ack, Entry};
-use super::super::{Effects, Now};
-use super::Queue;
+use super::super::{Effects, Now, Op};
+use super::{Key, Queue};
 use crate::broker::advisory::Notice;
-use crate::broker::dead_letter::{Cause, DeadLetter};
+use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::Receipt;
 use crate::jms::AckKind;
@@ -99,12 +99,13 @@ impl Queue {
             audit.forget(id);
         }
         let stored = entry.sequence != 0 && self.context.stores(&entry.message);
+        let leaves = stored.then(|| self.leaving(&entry));
         out.dead_letter(DeadLetter {
             message: Arc::clone(&entry.message),
             from: self.context.destination.clone(),
             cause,
             subscriber: None,
-            leaves: stored.then(|| self.removal(entry.sequence)),
+            leaves,
             receipt,
         });
         self.gone(&entry);
@@ -114,6 +115,30 @@ impl Queue {
         self.forget_sequence(entry.sequence);
         self.counters.dequeued += 1;
         self.context.usage.release(entry.bytes);
+    }
+
+    /// Takes `entry` out of the store; until that is done no page brings it again.
+    fn leaving(&mut self, entry: &Entry) -> Leaving {
+        let (sequence, tell) = (entry.sequence, Arc::clone(&self.context.tell));
+        self.dying.insert(sequence, entry.band);
+        let told = Told::new(move |gone| tell(Op::Buried { sequence, gone }));
+        Leaving { op: self.removal(sequence), told }
+    }
+
+    /// A dead message has left the store; or could not, then it is pending again.
+    pub(super) fn buried(&mut self, sequence: i64, gone: bool, now: Now, out: &mut Effects) {
+        let Some(band) = self.dying.remove(&sequence) else { return };
+        if !gone {
+            self.counters.dequeued = self.counters.dequeued.saturating_sub(1);
+            self.backlog.skip(band, sequence);
+            self.backlog_expires = true;
+            for subscription in &mut self.subscriptions {
+                subscription.scanned = subscription.scanned.min(Key::at(band, sequence));
+            }
+        }
+        if self.dying.is_empty() && std::mem::take(&mut self.more_expired) {
+            self.read_expired(now, out);
+        }
     }
 
     pub(super) fn removal(&self, sequence: i64) -> StoreOp {
@@ -157,6 +182,7 @@ impl Queue {
             entries.extend(subscription.in_flight.purge());
         }
         entries.extend(std::mem::take(&mut self.orphans).into_iter().map(|(_, entry)| entry));
+        entries.extend(self.clear_spill());
         for entry in entries {
             self.gone(&entry);
         }
@@ -166,7 +192,7 @@ impl Queue {
         }
         self.counters.dequeued += self.backlog.len();
         self.backlog.clear();
-        self.clear_spill();
+        self.purged.extend(self.withheld.iter().copied());
         self.reading_expired = false;
     }
 }

@@ -1,8 +1,10 @@
 //! Messages that are not stored and do not fit into memory: they wait in the temp store, in order.
 
 use super::super::in_flight::Entry;
+use super::super::tally::Tally;
 use super::super::{Effects, Now, SpoolJob};
 use super::Queue;
+use super::paging::READ_RETRY;
 use crate::broker::policy::Cursor;
 use crate::broker::usage::Credit;
 use crate::store::spool::{Channel, Spooled};
@@ -20,23 +22,26 @@ pub(super) struct Spill {
 #[derive(Debug)]
 struct Spilled {
     channel: Arc<Channel>,
-    count: u64,
-    /// Messages have been asked for.
-    taking: bool,
+    tally: Tally,
     /// Messages of this batch, and the memory they have until they are written.
     batch: Vec<Spooled>,
     holds: Vec<Arc<Credit>>,
 }
 
 impl Spill {
-    /// Messages in the temp store.
+    /// Messages in the temp store, and those that found no room behind them.
     pub(super) fn len(&self) -> u64 {
-        self.bands.values().map(|band| band.count).sum()
+        self.bands.values().map(|band| band.tally.len()).sum()
     }
 
     /// Whether some of them are on their way back.
     pub(super) fn is_reading(&self) -> bool {
-        self.bands.values().any(|band| band.taking)
+        self.bands.values().any(|band| band.tally.is_reading())
+    }
+
+    /// The band with this channel; none when it was purged.
+    fn band(&mut self, band: u8, channel: u64) -> Option<&mut Spilled> {
+        self.bands.get_mut(&band).filter(|spilled| spilled.channel.number() == channel)
     }
 }
 
@@ -44,19 +49,18 @@ impl Queue {
     /// Keeps a message that no store has: in memory, or, behind others that are there or when memory is
     /// short, in the temp store.
     pub(super) fn keep_unstored(&mut self, entry: Entry, now: Now) {
-        let waiting = self.spill.bands.get(&entry.band).is_some_and(|band| band.count > 0);
+        let waiting = self.spill.bands.get(&entry.band).is_some_and(|band| !band.tally.is_empty());
         let short = self.context.policy.cursor == Cursor::Store
             && self.context.usage.is_above(self.context.policy.cursor_high_water_percent);
         let spool = self.context.spool.as_ref().filter(|_| waiting || short);
         let Some(spool) = spool else { return self.insert(entry, now) };
         let band = self.spill.bands.entry(entry.band).or_insert_with(|| Spilled {
             channel: Arc::new(spool.channel()),
-            count: 0,
-            taking: false,
+            tally: Tally::default(),
             batch: Vec::new(),
             holds: Vec::new(),
         });
-        band.count += 1;
+        band.tally.add(1);
         let hold = Credit::taken(Arc::clone(&self.context.usage), entry.bytes);
         band.holds.push(Arc::new(hold));
         let Entry { message, sequence, redeliveries, .. } = entry;
@@ -74,7 +78,7 @@ impl Queue {
         let room = self.pending.len() < page.messages / 2
             || (wanting
                 && !self.context.usage.is_above(self.context.policy.cursor_high_water_percent));
-        let mut reads = room && !self.subscriptions.is_empty();
+        let mut reads = room && self.retry_at.is_none() && !self.subscriptions.is_empty();
         for (band, spilled) in &mut self.spill.bands {
             if !spilled.batch.is_empty() {
                 out.spool.push(SpoolJob::Append {
@@ -85,67 +89,83 @@ impl Queue {
                 });
             }
             // The first band is read to its end before the next.
-            if reads && spilled.count > 0 {
+            if reads && !spilled.tally.is_empty() {
                 reads = false;
-                if !std::mem::replace(&mut spilled.taking, true) {
+                if spilled.tally.ask() {
                     let channel = Arc::clone(&spilled.channel);
                     out.spool.push(SpoolJob::Take { channel, band: *band, limit: page });
                 }
             }
         }
-        self.spill.bands.retain(|_, band| band.count > 0 || band.taking);
+        self.spill.bands.retain(|_, band| !band.tally.is_empty() || band.tally.is_reading());
     }
 
     /// Messages have come back from the temp store.
     pub(super) fn unspool(
         &mut self,
+        channel: u64,
         band: u8,
         messages: Result<Vec<Spooled>, StoreError>,
         now: Now,
     ) {
-        // A purge has dropped the band, and what was on its way from it.
-        let Some(spilled) = self.spill.bands.get_mut(&band).filter(|band| band.taking) else {
-            return;
-        };
-        spilled.taking = false;
-        let messages = match messages {
-            Ok(messages) => messages,
+        let Some(spilled) = self.spill.band(band, channel) else { return };
+        match messages {
+            Ok(messages) => {
+                let taken = self.unspooled(messages);
+                let Some(spilled) = self.spill.band(band, channel) else { return };
+                for entry in spilled.tally.arrived(taken) {
+                    self.insert(entry, now);
+                }
+            }
             Err(error) => {
+                spilled.tally.failed();
+                self.retry_at = Some(now.instant + READ_RETRY);
                 let destination = &self.context.destination;
                 tracing::error!(%destination, %error, "messages cannot be read from the temp store");
-                return;
             }
-        };
-        spilled.count = match messages.len() as u64 {
-            0 => 0,
-            taken => spilled.count.saturating_sub(taken),
-        };
-        for spooled in messages {
-            self.insert_unstored(spooled, now);
         }
     }
 
     /// The temp store had no room for these: they stay in memory, whatever the limits say.
-    pub(super) fn keep_after_all(&mut self, band: u8, messages: Vec<Spooled>, now: Now) {
-        let Some(spilled) = self.spill.bands.get_mut(&band) else { return };
-        spilled.count = spilled.count.saturating_sub(messages.len() as u64);
-        for spooled in messages {
-            self.insert_unstored(spooled, now);
+    pub(super) fn keep_after_all(
+        &mut self,
+        channel: u64,
+        band: u8,
+        messages: Vec<Spooled>,
+        now: Now,
+    ) {
+        if self.spill.band(band, channel).is_none() {
+            return;
+        }
+        let kept = self.unspooled(messages);
+        let Some(spilled) = self.spill.band(band, channel) else { return };
+        for entry in spilled.tally.refused(kept) {
+            self.insert(entry, now);
         }
     }
 
-    fn insert_unstored(&mut self, spooled: Spooled, now: Now) {
-        let Spooled { sequence, redeliveries, message } = spooled;
-        let bytes = (message.size() as u64).max(self.context.policy.minimum_message_bytes);
-        self.context.usage.take(bytes);
-        let entry = Entry { redeliveries, ..self.entry(message, sequence, bytes) };
-        self.insert(entry, now);
+    /// Messages in memory again.
+    fn unspooled(&self, messages: Vec<Spooled>) -> Vec<Entry> {
+        let entry = |spooled| {
+            let Spooled { sequence, redeliveries, message } = spooled;
+            let bytes = (message.size() as u64).max(self.context.policy.minimum_message_bytes);
+            self.context.usage.take(bytes);
+            Entry { redeliveries, ..self.entry(message, sequence, bytes) }
+        };
+        messages.into_iter().map(entry).collect()
     }
 
-    /// Drops what is in the temp store.
-    pub(super) fn clear_spill(&mut self) {
-        self.counters.dequeued += self.spill.len();
-        self.spill.bands.clear();
+    /// Drops what is in the temp store. Returns what found no room there.
+    pub(super) fn clear_spill(&mut self) -> Vec<Entry> {
+        let bands = std::mem::take(&mut self.spill.bands).into_values();
+        let behind: Vec<Entry> = bands
+            .flat_map(|mut band| {
+                let behind = band.tally.take_behind();
+                self.counters.dequeued += band.tally.len();
+                behind
+            })
+            .collect();
+        behind
     }
 
     pub(super) fn page_limit(&self) -> PageLimit {

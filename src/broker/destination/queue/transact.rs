@@ -15,6 +15,7 @@ impl Queue {
         sends: Vec<CommittedSend>,
         now: Now,
     ) -> (Vec<StoreOp>, Vec<Entry>) {
+        self.votes += 1;
         let mut ops: Vec<StoreOp> =
             self.marked(transaction).into_iter().map(|sequence| self.removal(sequence)).collect();
         let mut entries = Vec::with_capacity(sends.len());
@@ -38,7 +39,7 @@ impl Queue {
 
     /// Carries out a commit, or undoes the vote.
     pub(super) fn decide(&mut self, decision: Decision, now: Now, out: &mut Effects) {
-        let Decision { transaction, outcome, entries, receipt } = decision;
+        let Decision { transaction, outcome, waits_on, entries, receipt } = decision;
         if outcome.is_ok() {
             for entry in self.end_transaction(transaction) {
                 self.consumed_in_store(&entry, out);
@@ -47,12 +48,15 @@ impl Queue {
                 self.counters.dequeued += 1;
                 self.forget_sequence(sequence);
             }
-        } else {
+        } else if !waits_on {
             self.roll_back(transaction, now, out);
         }
         for entry in entries {
             let stored = self.withheld.remove(&entry.sequence);
-            if outcome.is_err() {
+            if self.purged.remove(&entry.sequence) && outcome.is_ok() {
+                self.context.usage.release(entry.bytes);
+                out.removals.push(self.removal(entry.sequence));
+            } else if outcome.is_err() {
                 self.context.usage.release(entry.bytes);
                 if let (Some(audit), Some(id)) = (&mut self.audit, entry.id()) {
                     audit.forget(id);

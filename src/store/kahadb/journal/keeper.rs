@@ -3,6 +3,7 @@
 use super::appender::Supply;
 use super::error::JournalError;
 use super::files::{Files, Prepared};
+use super::writer::SpaceWatch;
 use crate::store::kahadb::fence::Fence;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ struct Shared {
     fence: Fence,
     state: Mutex<State>,
     changed: Condvar,
+    watch: SpaceWatch,
 }
 
 #[derive(Debug, Default)]
@@ -35,15 +37,17 @@ struct State {
 }
 
 impl Keeper {
-    /// `retry` is how long to wait for space before looking again.
+    /// `retry` is how long to wait for space before looking again; `watch` is told when there is
+    /// none, and when there is again.
     pub(super) fn start(
         files: Arc<Files>,
         fence: Fence,
         retry: Duration,
+        watch: SpaceWatch,
     ) -> Result<Self, JournalError> {
         let folder = files.folder().to_owned();
         let (state, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { files, fence, state, changed });
+        let shared = Arc::new(Shared { files, fence, state, changed, watch });
         let work = shared.clone();
         let thread = std::thread::Builder::new()
             .name("journal-files".into())
@@ -128,6 +132,7 @@ impl Shared {
     }
 
     fn tell(&self, is_short: bool) {
+        self.watch.tell(is_short);
         let folder = self.files.folder().display();
         if is_short {
             tracing::error!(%folder, "no space for the journal; messages are refused");

@@ -58,4 +58,6 @@ pub use ranges::{Range, Ranges};
 pub use read::{read_record, read_records};
 pub use record::{Add, DropAction, Job, RANGES_MAX, Record, Subscription};
 pub use scan::{Loss, Mark, OnDamage, Scan};
-pub use writer::{Done, Follower, Journal, JournalOptions, Operation, Submit, SyncPolicy, Wish};
+pub use writer::{
+    Done, Follower, Journal, JournalOptions, Operation, SpaceWatch, Submit, SyncPolicy, Wish,
+};

@@ -92,8 +92,31 @@ pub struct JournalOptions {
     pub sync: SyncPolicy,
     /// How long to wait for space before looking again.
     pub space_retry: Duration,
+    pub space: SpaceWatch,
     /// Asked before every batch.
     pub fence: Fence,
+}
+
+/// Hears from the file keeper's thread whether the disk is full; must not block.
+#[derive(Clone, Default)]
+pub struct SpaceWatch(Option<Arc<dyn Fn(bool) + Send + Sync>>);
+
+impl SpaceWatch {
+    pub fn new(tell: impl Fn(bool) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(tell)))
+    }
+
+    pub(super) fn tell(&self, is_short: bool) {
+        if let Some(tell) = &self.0 {
+            tell(is_short);
+        }
+    }
+}
+
+impl fmt::Debug for SpaceWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SpaceWatch")
+    }
 }
 
 /// The journal, open for writing. Closes when dropped, see [`Journal::close`].
@@ -127,8 +150,9 @@ impl Journal {
         options: JournalOptions,
         follower: Follower,
     ) -> Result<Self, JournalError> {
-        let JournalOptions { identity, node, batch_bytes_max, sync, space_retry, fence } = options;
-        let keeper = Keeper::start(files.clone(), fence.clone(), space_retry)?;
+        let JournalOptions { identity, node, batch_bytes_max, sync, space_retry, space, fence } =
+            options;
+        let keeper = Keeper::start(files.clone(), fence.clone(), space_retry, space)?;
         let appender = Appender::open(files.clone(), Box::new(keeper), identity, end)?;
         let shared = Arc::new(Shared::default());
         shared.publish(&appender);

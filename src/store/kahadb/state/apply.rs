@@ -78,7 +78,7 @@ impl View {
             Record::Destination { destination, kind, name } => {
                 return self.create(*destination, *kind, name, lsn);
             }
-            Record::Deleted { destination } => return self.delete(*destination, by),
+            Record::Deleted { destination } => self.delete(*destination, by),
             Record::Subscription(record) => {
                 let destination =
                     destination_of(record.kind, &record.destination).map_err(nonsense)?;
@@ -131,7 +131,7 @@ impl View {
             Record::SubAck { destination, subscription, seqs } => {
                 return self.acknowledge(*destination, *subscription, seqs, by);
             }
-            Record::Purge { destination, last } => return self.purge(*destination, *last, by),
+            Record::Purge { destination, last } => self.purge(*destination, *last, by),
             Record::Producer { producer, connection, session, value } => {
                 let connection = connection.as_deref().map(Into::into);
                 let (session, value) = (*session as i64, *value as i64);
@@ -252,31 +252,45 @@ impl View {
         Ok(())
     }
 
-    fn purge(&mut self, number: u32, last: u64, by: u32) -> Result<(), IndexError> {
-        let (mut books, contents, tree) = self.books(by);
-        let Some(contents) = contents.get_mut(&number) else { return Ok(()) };
+    fn purge(&mut self, number: u32, last: u64, by: u32) {
+        let (mut books, contents, _) = self.books(by);
+        let Some(contents) = contents.get_mut(&number) else { return };
         books.changed.contents.insert(number);
         let bands: Vec<u8> = contents.bands.keys().copied().collect();
         for band in bands {
-            let (mut from, mut messages, mut expiring) = (Some(0), 0, 0);
-            while let Some(first) = from {
-                let (rows, next) = contents.slice(tree, number, band, (first, last), SLICE)?;
-                for row in rows.values() {
-                    books.remove(row);
-                    messages += 1;
-                    expiring += u64::from(row.expiration_ms > 0);
-                }
-                from = next;
-            }
-            contents.purge(band, last, messages, expiring);
+            contents.purge(band, last, by).iter().for_each(|row| books.remove(row));
         }
         for pending in contents.pending.values_mut() {
-            let gone: Vec<u64> = pending.range(0, last).collect();
-            for seq in gone {
-                pending.remove(seq);
-            }
+            pending.remove_to(last);
         }
-        Ok(())
+        if !contents.uncounted.is_empty() {
+            self.uncounted.insert(number);
+        }
+    }
+
+    pub(in crate::store::kahadb) fn has_uncounted(&self) -> bool {
+        !self.uncounted.is_empty()
+    }
+
+    /// Takes about `max` purged messages from the figures. False if there are no more.
+    pub(in crate::store::kahadb) fn count_purged(
+        &mut self,
+        max: usize,
+    ) -> Result<bool, IndexError> {
+        let Some(number) = self.uncounted.first().copied() else { return Ok(false) };
+        let (mut books, contents, tree) = self.books(0);
+        let counted = match contents.get_mut(&number) {
+            Some(contents) => contents.count_purged(tree, number, max)?,
+            None => None,
+        };
+        match counted {
+            Some((rows, by)) => {
+                books.by = by;
+                rows.iter().for_each(|row| books.remove(row));
+            }
+            None => drop(self.uncounted.remove(&number)),
+        }
+        Ok(!self.uncounted.is_empty())
     }
 
     fn acknowledge(
@@ -309,7 +323,7 @@ impl View {
             && other != number
         {
             // It was deleted before it got another number.
-            self.delete_contents(other, lsn.file())?;
+            self.delete_contents(other, lsn.file());
         }
         let contents =
             self.contents.entry(number).or_insert_with(|| Contents::new(destination.clone()));
@@ -321,41 +335,39 @@ impl View {
         Ok(())
     }
 
-    fn delete(&mut self, number: u32, by: u32) -> Result<(), IndexError> {
+    fn delete(&mut self, number: u32, by: u32) {
         let destination = self.contents.get(&number).map(|c| c.destination.clone());
         if let Some(destination) = destination
             && self.numbers.get(&destination) == Some(&number)
         {
             self.numbers.remove(&destination);
         }
-        self.delete_contents(number, by)
+        self.delete_contents(number, by);
     }
 
-    fn delete_contents(&mut self, number: u32, by: u32) -> Result<(), IndexError> {
-        self.clear(number, by)?;
-        let Some(contents) = self.contents.get_mut(&number) else { return Ok(()) };
+    fn delete_contents(&mut self, number: u32, by: u32) {
+        self.clear(number, by);
+        let Some(contents) = self.contents.get_mut(&number) else { return };
         let before = contents.lsn.take();
         self.changed.contents.insert(number);
         let (mut books, ..) = self.books(by);
         books.state(before, None);
-        Ok(())
     }
 
     /// All that a destination holds goes.
-    pub(super) fn clear(&mut self, number: u32, by: u32) -> Result<(), IndexError> {
-        self.purge(number, u64::MAX, by)?;
+    pub(super) fn clear(&mut self, number: u32, by: u32) {
+        self.purge(number, u64::MAX, by);
         for subscription in self.subscriptions.values_mut() {
             subscription.topics.remove(&number);
         }
         for producer in self.producers.values_mut() {
             producer.marks.remove(&number);
         }
-        let Some(contents) = self.contents.get_mut(&number) else { return Ok(()) };
+        let Some(contents) = self.contents.get_mut(&number) else { return };
         for (subscription, pending) in std::mem::take(&mut contents.pending) {
             let keys = pending.chunks().into_iter().map(|c| pending_key(number, subscription, c));
             self.changed.rows.extend(keys.map(|key| (key, None)));
         }
-        Ok(())
     }
 
     fn subscribe(&mut self, stored: StoredSubscription, lsn: Lsn) {

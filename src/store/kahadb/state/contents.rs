@@ -7,6 +7,10 @@
 //! ```
 //!
 //! A message that comes and goes within one delta never reaches the tree.
+//!
+//! A purge hides what it ends at once, by a mark in the delta. How many messages that were, and of
+//! which files, is counted afterwards, a slice at a time: there may be millions of them. No
+//! checkpoint begins before that is done.
 
 use crate::jms::Destination;
 use crate::store::kahadb::fields::Malformed;
@@ -15,7 +19,7 @@ use crate::store::kahadb::index::{Damage, IndexError, PagedReader, Reader, Versi
 use crate::store::kahadb::journal::Lsn;
 use crate::store::kahadb::pending::Pending;
 use crate::store::kahadb::rows::{self, Row};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -36,6 +40,18 @@ pub(in crate::store::kahadb) struct Delta {
     pub(super) purged: BTreeMap<u8, u64>,
 }
 
+/// Rows below the delta that a purge hides but that are not yet taken from the figures.
+#[derive(Debug)]
+pub(super) struct Uncounted {
+    band: u8,
+    next: u64,
+    last: u64,
+    /// File of the record that says so.
+    pub(super) by: u32,
+    /// Has as removed what was gone before.
+    upper: Delta,
+}
+
 #[derive(Debug)]
 pub(in crate::store::kahadb) struct Contents {
     pub(in crate::store::kahadb) destination: Destination,
@@ -51,6 +67,8 @@ pub(in crate::store::kahadb) struct Contents {
     pub(in crate::store::kahadb) pending: BTreeMap<u64, Pending>,
     pub(super) delta: Delta,
     pub(super) frozen: Option<Arc<Delta>>,
+    /// Oldest first; they have no row in common.
+    pub(super) uncounted: VecDeque<Uncounted>,
 }
 
 /// Rows of one band, and where to look on; none behind the last.
@@ -85,6 +103,7 @@ impl Contents {
             pending: BTreeMap::new(),
             delta: Delta::default(),
             frozen: None,
+            uncounted: VecDeque::new(),
         }
     }
 
@@ -167,22 +186,76 @@ impl Contents {
         self.delta.adds.insert(key, Row { replaces, ..row });
     }
 
-    /// Takes away all of a band up to `last`, which `messages` and `expiring` count.
-    pub(super) fn purge(&mut self, band: u8, last: u64, messages: u64, expiring: u64) {
-        let gone = self.delta.adds.range((band, 0)..=(band, last));
-        let gone: Vec<(u8, u64)> = gone.map(|(key, _)| *key).collect();
-        for key in gone {
-            self.delta.adds.remove(&key);
+    /// Takes away all of a band up to `last`, as a record in file `by` says. Returns the rows of the
+    /// delta; those below are still to be counted.
+    pub(super) fn purge(&mut self, band: u8, last: u64, by: u32) -> Vec<Row> {
+        let range = (band, 0)..=(band, last);
+        let adds: Vec<_> =
+            self.delta.adds.range(range.clone()).map(|(k, row)| (*k, *row)).collect();
+        let removed: Vec<(u8, u64)> = self.delta.removed.range(range).copied().collect();
+        let mut upper = Delta::default();
+        for key in removed {
+            self.delta.removed.remove(&key);
+            upper.removed.insert(key);
         }
-        self.delta.removed.retain(|key| key.0 != band || key.1 > last);
-        let purged = self.delta.purged.entry(band).or_default();
-        *purged = last.max(*purged);
-        self.forget(band, messages, expiring);
+        for (key, row) in &adds {
+            self.delta.adds.remove(key);
+            if row.replaces {
+                upper.removed.insert(*key);
+            }
+        }
+        let rows: Vec<Row> = adds.into_iter().map(|(_, row)| row).collect();
+        let expiring = rows.iter().filter(|row| row.expiration_ms > 0).count();
+        self.forget(band, rows.len() as u64, expiring as u64);
+        let before = self.delta.purged.get(&band).copied();
+        if before < Some(last) {
+            self.delta.purged.insert(band, last);
+            if self.bands.contains_key(&band) {
+                let next = before.map_or(0, |before| before + 1);
+                self.uncounted.push_back(Uncounted { band, next, last, by, upper });
+            }
+        }
+        rows
+    }
+
+    /// Counts about `max` rows of the oldest purge that is not counted; returns them, and the file
+    /// of its record. None if there is none.
+    pub(super) fn count_purged(
+        &mut self,
+        tree: &Tree,
+        number: u32,
+        max: usize,
+    ) -> Result<Option<(Vec<Row>, u32)>, IndexError> {
+        let Some(Uncounted { band, next, last, by, upper }) = self.uncounted.front() else {
+            return Ok(None);
+        };
+        let (band, by, range) = (*band, *by, (*next, *last));
+        let (rows, next) = self.rows_under(upper, tree, number, band, range, max)?;
+        match (self.uncounted.front_mut(), next) {
+            (Some(uncounted), Some(next)) => uncounted.next = next,
+            _ => drop(self.uncounted.pop_front()),
+        }
+        let expiring = rows.values().filter(|row| row.expiration_ms > 0).count();
+        self.forget(band, rows.len() as u64, expiring as u64);
+        Ok(Some((rows.into_values().collect(), by)))
     }
 
     /// Rows of a band from `from` to `to`, looking at about `max` of them.
     pub(in crate::store::kahadb) fn slice(
         &self,
+        tree: &Tree,
+        number: u32,
+        band: u8,
+        range: (u64, u64),
+        max: usize,
+    ) -> Result<Slice, IndexError> {
+        self.rows_under(&self.delta, tree, number, band, range, max)
+    }
+
+    /// The rows that `upper` and what is below the delta make.
+    fn rows_under(
+        &self,
+        upper: &Delta,
         tree: &Tree,
         number: u32,
         band: u8,
@@ -194,12 +267,16 @@ impl Contents {
             return Ok((found, None));
         }
         let frozen = self.frozen.as_deref();
-        let hidden = |key| self.delta.hides(key) || frozen.is_some_and(|frozen| frozen.hides(key));
+        let hidden = |key| upper.hides(key) || frozen.is_some_and(|frozen| frozen.hides(key));
+        // What is purged need not be read.
+        let purged = [Some(upper), frozen].into_iter().flatten();
+        let purged = purged.filter_map(|delta| delta.purged.get(&band)).max();
+        let below_from = purged.map_or(from, |last| from.max(last.saturating_add(1)));
         let mut looked_at = 0;
-        let first = rows::message_key(number, band, from);
+        let first = rows::message_key(number, band, below_from);
         // The key behind the last one is that key with one byte more.
         let behind = [&rows::message_key(number, band, to)[..], &[0]].concat();
-        tree.reader.range(tree.version, &first, Some(&behind), &mut |key, value| {
+        let mut look = |key: &[u8], value: &[u8]| {
             match (rows::band_and_seq(key), Row::decode(value)) {
                 (Ok(key), Ok(row)) => {
                     if !hidden(key) {
@@ -214,19 +291,22 @@ impl Contents {
                 _ => bad = Some(nonsense(Malformed)),
             }
             ControlFlow::Break(())
-        })?;
+        };
+        if below_from <= to {
+            tree.reader.range(tree.version, &first, Some(&behind), &mut look)?;
+        }
         if let Some(bad) = bad {
             return Err(bad);
         }
-        let deltas = [frozen.map(|frozen| &frozen.adds), Some(&self.delta.adds)];
-        for (is_delta, adds) in [false, true].into_iter().zip(deltas) {
+        let layers = [frozen.map(|frozen| &frozen.adds), Some(&upper.adds)];
+        for (is_upper, adds) in [false, true].into_iter().zip(layers) {
             let adds = adds.map(|adds| adds.range((band, from)..=(band, end)));
             for (i, (key, row)) in adds.into_iter().flatten().enumerate() {
                 if i == max {
                     end = key.1 - 1;
                     break;
                 }
-                if is_delta || !self.delta.hides(*key) {
+                if is_upper || !upper.hides(*key) {
                     found.insert(key.1, *row);
                 }
             }

@@ -20,7 +20,7 @@ pub(in crate::store::kahadb) struct Frozen {
 }
 
 impl View {
-    /// Takes what changed. Nothing may be frozen before.
+    /// Takes what changed. Nothing may be frozen before, and all that was purged is counted.
     pub(in crate::store::kahadb) fn freeze(&mut self) -> Frozen {
         let Changed { contents, subscriptions, producers, files, mut rows } =
             std::mem::take(&mut self.changed);

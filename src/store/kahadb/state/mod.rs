@@ -57,6 +57,8 @@ pub(super) struct View {
     /// whole. Destinations, subscriptions and prepared branches are as at its end by then.
     pub(super) rebuilding: Option<Evidence>,
     changed: Changed,
+    /// Destinations with purged messages that are not counted yet.
+    uncounted: BTreeSet<u32>,
 }
 
 /// What is numbered.
@@ -137,6 +139,7 @@ impl View {
             gaps: Gaps::default(),
             rebuilding: None,
             changed: Changed::default(),
+            uncounted: BTreeSet::new(),
         }
     }
 

@@ -78,7 +78,10 @@ impl View {
         match &stored.record {
             Record::Add(add) => self.rebuild_add(stored, add),
             // Whether it is there again is known already.
-            Record::Deleted { destination } => self.clear(*destination, stored.lsn.file()),
+            Record::Deleted { destination } => {
+                self.clear(*destination, stored.lsn.file());
+                Ok(())
+            }
             _ => self.apply_contents(stored),
         }
     }

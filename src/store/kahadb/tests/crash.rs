@@ -2,6 +2,7 @@
 
 use super::*;
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One life of a store, from its opening to a power cut.
 struct Life {
@@ -11,6 +12,8 @@ struct Life {
     policy: SyncPolicy,
     source: Source,
     past: Past,
+    /// One of so many times, messages are moved when files are dropped.
+    rests: usize,
 }
 
 /// What may be there.
@@ -37,7 +40,8 @@ impl Life {
         let policy = [SyncPolicy::Always, SyncPolicy::Always, SyncPolicy::Never];
         let policy = policy[random.below(policy.len())];
         let store = TestStore::open(&disk, &options, policy).expect("nothing fails yet");
-        Self { disk, options, store, policy, source, past }
+        let rests = if source.mix == Mix::Aging { 8 } else { 3 };
+        Self { disk, options, store, policy, source, past, rests }
     }
 
     /// Lets a few submits queue up and writes them; or a checkpoint.
@@ -76,7 +80,7 @@ impl Life {
         self.store.drain().map_err(drop)?;
         let is_well = match random.below(8) {
             0 => self.store.checkpoint(index::Mark::InUse),
-            1 | 2 => self.store.upkeep(random.below(3) == 0),
+            1 | 2 => self.store.upkeep(random.below(self.rests) == 0),
             _ => true,
         };
         is_well.then_some(()).ok_or(())
@@ -84,7 +88,8 @@ impl Life {
 
     /// Works until there is a past, of which nothing can be lost.
     fn grow_old(&mut self, random: &mut Random) {
-        for _ in 0..random.below(80) {
+        let long = if self.source.mix == Mix::Aging { 220 } else { 0 };
+        for _ in 0..long + random.below(80) {
             self.work(random).expect("nothing fails yet");
         }
         assert!(self.store.checkpoint(index::Mark::InUse));
@@ -108,7 +113,7 @@ impl Life {
                 self.past.states.len()
             );
         };
-        if random.below(6) == 0 {
+        if self.source.mix == Mix::Aging || random.below(12) == 0 {
             drop(store);
             remove_index(left);
             let store = TestStore::open(left, &self.options, SyncPolicy::Always)
@@ -119,21 +124,25 @@ impl Life {
     }
 }
 
-/// Whether the lives met what they were to meet.
+/// What lives met.
 #[derive(Debug, Default)]
 struct Seen {
+    lives: u32,
     with_gaps: u32,
     with_live_records: u32,
     with_moves: u32,
+    with_moved_branches: u32,
 }
 
 impl Seen {
     fn look(&mut self, store: &TestStore) {
         let view = store.core.view.lock();
+        self.lives += 1;
         self.with_gaps += u32::from(view.gaps != Gaps::default());
         let mut files = view.files.values();
         self.with_live_records += u32::from(files.any(|file| file.live_as_of > Lsn::default()));
         self.with_moves += u32::from(store.has_moved);
+        self.with_moved_branches += u32::from(store.has_moved_branches);
     }
 }
 
@@ -142,15 +151,17 @@ impl Seen {
 fn live(
     disk: SimulatedDisk,
     past: Past,
+    mix: Mix,
     last: (i64, u64),
     lives_left: u32,
-    seen: &mut Seen,
+    seen: &Mutex<Seen>,
     random: &mut Random,
 ) -> u64 {
     let worth = if lives_left > 0 { 16 } else { 5 };
     let (last_sequence, last_subscription) = last;
     let source = Random(random.next());
-    let source = Source { random: source, last_sequence, last_subscription, body_max: BODY_MAX };
+    let source =
+        Source { mix, random: source, last_sequence, last_subscription, body_max: BODY_MAX };
     let is_first = past.states.len() == 1 && past.states[0] == State::default();
     if !is_first {
         disk.keep_images();
@@ -166,7 +177,7 @@ fn live(
     if random.below(4) == 0 {
         assert!(life.store.checkpoint(index::Mark::Clean));
     }
-    seen.look(&life.store);
+    seen.lock().look(&life.store);
     let images = life.disk.take_images();
     let mut cuts = images.len() as u64;
     let last = (life.source.last_sequence, life.source.last_subscription);
@@ -174,41 +185,66 @@ fn live(
         let found = life.judge(steps, &left, random);
         if lives_left > 0 && random.below(40) == 0 {
             let past = Past::from(life.past.states[found].clone());
-            cuts += live(left.reboot(), past, last, lives_left - 1, seen, random);
+            cuts += live(left.reboot(), past, mix, last, lives_left - 1, seen, random);
         }
     }
     if lives_left > 0 && random.below(2) == 0 {
         // The process is killed, the machine goes on: nothing is lost, but not all is synced.
         let Life { disk, store, past, .. } = life;
         drop(store);
-        cuts += live(disk, past, last, lives_left - 1, seen, random);
+        cuts += live(disk, past, mix, last, lives_left - 1, seen, random);
     }
     cuts
 }
 
-/// Whatever was confirmed before the power went is there after reopening, in order and once, with
-/// its content; what was not is there as a whole or not at all; and the journal alone says the same.
-/// `CRASH_POINTS` says how many cuts to try, `CRASH_SEED` where to begin.
-#[test]
-fn confirmed_submits_survive_a_power_cut_at_every_step() {
+/// Lives until there were `CRASH_POINTS` cuts, or as many as `points`; `CRASH_SEED` says where to
+/// begin.
+fn live_many(mix: Mix, points: u64) -> Seen {
     let number =
         |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
-    let (mut cuts, mut seed, mut seen) = (0, number("CRASH_SEED", 0), Seen::default());
-    while cuts < number("CRASH_POINTS", 80_000) {
-        seed += 1;
-        let life = std::panic::AssertUnwindSafe(|| {
-            let (disk, random) = (SimulatedDisk::new(seed), &mut Random(seed));
-            live(disk, State::default().into(), (0, 0), 2, &mut seen, random)
-        });
-        let lived = std::panic::catch_unwind(life);
-        cuts += lived.unwrap_or_else(|cause| {
-            eprintln!("CRASH_SEED={}", seed - 1);
-            std::panic::resume_unwind(cause)
-        });
-    }
-    let Seen { with_gaps, with_live_records, with_moves } = seen;
-    let enough = with_gaps > 50 && with_live_records > 5 && with_moves > 50;
-    assert!(enough || cuts < 50_000, "{seen:?}");
+    let points = number("CRASH_POINTS", points);
+    let (cuts, seed) = (AtomicU64::new(0), AtomicU64::new(number("CRASH_SEED", 0)));
+    let seen = Mutex::<Seen>::default();
+    let live_some = || {
+        while cuts.load(Ordering::Relaxed) < points {
+            let seed = seed.fetch_add(1, Ordering::Relaxed) + 1;
+            let life = std::panic::AssertUnwindSafe(|| {
+                let (disk, random) = (SimulatedDisk::new(seed), &mut Random(seed));
+                live(disk, State::default().into(), mix, (0, 0), 2, &seen, random)
+            });
+            let lived = std::panic::catch_unwind(life);
+            let lived = lived.unwrap_or_else(|cause| {
+                eprintln!("CRASH_SEED={}", seed - 1);
+                std::panic::resume_unwind(cause)
+            });
+            cuts.fetch_add(lived, Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(live_some);
+        }
+    });
+    seen.into_inner()
+}
+
+/// Whatever was confirmed before the power went is there after reopening, in order and once, with
+/// its content; what was not is there as a whole or not at all; and the journal alone says the same.
+#[test]
+fn confirmed_submits_survive_a_power_cut_at_every_step() {
+    let seen = live_many(Mix::Any, 55_000);
+    let enough = seen.with_gaps > 50 && seen.with_live_records > 5 && seen.with_moves > 50;
+    assert!(enough || seen.lives < 1000, "{seen:?}");
+}
+
+/// The same where old messages stay among many that went, so that a rebuild needs what was written
+/// again: Live records, messages and branches that were moved. It is tried after every cut.
+#[test]
+fn the_journal_alone_says_the_same_after_most_of_its_files_went() {
+    let seen = live_many(Mix::Aging, 5_000);
+    let Seen { lives, with_live_records, with_moves, with_moved_branches, .. } = seen;
+    assert!(with_live_records * 2 > lives, "{seen:?}");
+    assert!(with_moves * 8 > lives && with_moved_branches * 8 > lives, "{seen:?}");
 }
 
 /// The disk fails once instead of for good: nothing is confirmed that does not survive.
@@ -219,6 +255,7 @@ fn nothing_is_lost_by_a_failed_write_or_sync() {
         let mut random = Random(seed);
         let disk = SimulatedDisk::new(seed);
         let source = Source {
+            mix: Mix::Any,
             random: Random(random.next()),
             last_sequence: 0,
             last_subscription: 0,

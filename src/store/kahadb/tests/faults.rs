@@ -139,6 +139,7 @@ fn a_rebuild_is_the_index_and_what_came_after_it() {
         let disk = SimulatedDisk::new(seed);
         let mut store = TestStore::open(&disk, &options(8192), SyncPolicy::Always).unwrap();
         let mut source = Source {
+            mix: Mix::Any,
             random: Random(random.next()),
             last_sequence: 0,
             last_subscription: 0,

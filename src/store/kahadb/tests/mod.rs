@@ -5,6 +5,7 @@
 mod crash;
 mod faults;
 mod model;
+mod purge;
 mod reading;
 mod threads;
 
@@ -26,7 +27,7 @@ use crate::store::{
     StoreOp, StoredAdd, StoredSubscription,
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use model::{Source, State, branch_text};
+use model::{Mix, Source, State, branch_text};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -82,6 +83,8 @@ struct TestStore {
     recovered: Recovered,
     /// Whether compaction found something to do.
     has_moved: bool,
+    /// Whether a prepared branch was written again, so that its file could go.
+    has_moved_branches: bool,
 }
 
 fn options(file_bytes: u32) -> KahaDbOptions {
@@ -112,8 +115,8 @@ impl TestStore {
         let files = opened.core.files.clone();
         let journal = InlineJournal::open(files, opened.end, identity, batch, policy)?;
         let (core, encoder, recovered) = (opened.core, opened.encoder, opened.recovered);
-        let has_moved = false;
-        let mut store = Self { core, encoder, journal, recovered, has_moved };
+        let (has_moved, has_moved_branches) = (false, false);
+        let mut store = Self { core, encoder, journal, recovered, has_moved, has_moved_branches };
         store.drain()?;
         Ok(store)
     }
@@ -157,7 +160,7 @@ impl TestStore {
         if self.drain().is_err() {
             return false;
         }
-        match self.core.begin_checkpoint(mark) {
+        match self.core.begin_checkpoint(mark).expect("the index is sound") {
             Some(checkpoint) => self.core.write_checkpoint(&checkpoint).is_ok(),
             None => true,
         }
@@ -173,13 +176,14 @@ impl TestStore {
         if self.drain().is_err() {
             return false;
         }
-        let Some(checkpoint) = self.core.begin_checkpoint(index::Mark::InUse) else { return true };
+        let checkpoint = self.core.begin_checkpoint(index::Mark::InUse);
+        let Some(checkpoint) = checkpoint.expect("the index is sound") else { return true };
         if self.core.write_checkpoint(&checkpoint).is_err() {
             return false;
         }
         let sealed = self.core.replay_from();
-        let Self { core, encoder, journal, has_moved, .. } = self;
-        let mut log = TestLog { core, encoder, journal };
+        let Self { core, encoder, journal, has_moved, has_moved_branches, .. } = self;
+        let mut log = TestLog { core, encoder, journal, has_moved_branches };
         if core.collect(&checkpoint.idle, sealed, &mut log).is_err() {
             return false;
         }
@@ -306,6 +310,7 @@ struct TestLog<'a> {
     core: &'a Core,
     encoder: &'a Encoder,
     journal: &'a mut InlineJournal,
+    has_moved_branches: &'a mut bool,
 }
 
 impl Log for TestLog<'_> {
@@ -315,8 +320,10 @@ impl Log for TestLog<'_> {
     }
 
     fn write_state(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
-        let operations = records.into_iter().filter(|record| self.encoder.is_true(record));
-        let operations = operations.map(Operation::from).collect();
+        let records = records.into_iter().filter(|record| self.encoder.is_true(record));
+        let records: Vec<Record> = records.collect();
+        *self.has_moved_branches |= records.iter().any(|r| matches!(r, Record::Prepare { .. }));
+        let operations = records.into_iter().map(Operation::from).collect();
         self.write(operations, Wish::Written)
     }
 

@@ -100,9 +100,20 @@ pub(super) fn branch_text(branch: &PreparedBranch) -> String {
     format!("{:?} {sends:?} {:?} {:?}", branch.xid, branch.removals, branch.acknowledgements)
 }
 
+/// What kind of traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mix {
+    /// A little of everything.
+    Any,
+    /// Much comes and goes, and is acknowledged some files later; a little stays for long; the
+    /// subscriptions of a topic are more and more behind; some branches stay prepared.
+    Aging,
+}
+
 /// Makes up submits that fit a state.
 #[derive(Debug)]
 pub(super) struct Source {
+    pub(super) mix: Mix,
     pub(super) random: Random,
     pub(super) last_sequence: i64,
     pub(super) last_subscription: u64,
@@ -113,7 +124,76 @@ impl Source {
     /// Operations of one submit; `state` is what they will be applied to.
     pub(super) fn ops(&mut self, state: &State) -> Vec<StoreOp> {
         let count = [1, 1, 1, 2, 4][self.random.below(5)];
-        (0..count).map(|_| self.op(state)).collect()
+        match self.mix {
+            Mix::Any => (0..count).map(|_| self.op(state)).collect(),
+            Mix::Aging => {
+                let (mut state, mut ops) = (state.clone(), Vec::new());
+                for _ in 0..count {
+                    let op = self.aging(&state);
+                    state.apply(&op);
+                    ops.push(op);
+                }
+                ops
+            }
+        }
+    }
+
+    fn aging(&mut self, state: &State) -> StoreOp {
+        if state.subscriptions.len() < LAGS.len() {
+            return self.subscribe();
+        }
+        let (queue, old) = (state.queues.get("Q.A"), state.queues.get("Q.OLD"));
+        let first = |queue: &BTreeMap<(u8, i64), i64>| queue.keys().next().map_or(0, |key| key.1);
+        if let Some(queue) = queue.filter(|queue| queue.len() > 4) {
+            return StoreOp::Remove {
+                destination: Destination::queue("Q.A"),
+                sequence: first(queue),
+            };
+        }
+        if let Some(old) = old.filter(|old| old.len() > 6) {
+            let key = pick(&mut self.random, old.keys()).expect("not empty");
+            return StoreOp::Remove { destination: Destination::queue("Q.OLD"), sequence: key.1 };
+        }
+        let topic = state.topics.get("T.A");
+        for (number, lag) in state.subscriptions.keys().zip(LAGS) {
+            let wanted = topic.into_iter().flatten().filter(|(_, wanted)| wanted.contains(number));
+            let wanted: Vec<i64> = wanted.map(|(sequence, _)| *sequence).collect();
+            if wanted.len() > lag {
+                let (destination, subscription) = (Destination::topic("T.A"), *number);
+                return StoreOp::Acknowledge { destination, subscription, sequence: wanted[0] };
+            }
+        }
+        if state.prepared.len() > 3 {
+            let known = *pick(&mut self.random, state.prepared.keys()).expect("not empty");
+            return StoreOp::Forget { xid: xid(known) };
+        }
+        match self.random.below(120) {
+            0..70 => self.add_to(Destination::queue("Q.A"), Vec::new()),
+            70..72 => self.add_to(Destination::queue("Q.OLD"), Vec::new()),
+            72..113 => {
+                let all = state.subscriptions.keys().copied().collect();
+                self.add_to(Destination::topic("T.A"), all)
+            }
+            113..117 => {
+                let number = (0..).find(|number| !state.prepared.contains_key(number));
+                self.prepare_as(number.unwrap_or(0))
+            }
+            117 => {
+                let destination = Destination::queue("Q.OLD");
+                StoreOp::Purge { destination, last: old.map_or(0, first) }
+            }
+            118 => {
+                let first = state.subscriptions.keys().next().expect("there are some");
+                StoreOp::Unsubscribe { subscription: *first }
+            }
+            _ => StoreOp::Delete { destination: Destination::queue("Q.A") },
+        }
+    }
+
+    fn add_to(&mut self, destination: Destination, subscribers: Vec<u64>) -> StoreOp {
+        let sequence = self.next_sequence();
+        let (message, band) = (Arc::new(message(sequence, self.body_max)), 0);
+        StoreOp::Add(StoredAdd { destination, sequence, band, message, subscribers, cancel: None })
     }
 
     fn op(&mut self, state: &State) -> StoreOp {
@@ -192,10 +272,15 @@ impl Source {
     }
 
     fn prepare(&mut self) -> StoreOp {
+        let number = self.random.below(5) as i32;
+        self.prepare_as(number)
+    }
+
+    fn prepare_as(&mut self, number: i32) -> StoreOp {
         let sequence = self.next_sequence();
         let message = Arc::new(message(sequence, self.body_max));
         StoreOp::Prepare(PreparedBranch {
-            xid: xid(self.random.below(5) as i32),
+            xid: xid(number),
             sends: vec![(self.queue(), message)],
             removals: vec![(self.queue(), vec![sequence - 1, 3])],
             acknowledgements: vec![(self.topic(), 1, vec![4])],
@@ -253,3 +338,6 @@ pub(super) fn xid(number: i32) -> Arc<XaId> {
         branch_qualifier: None,
     })
 }
+
+/// How many messages subscriptions are behind.
+const LAGS: [usize; 3] = [12, 4, 1];

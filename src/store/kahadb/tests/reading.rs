@@ -10,8 +10,13 @@ use std::path::PathBuf;
 fn aged(seed: u64) -> (SimulatedDisk, KahaDbOptions, State) {
     let (disk, options) = (SimulatedDisk::new(seed), options(16 << 10));
     let mut random = Random(seed);
-    let mut source =
-        Source { random: Random(seed ^ 7), last_sequence: 0, last_subscription: 0, body_max: 300 };
+    let mut source = Source {
+        mix: Mix::Any,
+        random: Random(seed ^ 7),
+        last_sequence: 0,
+        last_subscription: 0,
+        body_max: 300,
+    };
     let mut state = State::default();
     for life in 0..2 + random.below(3) {
         let mut store = TestStore::open(&disk, &options, SyncPolicy::Always).expect("opens");

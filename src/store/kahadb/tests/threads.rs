@@ -7,6 +7,7 @@ use crate::store::{Store, Submit};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 const BODY_MAX: usize = 400;
 
@@ -82,7 +83,7 @@ fn what_was_confirmed_is_there_after_a_close_and_after_a_kill() {
     let mut sequence = 0;
     for life in 0..4 {
         let store = open_in(folder.path(), |options| {
-            options.checkpoint_interval = std::time::Duration::from_millis(3);
+            options.checkpoint_interval = Duration::from_millis(3);
             options.force_recover_index = life == 3;
         });
         let recovered = store.recovered();
@@ -145,7 +146,7 @@ fn no_checkpoint_is_written_after_the_fence_closed() {
         asked.load(Ordering::SeqCst).then_some(()).ok_or_else(|| "the lock is lost".to_owned())
     };
     let store = open_in(folder.path(), |options| {
-        options.checkpoint_interval = std::time::Duration::ZERO;
+        options.checkpoint_interval = Duration::ZERO;
         options.fence = Fence::new(ask);
     });
     let queue = Destination::queue("Q");
@@ -166,8 +167,8 @@ fn no_checkpoint_is_written_after_the_fence_closed() {
 fn old_messages_and_acknowledgements_keep_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let change = |options: &mut KahaDbOptions| {
-        options.checkpoint_interval = std::time::Duration::from_millis(2);
-        options.cleanup_interval = std::time::Duration::from_millis(1);
+        options.checkpoint_interval = Duration::from_millis(2);
+        options.cleanup_interval = Duration::from_millis(1);
     };
     let store = open_in(folder.path(), change);
     let queues: Vec<Destination> =
@@ -203,5 +204,30 @@ fn old_messages_and_acknowledgements_keep_no_files() {
             assert_eq!(sequences(&fetch(&store, all(queue))), expected);
         }
         store.close().unwrap();
+    }
+}
+
+/// What comes behind a purge of many messages does not wait until they are counted.
+#[test]
+fn a_purge_of_many_messages_is_at_once_for_who_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let change =
+        |options: &mut KahaDbOptions| options.checkpoint_interval = Duration::from_millis(5);
+    let store = open_in(folder.path(), change);
+    let queue = Destination::queue("Q");
+    for first in (1..4000).step_by(100) {
+        submit(&store, (first..first + 100).map(|n| add(&queue, n, Vec::new())).collect()).unwrap();
+    }
+    let purge = StoreOp::Purge { destination: queue.clone(), last: 3990 };
+    submit(&store, vec![purge, add(&queue, 5000, Vec::new())]).unwrap();
+    let expected: Vec<i64> = (3991..=4000).chain([5000]).collect();
+    assert_eq!(sequences(&fetch(&store, all(&queue))), expected);
+    store.close().unwrap();
+    assert_eq!(store.status().messages, 11);
+    drop(store);
+    for force in [false, true] {
+        let store = open_in(folder.path(), |options| options.force_recover_index = force);
+        assert_eq!(sequences(&fetch(&store, all(&queue))), expected);
+        assert_eq!(store.status().messages, 11);
     }
 }

@@ -210,7 +210,15 @@ impl Model {
         room: bool,
         now_ms: u64,
     ) {
-        if admission == Admission::Park && !(room && self.parked.is_empty()) {
+        let waits = match admission {
+            Admission::Park => !(room && self.parked.is_empty()),
+            // Not before an earlier one of the same connection.
+            Admission::Credited => {
+                receipt.is_some() && self.parked.iter().any(|p| p.connection == connection)
+            }
+            Admission::Forced => false,
+        };
+        if waits {
             self.parked.push_back(Parked { message, connection, receipt, since_ms: now_ms });
         } else {
             self.admit(message, receipt, now_ms);

@@ -141,7 +141,8 @@ impl Side {
         let (ops, entries) = self.queue.vote(transaction, sends, clock.now());
         self.carry_out(clock);
         ops.into_iter().for_each(|op| self.shelf.apply(op));
-        let decision = Decision { transaction, outcome: Ok(()), entries, receipt: None };
+        let decision =
+            Decision { transaction, outcome: Ok(()), waits_on: false, entries, receipt: None };
         self.handle(Op::Decide(Box::new(decision)), clock);
     }
 
@@ -173,7 +174,12 @@ impl Side {
         for letter in out.dead_letters {
             let id = letter.message.message_id.as_ref().expect("it has an id");
             self.dead.push(id.producer_sequence);
-            letter.leaves.into_iter().for_each(|op| self.shelf.apply(op));
+            if let Some(leaving) = letter.leaves {
+                if let StoreOp::Remove { sequence, .. } = leaving.op {
+                    self.handle(Op::Buried { sequence, gone: true }, clock);
+                }
+                self.shelf.apply(leaving.op);
+            }
         }
         let more = !out.fetches.is_empty() || !out.awaited.is_empty();
         if !out.awaited.is_empty() {

@@ -191,6 +191,7 @@ impl World {
             connection,
             redeliveries: 0,
             moved: Vec::new(),
+            parked: None,
         };
         self.handle(Op::Send(incoming));
     }
@@ -331,7 +332,8 @@ impl World {
         if commit {
             let (ops, entries) = self.queue.vote(transaction, Vec::new(), self.clock.now());
             self.out.removals.extend(ops);
-            let decision = Decision { transaction, outcome: Ok(()), entries, receipt };
+            let decision =
+                Decision { transaction, outcome: Ok(()), waits_on: false, entries, receipt };
             self.handle(Op::Decide(Box::new(decision)));
         } else {
             self.handle(Op::RollBack { transaction, receipt });
@@ -438,7 +440,11 @@ impl World {
         for (receipt, result) in out.receipts {
             receipt.resolve(result);
         }
-        let leaves = out.dead_letters.iter().filter_map(|letter| letter.leaves.clone());
+        let leaves = out
+            .dead_letters
+            .iter()
+            .filter_map(|l| l.leaves.as_ref())
+            .map(|leaves| leaves.op.clone());
         // A purge of the same batch may have taken what a letter took before.
         for op in out.adds.into_iter().chain(leaves).chain(out.removals) {
             match op {
@@ -452,7 +458,9 @@ impl World {
                 other => panic!("a queue does not ask for {other:?}"),
             }
         }
-        for receipt in out.added.into_iter().chain(out.removed) {
+        for receipt in
+            out.added.into_iter().map(|(_, receipt)| receipt).chain(out.removed).chain(out.flushed)
+        {
             receipt.resolve(Ok(()));
         }
         // Those the model knows of: expired on arrival, or acknowledged as expired.

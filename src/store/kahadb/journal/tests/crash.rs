@@ -152,7 +152,7 @@ fn confirmed_submits_survive_a_power_cut_at_every_step() {
     let number =
         |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let (mut cuts, mut seed) = (0, number("CRASH_SEED", 0));
-    while cuts < number("CRASH_POINTS", 20_000) {
+    while cuts < number("CRASH_POINTS", 40_000) {
         seed += 1;
         let lived = std::panic::catch_unwind(|| {
             live(SimulatedDisk::new(seed), Vec::new(), 2, &mut Random(seed))

@@ -19,6 +19,7 @@ fn options(sync: SyncPolicy, epoch: u64) -> JournalOptions {
         batch_bytes_max: 1 << 20,
         sync,
         space_retry: Duration::from_millis(1),
+        space: SpaceWatch::default(),
         fence: Fence::default(),
     }
 }

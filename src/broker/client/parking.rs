@@ -1,0 +1,125 @@
+//! Sends of one connection that wait in destinations that are full: where, and how much they hold.
+
+use super::super::destination::DestinationHandle;
+use super::super::usage::{Credit, Usage};
+use std::sync::Arc;
+
+/// What the connection has parked.
+#[derive(Debug)]
+pub(super) struct Parking {
+    /// All of it.
+    all: Arc<Usage>,
+    lots: Vec<Lot>,
+}
+
+/// What it has, or had, parked in one destination.
+#[derive(Debug)]
+struct Lot {
+    handle: Arc<DestinationHandle>,
+    waiting: Arc<Usage>,
+}
+
+impl Default for Parking {
+    fn default() -> Self {
+        Self { all: Usage::new(PARKED_BYTES_MAX, None), lots: Vec::new() }
+    }
+}
+
+impl Parking {
+    /// What waits in `handle`, if anything does.
+    pub(super) fn waiting(&self, handle: &Arc<DestinationHandle>) -> Option<Arc<Usage>> {
+        let lot = self.lots.iter().find(|lot| Arc::ptr_eq(&lot.handle, handle))?;
+        (lot.waiting.used() > 0).then(|| Arc::clone(&lot.waiting))
+    }
+
+    /// Whether no more may be parked for now.
+    pub(super) fn is_full(&self) -> bool {
+        self.all.full().is_some()
+    }
+
+    /// Waits until more may be parked.
+    pub(super) async fn room(&self) {
+        self.all.acquire(0).await;
+    }
+
+    /// The place of a send of `bytes` that is parked in `handle`.
+    pub(super) fn park(&mut self, handle: &Arc<DestinationHandle>, bytes: u64) -> Credit {
+        let known = self.lots.iter().find(|lot| Arc::ptr_eq(&lot.handle, handle));
+        let waiting = match known {
+            Some(lot) => Arc::clone(&lot.waiting),
+            None => {
+                self.lots.retain(|lot| !lot.handle.is_gone());
+                // Full as soon as something waits: who waits for room waits for all of it to get in.
+                let waiting = Usage::new(1, Some(Arc::clone(&self.all)));
+                let lot = Lot { handle: Arc::clone(handle), waiting: Arc::clone(&waiting) };
+                self.lots.push(lot);
+                waiting
+            }
+        };
+        let bytes = bytes.max(1);
+        waiting.take(bytes);
+        Credit::taken(waiting, bytes)
+    }
+
+    /// Where something may be parked; it is not known any more.
+    pub(super) fn take_lots(&mut self) -> impl Iterator<Item = Arc<DestinationHandle>> {
+        std::mem::take(&mut self.lots).into_iter().map(|lot| lot.handle)
+    }
+}
+
+/// Bytes one connection may have parked, passed by one message at most: they are in no destination's
+/// memory. Then it is not read until some of it is in.
+const PARKED_BYTES_MAX: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::destination::queue::History;
+    use super::super::super::destination::{NewDestination, Outlet, spawn};
+    use super::super::super::forward;
+    use super::super::super::policy::Policy;
+    use super::*;
+    use crate::jms::Destination;
+    use crate::store::memory::MemoryStore;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    fn queue(name: &str) -> Arc<DestinationHandle> {
+        let free = || Usage::new(0, None);
+        let new = NewDestination {
+            destination: Destination::queue(name),
+            policy: Arc::new(Policy::default()),
+            usage: free(),
+            store_usage: free(),
+            temp_usage: free(),
+            spool: None,
+            dispatches_early: true,
+            creator: None,
+            sequence: Arc::default(),
+            history: History::default(),
+        };
+        spawn(new, Outlet { store: Arc::new(MemoryStore), forward: forward::channel().0 })
+    }
+
+    #[tokio::test]
+    async fn what_is_parked_is_bounded_and_known_until_it_is_in() {
+        let (mut parking, a, b) = (Parking::default(), queue("A"), queue("B"));
+        let mut cx = Context::from_waker(Waker::noop());
+        let first = parking.park(&a, PARKED_BYTES_MAX - 1);
+        assert!(!parking.is_full() && parking.waiting(&b).is_none());
+        let second = parking.park(&b, 0);
+        assert!(parking.is_full());
+        let waiting = parking.waiting(&a).expect("the first one waits there");
+        let all = Arc::clone(&parking.all);
+        let (mut room, mut behind) = (pin!(all.acquire(0)), pin!(waiting.acquire(0)));
+        assert!(room.as_mut().poll(&mut cx).is_pending());
+        assert!(behind.as_mut().poll(&mut cx).is_pending());
+        drop(second);
+        assert!(room.as_mut().poll(&mut cx).is_ready());
+        assert!(behind.as_mut().poll(&mut cx).is_pending(), "the first one is not in");
+        drop(first);
+        assert!(behind.as_mut().poll(&mut cx).is_ready());
+        assert!(parking.waiting(&a).is_none());
+        assert_eq!(parking.take_lots().count(), 2);
+    }
+}

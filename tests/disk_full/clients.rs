@@ -1,0 +1,176 @@
+//! Clients that send and receive numbered messages.
+
+use crate::harness::{Broker, PATIENCE};
+use broker::client::{
+    ClientError, Connection, Consumer, ConsumerOptions, Options, Producer, Session, body_text,
+    text_message,
+};
+use broker::jms::{Destination, Message};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+async fn connect(broker: &Broker) -> Connection {
+    Connection::connect(&Options::new("127.0.0.1", broker.port())).await.unwrap()
+}
+
+/// Sends one message after the other to a queue.
+pub(crate) struct Sender {
+    producer: Producer,
+    _connection: Connection,
+}
+
+impl Sender {
+    pub(crate) async fn start(broker: &Broker, queue: &str) -> Self {
+        let connection = connect(broker).await;
+        Self { producer: producer(&connection, queue).await, _connection: connection }
+    }
+
+    pub(crate) async fn send(&mut self, number: usize) -> Result<(), ClientError> {
+        self.producer.send(&mut message(number, 1000, true), true).await
+    }
+
+    /// Sends again and again until a message is taken.
+    pub(crate) async fn succeed_at_last(&mut self) {
+        let tries = async {
+            while self.send(0).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, tries).await.expect("there is space again");
+    }
+}
+
+async fn producer(connection: &Connection, queue: &str) -> Producer {
+    let session = connection.session().await.unwrap();
+    session.producer(Destination::queue(queue)).await.unwrap()
+}
+
+/// Message `number` of about `bytes` bytes.
+fn message(number: usize, bytes: usize, persistent: bool) -> Message {
+    let mut message = text_message(&format!("{number} {}", "x".repeat(bytes)));
+    message.persistent = persistent;
+    message
+}
+
+fn number(message: &Message) -> usize {
+    body_text(message).unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+/// Sends `numbers` to a queue, many under way at once; ends when all are answered.
+pub(crate) struct Flood {
+    answered: Arc<AtomicUsize>,
+    task: JoinHandle<Vec<Result<(), ClientError>>>,
+}
+
+impl Flood {
+    pub(crate) async fn start(
+        broker: &Broker,
+        queue: &'static str,
+        count: usize,
+        bytes: usize,
+        persistent: bool,
+    ) -> Self {
+        let connection = connect(broker).await;
+        let mut producer = producer(&connection, queue).await;
+        let answered = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&answered);
+        let task = tokio::spawn(async move {
+            let (mut outcomes, mut waiting) = (Vec::new(), VecDeque::new());
+            for number in 0..count {
+                let mut message = message(number, bytes, persistent);
+                waiting.push_back(producer.submit(&mut message).await.unwrap());
+                if waiting.len() >= UNDER_WAY
+                    && let Some(receipt) = waiting.pop_front()
+                {
+                    outcomes.push(receipt.done().await);
+                    counter.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+            for receipt in waiting {
+                outcomes.push(receipt.done().await);
+                counter.fetch_add(1, Ordering::SeqCst);
+            }
+            connection.close().await.unwrap();
+            outcomes
+        });
+        Self { answered, task }
+    }
+
+    pub(crate) fn answered(&self) -> usize {
+        self.answered.load(Ordering::SeqCst)
+    }
+
+    /// What became of each.
+    pub(crate) async fn end(self) -> Vec<Result<(), ClientError>> {
+        timeout(PATIENCE, self.task).await.expect("it goes on").unwrap()
+    }
+
+    /// Waits until all were taken.
+    pub(crate) async fn succeed(self) {
+        let failed = self.end().await.into_iter().find_map(Result::err);
+        assert!(failed.is_none(), "{failed:?}");
+    }
+}
+
+/// Messages sent and not answered.
+pub(crate) const UNDER_WAY: usize = 20;
+
+/// A consumer of a queue.
+pub(crate) struct Drain {
+    connection: Connection,
+    session: Session,
+    consumer: Consumer,
+    queue: Destination,
+}
+
+impl Drain {
+    pub(crate) async fn start(broker: &Broker, queue: &str) -> Self {
+        let connection = connect(broker).await;
+        let session = connection.session().await.unwrap();
+        let queue = Destination::queue(queue);
+        let options = ConsumerOptions { prefetch: 100, ..ConsumerOptions::default() };
+        let consumer = session.consumer(queue.clone(), options).await.unwrap();
+        Self { connection, session, consumer, queue }
+    }
+
+    /// Receives and acknowledges exactly these, in order.
+    pub(crate) async fn expect(&mut self, numbers: impl IntoIterator<Item = usize>) {
+        for expected in numbers {
+            let next = timeout(PATIENCE, self.consumer.receive()).await;
+            let dispatch = next.unwrap_or_else(|_| panic!("{expected} does not come")).unwrap();
+            assert_eq!(number(dispatch.message.as_ref().unwrap()), expected);
+            self.consumer.ack(&dispatch).await.unwrap();
+        }
+    }
+
+    /// Stops receiving; what was acknowledged is.
+    pub(crate) async fn close(self) {
+        self.consumer.close().await.unwrap();
+        self.connection.close().await.unwrap();
+    }
+
+    /// There is nothing more in the queue.
+    pub(crate) async fn expect_end(self) {
+        self.consumer.close().await.unwrap();
+        let options = ConsumerOptions { prefetch: 0, ..ConsumerOptions::default() };
+        let mut consumer = self.session.consumer(self.queue, options).await.unwrap();
+        consumer.pull(-1).await.unwrap();
+        let nothing = timeout(PATIENCE, consumer.receive()).await.expect("an answer").unwrap();
+        assert!(nothing.message.is_none(), "{nothing:?}");
+        self.connection.close().await.unwrap();
+    }
+}
+
+/// Waits for what `is_so` looks at to become so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+}

@@ -1,0 +1,142 @@
+//! A full disk, and limits of store and temporary store that are reached: producers wait or are
+//! told, consumers go on, nothing that was confirmed is lost, and all goes on when there is space.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
+mod clients;
+mod disk;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod limits;
+
+use broker::client::ClientError;
+use clients::{Drain, Flood, Sender, UNDER_WAY, until};
+use disk::{Disk, with_disk};
+use harness::Broker;
+use std::fs;
+use std::future::Future;
+use std::process::Command;
+
+/// Messages of 10 KB: several journal files.
+const COUNT: usize = 600;
+const BYTES: usize = 10_000;
+
+/// A store with small files on `disk`, and what else `<broker>` has.
+fn store_on(disk: &Disk, elements: &str) -> String {
+    let folder = disk.path().join("kahadb");
+    format!(
+        r#"<persistenceAdapter>
+             <kahaDB directory="{}" journalMaxFileLength="1mb" checkpointInterval="200"
+                     cleanupInterval="200"/>
+           </persistenceAdapter>{elements}"#,
+        folder.display()
+    )
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Runtime::new().unwrap().block_on(test);
+}
+
+/// The index has taken its first space.
+async fn index_is_there(disk: &Disk) {
+    let data = disk.path().join("kahadb/db.data");
+    until("an index", || fs::metadata(&data).is_ok_and(|meta| meta.len() > 0)).await;
+}
+
+async fn full(broker: &Broker) {
+    until("a full disk", || broker.log().contains("no space for the journal")).await;
+}
+
+#[test]
+fn producers_wait_on_a_full_disk_until_consumers_have_made_room() {
+    let name = "producers_wait_on_a_full_disk_until_consumers_have_made_room";
+    with_disk(name, 64, |disk| {
+        run(async {
+            let mut broker = Broker::start_persistent(&store_on(disk, ""));
+            // One message that nobody consumes must not keep its file, when there is no other room.
+            Sender::start(&broker, "A").await.send(0).await.unwrap();
+            index_is_there(disk).await;
+
+            disk.fill();
+            let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
+            full(&broker).await;
+            assert!(flood.answered() < COUNT - UNDER_WAY);
+            let mut drain = Drain::start(&broker, "Q").await;
+            drain.expect(0..COUNT).await;
+            flood.succeed().await;
+            drain.expect_end().await;
+            broker.assert_healthy();
+        });
+    });
+}
+
+#[test]
+fn producers_wait_on_a_full_disk_until_somebody_frees_it() {
+    with_disk("producers_wait_on_a_full_disk_until_somebody_frees_it", 64, |disk| {
+        run(async {
+            let broker = Broker::start_persistent(&store_on(disk, ""));
+            disk.fill(); // before there is an index: no checkpoint can be written either
+            let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
+            full(&broker).await;
+            assert!(flood.answered() < COUNT - UNDER_WAY);
+            disk.free();
+            flood.succeed().await;
+            let mut drain = Drain::start(&broker, "Q").await;
+            drain.expect(0..COUNT).await;
+            drain.expect_end().await;
+        });
+    });
+}
+
+#[test]
+fn what_was_confirmed_survives_restarts_on_a_full_disk() {
+    with_disk("what_was_confirmed_survives_restarts_on_a_full_disk", 64, |disk| {
+        run(async {
+            let usage = r#"<systemUsage><systemUsage sendFailIfNoSpace="true"/></systemUsage>"#;
+            let mut broker = Broker::start_persistent(&store_on(disk, usage));
+            Sender::start(&broker, "A").await.send(0).await.unwrap();
+            index_is_there(disk).await;
+            disk.fill();
+
+            let outcomes = Flood::start(&broker, "Q", COUNT, BYTES, true).await.end().await;
+            let confirmed = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+            assert!(outcomes[..confirmed].iter().all(Result::is_ok), "then there was no space");
+            assert!(confirmed > 20, "{confirmed}");
+            let told = outcomes.into_iter().find_map(Result::err).expect("a refusal");
+            assert!(is_no_space(&told), "{told}");
+
+            // Consumers go on, before and after a stop and a kill.
+            let mut drain = Drain::start(&broker, "Q").await;
+            drain.expect(0..10).await;
+            drain.close().await;
+            assert_eq!(broker.stop(), Some(0), "{}", broker.log());
+            broker.restart();
+            let mut drain = Drain::start(&broker, "Q").await;
+            drain.expect(10..20).await;
+            drain.close().await;
+            broker.kill9();
+            verify(disk);
+            broker.restart();
+            let mut again = Sender::start(&broker, "Q").await;
+            let mut drain = Drain::start(&broker, "Q").await;
+            drain.expect(20..confirmed).await;
+            drain.expect_end().await;
+
+            disk.free();
+            again.succeed_at_last().await;
+            broker.assert_healthy();
+        });
+    });
+}
+
+fn is_no_space(error: &ClientError) -> bool {
+    let class = "javax.jms.ResourceAllocationException";
+    matches!(error, ClientError::Refused { class: told, .. } if **told == *class)
+}
+
+/// Nothing in the store of a broker that has ended is damaged.
+fn verify(disk: &Disk) {
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_broker"));
+    verify.args(["store", "verify", "--directory"]).arg(disk.path().join("kahadb"));
+    let output = verify.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
