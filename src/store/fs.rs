@@ -79,6 +79,24 @@ pub struct Entry {
     pub is_folder: bool,
 }
 
+/// Makes `folder` and those above it, so that they are there after a power cut. One that is there is
+/// made durable as well: a killed process may have made it a moment ago.
+pub fn make_folder(fs: &dyn Filesystem, folder: &Path) -> io::Result<()> {
+    let named = folder.ancestors().filter(|folder| !folder.as_os_str().is_empty());
+    let is_missing =
+        |folder: &&Path| matches!(fs.list(folder), Err(e) if e.kind() == io::ErrorKind::NotFound);
+    let missing = named.take_while(is_missing).count();
+    fs.create_folder(folder)?;
+    for folder in folder.ancestors().take(missing.max(1)) {
+        match folder.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => fs.sync_folder(Path::new("."))?,
+            Some(parent) => fs.sync_folder(parent)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
 /// Fills `into` from `offset`; `UnexpectedEof` if the file is shorter.
 pub fn read_exact_at(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io::Result<()> {
     let mut done = 0;

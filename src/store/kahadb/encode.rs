@@ -11,7 +11,7 @@ use crate::jms::{Destination, Message, ProducerId};
 use crate::store::{MessageForm, StoreOp, StoredAdd, StoredSubscription};
 use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,7 +30,8 @@ pub(super) struct Encoder {
     /// Those that exist, if the journal takes what was submitted.
     subscriptions: BTreeSet<u64>,
     /// Branches that are prepared, likewise.
-    prepared: BTreeSet<Bytes>,
+    /// With a checksum of what they hold, if they were prepared since the start.
+    prepared: BTreeMap<Bytes, Option<u32>>,
 }
 
 #[derive(Debug)]
@@ -81,7 +82,7 @@ impl Encoder {
             producers: producers.collect(),
             last_producer: view.counters.last_producer,
             subscriptions: view.subscriptions.keys().copied().collect(),
-            prepared: view.prepared.keys().cloned().collect(),
+            prepared: view.prepared.keys().map(|xid| (xid.clone(), None)).collect(),
         }
     }
 
@@ -127,8 +128,10 @@ impl Encoder {
                     Record::Unsubscribed { subscription }
                 }
                 StoreOp::Prepare(branch) => {
-                    self.prepared.insert(encode_xid(&branch.xid));
-                    Record::Prepare { branch: bodies.next().unwrap_or_default() }
+                    let body = bodies.next().unwrap_or_default();
+                    let sum = crc32fast::hash(&body);
+                    self.prepared.insert(encode_xid(&branch.xid), Some(sum));
+                    Record::Prepare { branch: body }
                 }
                 StoreOp::Forget { xid } => {
                     let xid = encode_xid(&xid);
@@ -154,7 +157,8 @@ impl Encoder {
                 self.subscriptions.contains(&subscription.subscription)
             }
             Record::Prepare { branch } => {
-                xid_of_branch(branch).is_ok_and(|xid| self.prepared.contains(&xid))
+                let known = xid_of_branch(branch).ok().and_then(|xid| self.prepared.get(&xid));
+                known.is_some_and(|sum| sum.is_none_or(|sum| crc32fast::hash(branch) == sum))
             }
             _ => false,
         }

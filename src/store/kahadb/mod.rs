@@ -13,6 +13,7 @@
 //! - `encode`, `names`: what the broker submits, as records. `rows`: what the index has of them.
 //! - `state`: what the records said so far; the newest part in memory, the rest in the index.
 //! - `collect`: which journal files can go, and what has to be written again before.
+//! - [`multi`]: several such stores as one.
 //! - `open`: the state at the start. `fetch`: reading messages. `core`: the store as it is without
 //!   threads. `store`: [`KahaDb`]; `worker`, `upkeep`: its threads.
 //! - `inspect`: what an operator can be told of a store that nobody has open; `verify`:
@@ -38,6 +39,7 @@ mod fields;
 pub mod index;
 mod inspect;
 pub mod journal;
+pub mod multi;
 mod names;
 mod open;
 mod options;

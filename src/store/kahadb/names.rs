@@ -26,12 +26,12 @@ pub(super) fn destination_of(kind: u8, name: &str) -> Result<Destination, Malfor
     Ok(Destination::new(kind, Some(name.into())))
 }
 
-fn put_destination(out: &mut BytesMut, destination: &Destination) {
+pub(super) fn put_destination(out: &mut BytesMut, destination: &Destination) {
     out.put_u8(kind_byte(destination.kind()));
     put_bytes(out, destination.name().as_bytes());
 }
 
-fn destination(f: &mut Fields<'_>) -> Result<Destination, Malformed> {
+pub(super) fn destination(f: &mut Fields<'_>) -> Result<Destination, Malformed> {
     let kind = f.byte()?;
     destination_of(kind, &f.text()?)
 }

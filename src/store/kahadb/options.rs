@@ -3,6 +3,7 @@
 use super::fence::Fence;
 use super::index::IndexError;
 use super::journal::{JournalError, SyncPolicy};
+use crate::store::StoreError;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -109,6 +110,12 @@ pub enum OpenError {
     /// Messages are stored in a form that this version does not write.
     #[error("messages in {index} have the form {found}, not {expected}")]
     Form { index: PathBuf, found: u32, expected: u32 },
+    /// One destination, or one folder, is in two places, and neither can be left out.
+    #[error("{what} is in {first} and in {second}")]
+    Twice { what: String, first: PathBuf, second: PathBuf },
+    /// What was decided before could not be done.
+    #[error("a transaction in several stores cannot be ended")]
+    Decided(#[source] StoreError),
     /// The disk says things that pass every checksum and make no sense.
     #[error("the journal in {0} says what it cannot mean")]
     Nonsense(PathBuf),

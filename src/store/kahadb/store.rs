@@ -22,7 +22,8 @@ use super::options::{KahaDbOptions, OpenError};
 use super::upkeep::Upkeep;
 use super::worker::Worker;
 use crate::store::{
-    Fetch, FetchDone, MessageForm, Recovered, Store, StoreError, StoreEvents, StoreStatus, Submit,
+    Completion, Fetch, FetchDone, MessageForm, Recovered, Store, StoreError, StoreEvents, StoreOp,
+    StoreStatus, Submit,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -147,6 +148,41 @@ impl KahaDb {
         }))
     }
 
+    /// Submits what must not be refused any more: the store stops if there is no room for it.
+    pub(super) fn submit_decided(&self, ops: Vec<StoreOp>, done: Completion) {
+        self.queue(ops, Wish::Decided, done);
+    }
+
+    /// Whether messages will be refused soon, for want of space.
+    pub(super) fn is_short(&self) -> bool {
+        self.journal.is_short()
+    }
+
+    fn queue(&self, ops: Vec<StoreOp>, wish: Wish, done: Completion) {
+        if self.is_closing.load(Ordering::Acquire) {
+            return done(Err(StoreError::Stopped("the store is closed".into())));
+        }
+        if let Some(error) = self.core.failure() {
+            return done(Err(error));
+        }
+        let bodies = bodies(&ops, self.core.form);
+        let core = self.core.clone();
+        let mut encoder = self.encoder.lock();
+        let encoded = encoder.encode(ops, bodies);
+        let confirms = encoded.confirms;
+        self.journal.submit(JournalSubmit {
+            operations: encoded.operations,
+            wish,
+            done: Box::new(move |outcome| match outcome {
+                Ok(_) => {
+                    confirms.iter().for_each(|c| c.store(true, Ordering::Relaxed));
+                    done(Ok(()));
+                }
+                Err(error) => done(Err(core.store_error(&error))),
+            }),
+        });
+    }
+
     fn end_threads(&self) {
         drop(self.tasks.send(Task::Quit)); // it may have ended
         for thread in self.threads.lock().drain(..) {
@@ -172,29 +208,7 @@ impl Store for KahaDb {
 
     fn submit(&self, submit: Submit) {
         let Submit { ops, durable, done } = submit;
-        if self.is_closing.load(Ordering::Acquire) {
-            return done(Err(StoreError::Stopped("the store is closed".into())));
-        }
-        if let Some(error) = self.core.failure() {
-            return done(Err(error));
-        }
-        let bodies = bodies(&ops, self.core.form);
-        let wish = if durable { Wish::Durable } else { Wish::Written };
-        let core = self.core.clone();
-        let mut encoder = self.encoder.lock();
-        let encoded = encoder.encode(ops, bodies);
-        let confirms = encoded.confirms;
-        self.journal.submit(JournalSubmit {
-            operations: encoded.operations,
-            wish,
-            done: Box::new(move |outcome| match outcome {
-                Ok(_) => {
-                    confirms.iter().for_each(|c| c.store(true, Ordering::Relaxed));
-                    done(Ok(()));
-                }
-                Err(error) => done(Err(core.store_error(&error))),
-            }),
-        });
+        self.queue(ops, if durable { Wish::Durable } else { Wish::Written }, done);
     }
 
     fn fetch(&self, fetch: Fetch, done: FetchDone) {

@@ -41,7 +41,7 @@ impl Waiting {
             Record::JobAdd(_) => true,
             _ => false,
         };
-        let grows = operations.iter().any(adds);
+        let grows = wish < Wish::Decided && operations.iter().any(adds);
         Ok(Self { operations, wish, done, bytes_max, grows })
     }
 
@@ -88,7 +88,9 @@ impl Committer {
         let needed = if first.bytes_max == 0 { 0 } else { header + first.bytes_max };
         let made_room = self.make_room(needed, first.grows);
         if let Err(error) = made_room {
-            if !matches!(error, JournalError::NoSpace { .. } | JournalError::TooLarge { .. }) {
+            let refuses =
+                matches!(error, JournalError::NoSpace { .. } | JournalError::TooLarge { .. });
+            if !refuses || first.wish == Wish::Decided {
                 return Err(error);
             }
             step.bytes_max = first.bytes_max;
@@ -117,7 +119,7 @@ impl Committer {
         if !self.builder.is_empty() {
             step.batch = Some(self.appender.append(&mut self.builder, now_ms)?);
         }
-        if wish == Wish::Synced || wish == Wish::Durable && self.policy == SyncPolicy::Always {
+        if wish >= Wish::Synced || wish == Wish::Durable && self.policy == SyncPolicy::Always {
             self.appender.sync()?;
         }
         Ok(step)

@@ -13,7 +13,9 @@
 use super::error::JournalError;
 use super::format::{BLOCK_BYTES, FIRST_BATCH, FileHeader, FileStart};
 use super::record::DropAction;
-use crate::store::kahadb::fs::{Access, DiskFile, Filesystem, read_exact_at, write_all_at};
+use crate::store::kahadb::fs::{
+    Access, DiskFile, Filesystem, make_folder, read_exact_at, write_all_at,
+};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -264,9 +266,7 @@ impl Files {
     }
 
     fn make_folder(&self, folder: &Path) -> Result<(), JournalError> {
-        self.fs.create_folder(folder).map_err(JournalError::io("create", folder))?;
-        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-        self.sync_folder(parent.unwrap_or_else(|| Path::new(".")))
+        make_folder(&*self.fs, folder).map_err(JournalError::io("create", folder))
     }
 
     fn sync_folder(&self, folder: &Path) -> Result<(), JournalError> {

@@ -7,6 +7,7 @@ use super::writer::SpaceWatch;
 use crate::store::kahadb::fence::Fence;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ struct Shared {
     files: Arc<Files>,
     fence: Fence,
     state: Mutex<State>,
+    /// As in the state, for those who only look.
+    is_short: Arc<AtomicBool>,
     changed: Condvar,
     watch: SpaceWatch,
 }
@@ -46,14 +49,19 @@ impl Keeper {
         watch: SpaceWatch,
     ) -> Result<Self, JournalError> {
         let folder = files.folder().to_owned();
-        let (state, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { files, fence, state, changed, watch });
+        let (state, is_short, changed) = (Mutex::default(), Arc::default(), Condvar::new());
+        let shared = Arc::new(Shared { files, fence, state, is_short, changed, watch });
         let work = shared.clone();
         let thread = std::thread::Builder::new()
             .name("journal-files".into())
             .spawn(move || work.run(retry))
             .map_err(JournalError::io("start a thread for", &folder))?;
         Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Whether there is no space for another file now.
+    pub(super) fn is_short(&self) -> Arc<AtomicBool> {
+        self.shared.is_short.clone()
     }
 }
 
@@ -119,6 +127,7 @@ impl Shared {
                 self.tell(is_short);
             }
             state.is_short = is_short;
+            self.is_short.store(is_short, Ordering::Relaxed);
             match outcome {
                 Ok(file) => state.ready = Some(file),
                 Err(_) if is_short => {}

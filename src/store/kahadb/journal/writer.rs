@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -44,6 +44,9 @@ pub enum Wish {
     Durable,
     /// It and all before it are on the disk, whatever the policy.
     Synced,
+    /// As `Synced`, and it must not be refused: it may use the room that is kept for removals, and
+    /// without any the journal stops.
+    Decided,
 }
 
 /// Called once with what became of a submit: the end of the log behind it. Called by the writer
@@ -130,6 +133,8 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
     queued_bytes: AtomicU64,
+    /// There is no space for another file.
+    is_short: Arc<AtomicBool>,
     written: AtomicU64,
     durable: AtomicU64,
 }
@@ -153,8 +158,9 @@ impl Journal {
         let JournalOptions { identity, node, batch_bytes_max, sync, space_retry, space, fence } =
             options;
         let keeper = Keeper::start(files.clone(), fence.clone(), space_retry, space)?;
+        let is_short = keeper.is_short();
         let appender = Appender::open(files.clone(), Box::new(keeper), identity, end)?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { is_short, ..Shared::default() });
         shared.publish(&appender);
         let epoch = appender.epoch();
         let writer = Writer {
@@ -217,6 +223,11 @@ impl Journal {
     /// credit for them before.
     pub fn queued_bytes(&self) -> u64 {
         self.shared.queued_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether messages will be refused soon, for want of space.
+    pub fn is_short(&self) -> bool {
+        self.shared.is_short.load(Ordering::Relaxed)
     }
 
     /// Everything before it was written.

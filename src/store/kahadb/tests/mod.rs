@@ -4,7 +4,7 @@
 
 mod crash;
 mod faults;
-mod model;
+pub(super) mod model;
 mod purge;
 mod reading;
 mod threads;
@@ -32,14 +32,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Messages are their bodies.
-const FORM: MessageForm = MessageForm {
+pub(super) const FORM: MessageForm = MessageForm {
     version: 12,
     encode: |message, out| out.put_slice(message.content.as_deref().unwrap_or_default()),
     decode: |bytes| Some(Message { content: Some(bytes), ..Message::default() }),
 };
 
 /// The message with this sequence number: all of it follows from that.
-fn message(sequence: i64, body_max: usize) -> Message {
+pub(super) fn message(sequence: i64, body_max: usize) -> Message {
     let mut random = Random(sequence as u64);
     let mut body = BytesMut::new();
     body.put_i64(sequence);
@@ -59,7 +59,7 @@ fn message(sequence: i64, body_max: usize) -> Message {
     }
 }
 
-fn sequence_in(message: &Message, body_max: usize) -> i64 {
+pub(super) fn sequence_in(message: &Message, body_max: usize) -> i64 {
     let body: &Bytes = message.content.as_ref().expect("a body");
     let sequence = i64::from_be_bytes(body[..8].try_into().expect("a whole one"));
     assert_eq!(self::message(sequence, body_max).content.as_ref(), Some(body), "as it was sent");

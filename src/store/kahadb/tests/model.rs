@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A state that can be compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct State {
+pub(in crate::store::kahadb) struct State {
     /// Queue to (band, seq) to expiration.
-    pub(super) queues: BTreeMap<String, BTreeMap<(u8, i64), i64>>,
+    pub(in crate::store::kahadb) queues: BTreeMap<String, BTreeMap<(u8, i64), i64>>,
     /// Topic to seq to who has not acknowledged it.
-    pub(super) topics: BTreeMap<String, BTreeMap<i64, BTreeSet<u64>>>,
-    pub(super) subscriptions: BTreeMap<u64, String>,
+    pub(in crate::store::kahadb) topics: BTreeMap<String, BTreeMap<i64, BTreeSet<u64>>>,
+    pub(in crate::store::kahadb) subscriptions: BTreeMap<u64, String>,
     /// Format id of the branch to what it holds, as text.
-    pub(super) prepared: BTreeMap<i32, String>,
+    pub(in crate::store::kahadb) prepared: BTreeMap<i32, String>,
 }
 
 impl State {
-    pub(super) fn apply(&mut self, op: &StoreOp) {
+    pub(in crate::store::kahadb) fn apply(&mut self, op: &StoreOp) {
         match op {
             StoreOp::Create { destination } => self.create(destination),
             StoreOp::Delete { destination } => {
@@ -88,21 +88,21 @@ impl State {
         }
     }
 
-    pub(super) fn messages(&self) -> usize {
+    pub(in crate::store::kahadb) fn messages(&self) -> usize {
         let queues = self.queues.values().map(BTreeMap::len).sum::<usize>();
         queues + self.topics.values().map(BTreeMap::len).sum::<usize>()
     }
 }
 
 /// All of a branch, with what its messages say.
-pub(super) fn branch_text(branch: &PreparedBranch) -> String {
+pub(in crate::store::kahadb) fn branch_text(branch: &PreparedBranch) -> String {
     let sends: Vec<_> = branch.sends.iter().map(|(d, m)| (d, &m.content)).collect();
     format!("{:?} {sends:?} {:?} {:?}", branch.xid, branch.removals, branch.acknowledgements)
 }
 
 /// What kind of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mix {
+pub(in crate::store::kahadb) enum Mix {
     /// A little of everything.
     Any,
     /// Much comes and goes, and is acknowledged some files later; a little stays for long; the
@@ -112,17 +112,17 @@ pub(super) enum Mix {
 
 /// Makes up submits that fit a state.
 #[derive(Debug)]
-pub(super) struct Source {
-    pub(super) mix: Mix,
-    pub(super) random: Random,
-    pub(super) last_sequence: i64,
-    pub(super) last_subscription: u64,
-    pub(super) body_max: usize,
+pub(in crate::store::kahadb) struct Source {
+    pub(in crate::store::kahadb) mix: Mix,
+    pub(in crate::store::kahadb) random: Random,
+    pub(in crate::store::kahadb) last_sequence: i64,
+    pub(in crate::store::kahadb) last_subscription: u64,
+    pub(in crate::store::kahadb) body_max: usize,
 }
 
 impl Source {
     /// Operations of one submit; `state` is what they will be applied to.
-    pub(super) fn ops(&mut self, state: &State) -> Vec<StoreOp> {
+    pub(in crate::store::kahadb) fn ops(&mut self, state: &State) -> Vec<StoreOp> {
         let count = [1, 1, 1, 2, 4][self.random.below(5)];
         match self.mix {
             Mix::Any => (0..count).map(|_| self.op(state)).collect(),
@@ -233,7 +233,7 @@ impl Source {
         Destination::topic(["T.A", "T.B"][self.random.below(2)])
     }
 
-    pub(super) fn next_sequence(&mut self) -> i64 {
+    pub(in crate::store::kahadb) fn next_sequence(&mut self) -> i64 {
         self.last_sequence += 1 + self.random.below(3) as i64;
         self.last_sequence
     }
@@ -331,7 +331,7 @@ fn pick<T>(random: &mut Random, all: impl Iterator<Item = T>) -> Option<T> {
     all.into_iter().nth(at)
 }
 
-pub(super) fn xid(number: i32) -> Arc<XaId> {
+pub(in crate::store::kahadb) fn xid(number: i32) -> Arc<XaId> {
     Arc::new(XaId {
         format_id: number,
         global_transaction_id: Some(vec![7; number as usize % 9].into()),
