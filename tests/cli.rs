@@ -155,7 +155,9 @@ fn help_teaches() {
         assert!(help.out.contains(word), "{word}");
     }
     let commands = ["start", "stop", "restart", "status", "console", "kill", "check"];
-    for command in commands.iter().copied().chain(["store inspect", "store verify"]) {
+    for command in
+        commands.iter().copied().chain(["store inspect", "store verify", "store compact"])
+    {
         let words = command.split(' ').chain(["--help"]).collect::<Vec<_>>();
         let help = Outcome::of(&mut place.command(&words));
         assert_eq!(help.code, Some(0));

@@ -39,7 +39,7 @@ use self::outbox::{Receipt, SubscriptionKey};
 use self::policy::Policy;
 pub use self::recovery::PreparedFate;
 use self::registry::Registry;
-use self::router::Router;
+use self::router::{Listener, Router};
 use self::transaction::Transactions;
 use self::usage::Usage;
 use crate::jms::info::DestinationInfo;
@@ -194,6 +194,26 @@ impl Broker {
             self.announce_destination(destination, creator, 0).await;
         }
         Ok(handle)
+    }
+
+    /// The destinations that a name or pattern stands for; the listener is joined to those that come later,
+    /// its own name again too. Created, if need be, on behalf of `creator`.
+    async fn listen(
+        &self,
+        key: SubscriptionKey,
+        part: &Destination,
+        listener: Listener,
+        creator: Option<&ConnectionId>,
+    ) -> Result<Vec<Arc<DestinationHandle>>, BrokerError> {
+        if part.is_pattern() {
+            return Ok(self.router.listen(key, part.clone(), listener));
+        }
+        loop {
+            let handle = self.destination(part, creator).await?;
+            if self.router.listen_by_name(key, &handle, listener.clone()) {
+                return Ok(vec![handle]);
+            }
+        }
     }
 
     /// The destination, entered into the table with `history` if it is not there; true when it was not.

@@ -71,9 +71,7 @@ impl Broker {
 
     /// Takes a subscription off the topics that `destination` names.
     pub(super) async fn leave(&self, key: SubscriptionKey, destination: &Destination) {
-        let mut handles = self.router.unlisten(key);
-        let exact = destination.parts().into_iter().filter(|part| !part.is_pattern());
-        handles.extend(exact.filter_map(|part| self.router.find(&part)));
+        let handles = self.router.unlisten(key, destination);
         for handle in handles.iter().filter(|handle| !handle.destination.kind().is_queue()) {
             handle.send(vec![Op::Leave { key, receipt: None }]).await;
         }

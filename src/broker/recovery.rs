@@ -8,7 +8,7 @@ use super::destination::queue::History;
 use super::destination::topic::TopicMember;
 use super::error::BrokerError;
 use super::outbox::{Outbox, Receipt};
-use super::router::PatternListener;
+use super::router::Listener;
 use super::transaction::{PendingSend, Transaction};
 use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Text};
@@ -80,13 +80,8 @@ impl Broker {
     ) -> Result<(), BrokerError> {
         let member = TopicMember::Durable(Arc::clone(durable));
         for part in parts {
-            let handles = if part.is_pattern() {
-                let listener = PatternListener::Topic(member.clone());
-                self.router.listen(durable.key, part.clone(), listener)
-            } else {
-                vec![self.destination(part, None).await?]
-            };
-            for handle in handles {
+            let listener = Listener::Topic(member.clone());
+            for handle in self.listen(durable.key, part, listener, None).await? {
                 handle.gauges.consumers.add();
                 handle.send(vec![Op::Join { member: member.clone(), receipt: None }]).await;
             }

@@ -28,17 +28,27 @@ pub struct QueueConsumer {
 }
 
 impl QueueConsumer {
-    /// The operation that subscribes this consumer at `queue`; none when it is there already.
+    /// The operation that subscribes this consumer at `queue`; none when it is there already. The place of
+    /// a queue that was removed is used again: nothing can be acknowledged there any more.
     pub fn subscribe_op(&self, queue: &Arc<DestinationHandle>) -> Option<Op> {
         let mut queues = self.queues.lock();
-        if queues.iter().any(|present| Arc::ptr_eq(present, queue)) {
-            return None;
+        let mut at = queues.len();
+        for (place, present) in queues.iter().enumerate() {
+            if Arc::ptr_eq(present, queue) {
+                return None;
+            }
+            if present.is_gone() {
+                at = at.min(place);
+            }
         }
-        let source = self.several.then(|| u16::try_from(queues.len()).ok()).flatten();
+        let source = self.several.then(|| u16::try_from(at).ok()).flatten();
         if self.several && source.is_none() {
             return None;
         }
-        queues.push(Arc::clone(queue));
+        match queues.get_mut(at) {
+            Some(gone) => *gone = Arc::clone(queue),
+            None => queues.push(Arc::clone(queue)),
+        }
         drop(queues);
         Some(Op::Subscribe {
             new: Box::new(NewSubscription {
@@ -69,18 +79,36 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Who listens to a pattern.
+/// Who listens to a name or pattern.
 #[derive(Clone, Debug)]
-pub enum PatternListener {
+pub enum Listener {
     Queue(Arc<QueueConsumer>),
     Topic(TopicMember),
+}
+
+impl Listener {
+    /// The operation that joins it to a destination; none when it is there already.
+    fn join_op(&self, handle: &Arc<DestinationHandle>) -> Option<Op> {
+        match self {
+            Self::Queue(consumer) => consumer.subscribe_op(handle),
+            Self::Topic(member) => Some(Op::Join { member: member.clone(), receipt: None }),
+        }
+    }
+
+    /// Whether it counts as a consumer.
+    fn counts(&self) -> bool {
+        match self {
+            Self::Queue(consumer) => !consumer.info.browser,
+            Self::Topic(_) => true,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Pattern {
     key: SubscriptionKey,
     pattern: Destination,
-    listener: PatternListener,
+    listener: Listener,
 }
 
 /// The table of destinations.
@@ -95,6 +123,8 @@ struct Table {
     /// Removed, and not out of the store yet: one of the same name comes into being after that.
     ending: HashMap<Destination, watch::Receiver<()>>,
     patterns: Vec<Pattern>,
+    /// Who listens by name, to be there again when a destination that was removed comes again.
+    named: HashMap<Destination, Vec<(SubscriptionKey, Listener)>>,
     /// Queues that virtual topics feed, by the name of the topic (`Consumer.*.VirtualTopic.>`).
     fed: HashMap<Text, Vec<Arc<DestinationHandle>>>,
     /// The same for queues whose name ends in a pattern of topics.
@@ -133,11 +163,12 @@ impl Router {
     pub fn has_listener(&self, topic: &Destination) -> bool {
         let table = self.table.read();
         table.destinations.contains_key(topic)
+            || table.named.contains_key(topic)
             || table.patterns.iter().any(|pattern| matches(&pattern.pattern, topic))
     }
 
-    /// The destination, made by `make` if it does not exist; true when it was made. Listeners of
-    /// patterns are joined before anybody else sees it.
+    /// The destination, made by `make` if it does not exist; true when it was made. Its listeners are
+    /// joined before anybody else sees it; those that listen by name count as its consumers.
     pub fn find_or_insert<E>(
         &self,
         destination: &Destination,
@@ -157,14 +188,14 @@ impl Router {
             }
         }
         let listeners = table.patterns.iter().filter(|p| matches(&p.pattern, destination));
-        let ops: Vec<Op> = listeners
-            .filter_map(|pattern| match &pattern.listener {
-                PatternListener::Queue(consumer) => consumer.subscribe_op(&handle),
-                PatternListener::Topic(member) => {
-                    Some(Op::Join { member: member.clone(), receipt: None })
-                }
-            })
-            .collect();
+        let mut ops: Vec<Op> =
+            listeners.filter_map(|pattern| pattern.listener.join_op(&handle)).collect();
+        for (_, listener) in table.named.get(destination).into_iter().flatten() {
+            if listener.counts() {
+                handle.gauges.consumers.add();
+            }
+            ops.extend(listener.join_op(&handle));
+        }
         if !ops.is_empty() {
             // A new mailbox has room for one batch.
             drop(handle.try_send(ops));
@@ -223,7 +254,7 @@ impl Router {
         &self,
         key: SubscriptionKey,
         pattern: Destination,
-        listener: PatternListener,
+        listener: Listener,
     ) -> Vec<Arc<DestinationHandle>> {
         let mut table = self.table.write();
         let present = table.destinations.values();
@@ -233,23 +264,108 @@ impl Router {
         present
     }
 
-    /// Ends what `key` listens to by patterns; returns the destinations those match now.
-    pub fn unlisten(&self, key: SubscriptionKey) -> Vec<Arc<DestinationHandle>> {
+    /// Notes a listener of `handle` by its name. False when that is not the one there is any more.
+    pub fn listen_by_name(
+        &self,
+        key: SubscriptionKey,
+        handle: &Arc<DestinationHandle>,
+        listener: Listener,
+    ) -> bool {
         let mut table = self.table.write();
-        let mut mine = Vec::new();
-        table.patterns.retain(|pattern| {
-            if pattern.key == key {
-                mine.push(pattern.pattern.clone());
-            }
-            pattern.key != key
-        });
-        if mine.is_empty() {
-            return Vec::new();
+        let present = table.destinations.get(&handle.destination);
+        let there = present.is_some_and(|present| Arc::ptr_eq(present, handle));
+        if there {
+            let listeners = table.named.entry(handle.destination.clone()).or_default();
+            listeners.push((key, listener));
         }
-        let present = table.destinations.values();
-        present
-            .filter(|handle| mine.iter().any(|pattern| matches(pattern, &handle.destination)))
-            .cloned()
-            .collect()
+        there
+    }
+
+    /// Ends what `key` listens to as `destination`, a name, a pattern or several; returns the destinations
+    /// there are of it now.
+    pub fn unlisten(
+        &self,
+        key: SubscriptionKey,
+        destination: &Destination,
+    ) -> Vec<Arc<DestinationHandle>> {
+        let (patterns, names): (Vec<_>, Vec<_>) =
+            destination.parts().into_iter().partition(Destination::is_pattern);
+        let mut table = self.table.write();
+        let mut handles = Vec::new();
+        for name in names {
+            if let Some(listeners) = table.named.get_mut(&name) {
+                listeners.retain(|(of, _)| *of != key);
+                if listeners.is_empty() {
+                    table.named.remove(&name);
+                }
+            }
+            handles.extend(table.destinations.get(&name).cloned());
+        }
+        if !patterns.is_empty() {
+            table.patterns.retain(|pattern| pattern.key != key);
+            let present = table.destinations.values();
+            let of = |handle: &&Arc<DestinationHandle>| {
+                patterns.iter().any(|pattern| matches(pattern, &handle.destination))
+            };
+            handles.extend(present.filter(of).cloned());
+        }
+        handles
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::destination::fixture::{consumer, handle};
+    use super::*;
+
+    fn queue_consumer(number: u64, several: bool) -> Arc<QueueConsumer> {
+        Arc::new(QueueConsumer {
+            key: SubscriptionKey(number),
+            info: Arc::new(consumer("c", number, 10)),
+            selector: None,
+            outbox: Arc::default(),
+            window: Arc::new(Window::new(10)),
+            queues: Mutex::default(),
+            several,
+        })
+    }
+
+    fn make(router: &Router, destination: &Destination) -> Arc<DestinationHandle> {
+        let made = router.find_or_insert(destination, |_| Ok::<_, ()>(handle(destination.clone())));
+        made.expect("it can be made").0
+    }
+
+    #[tokio::test]
+    async fn who_listens_by_name_is_there_when_the_name_comes_again() {
+        let (router, name) = (Router::default(), Destination::queue("A"));
+        let consumer = queue_consumer(1, false);
+        let first = make(&router, &name);
+        let listener = || Listener::Queue(Arc::clone(&consumer));
+        assert!(router.listen_by_name(consumer.key, &first, listener()));
+        assert!(consumer.subscribe_op(&first).is_some());
+        drop(router.remove(&name));
+        assert!(!router.listen_by_name(consumer.key, &first, listener()), "it is gone");
+        let second = make(&router, &name);
+        assert_eq!(second.gauges.consumers.count(), 1);
+        let queues = consumer.queues.lock().clone();
+        assert!(matches!(&queues[..], [queue] if Arc::ptr_eq(queue, &second)));
+        assert_eq!(router.unlisten(consumer.key, &name).len(), 1);
+        drop(router.remove(&name));
+        assert_eq!(make(&router, &name).gauges.consumers.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_place_of_a_queue_that_was_removed_is_used_again() {
+        let router = Router::default();
+        let consumer = queue_consumer(1, true);
+        let listener = Listener::Queue(Arc::clone(&consumer));
+        router.listen(consumer.key, Destination::queue(">"), listener);
+        for round in 0..5 {
+            let name = Destination::queue(format!("T{round}"));
+            make(&router, &name);
+            make(&router, &Destination::queue("STAYS"));
+            drop(router.remove(&name));
+        }
+        assert_eq!(consumer.queues.lock().len(), 2);
     }
 }

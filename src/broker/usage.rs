@@ -116,7 +116,7 @@ impl Usage {
     }
 
     /// Whether this node is at its own limit, or blocked.
-    fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
         limit > 0 && self.used() >= limit || self.blocked.load(Ordering::SeqCst)
     }
@@ -198,28 +198,40 @@ impl Usage {
         }
     }
 
-    /// Leaves a waiter with the node that is full. False when none is: then nobody will be told.
+    /// As [`Self::when_room`], whatever the nodes above have.
+    pub fn when_room_here(&self, tell: impl Fn() + Send + Clone + 'static) {
+        if !self.wait_here(Waiter::Destination(Box::new(tell.clone()))) {
+            tell();
+        }
+    }
+
+    /// Leaves a waiter with the node that is full. False when none is: then nobody may be told.
     fn wait(&self, waiter: impl Fn() -> Waiter) -> bool {
         while let Some(full) = self.full() {
-            {
-                let (waiter, mut waiters) = (waiter(), full.waiters.lock());
-                // A task that waits is polled for other reasons too.
-                let present = match &waiter {
-                    Waiter::Task(call, _) => waiters.iter_mut().find(|other| other.is_of(call)),
-                    Waiter::Destination(_) => None,
-                };
-                match present {
-                    Some(present) => *present = waiter,
-                    None => waiters.push(waiter),
-                }
-                full.waiting.store(true, Ordering::SeqCst);
-            }
-            // What was given back before the waiter was there has woken nobody.
-            if full.is_full() {
+            if full.wait_here(waiter()) {
                 return true;
             }
         }
         false
+    }
+
+    /// Leaves a waiter with this node. False when it has room: then nobody may be told.
+    fn wait_here(&self, waiter: Waiter) -> bool {
+        {
+            let mut waiters = self.waiters.lock();
+            // A task that waits is polled for other reasons too.
+            let present = match &waiter {
+                Waiter::Task(call, _) => waiters.iter_mut().find(|other| other.is_of(call)),
+                Waiter::Destination(_) => None,
+            };
+            match present {
+                Some(present) => *present = waiter,
+                None => waiters.push(waiter),
+            }
+            self.waiting.store(true, Ordering::SeqCst);
+        }
+        // What was given back before the waiter was there has woken nobody.
+        self.is_full()
     }
 }
 

@@ -15,7 +15,7 @@ choice! {
     pub enum PersistenceAdapter {
         KahaDb(KahaDb) = "kahaDB", active;
         Memory(MemoryStore) = "memoryPersistenceAdapter", active;
-        MultiKahaDb(MultiKahaDb) = "mKahaDB", later;
+        MultiKahaDb(MultiKahaDb) = "mKahaDB", active;
         Jdbc(Jdbc) = "jdbcPersistenceAdapter", later;
         JournaledJdbc(JournaledJdbc) =
             "journalPersistenceAdapterFactory" | "journaledJDBC" | "journalPersistenceAdapter",
@@ -190,11 +190,13 @@ element! {
         journal_write_batch: MemorySize = "journalWriteBatchSize", MemorySize::mib(4), active;
         journal_cleanup_interval: Duration =
             "journalCleanupInterval", Duration::from_secs(30), active;
-        check_for_corruption: bool = "checkForCorruption", true, active;
+        check_for_corruption: bool = "checkForCorruption", true,
+            ignored("every record is always checked");
         use_lock: bool = "useLock", true, active;
         lock_keep_alive_period: Duration = "lockKeepAlivePeriod", Duration::ZERO, active;
         locker: Option<Locker> = "locker", None, active;
-        stop_on_error: bool = "stopOnError", false, active;
+        stop_on_error: bool = "stopOnError", false,
+            ignored("a failed write or sync always stops the store and the broker");
         filtered: Vec<FilteredKahaDb> = "filteredPersistenceAdapters", Vec::new(), active;
     }
     without_effect { "brokerName", "transactionStore" }
@@ -208,7 +210,8 @@ element! {
         /// A store for each matching destination.
         per_destination: bool = "perDestination", false, active;
         adapter: Option<Box<PersistenceAdapter>> = "persistenceAdapter" | "adapter", None, active;
-        usage: Option<StoreUsage> = "usage", None, active;
+        /// Of each of its stores; all of them count for the broker's.
+        usage: Option<StoreUsage> = "usage", None, later;
     }
 }
 

@@ -22,6 +22,7 @@ use crate::ha::{LockError, Mastership, SharedFile, become_master};
 use crate::jms::{BrokerId, Text};
 use crate::protocol::openwire::MESSAGE_FORM;
 use crate::store::fs::real::RealFilesystem;
+use crate::store::kahadb::multi::MultiKahaDb;
 use crate::store::kahadb::{Fence, KahaDb, OpenError};
 use crate::store::memory::MemoryStore;
 use crate::store::spool::{Spool, SpoolEvents};
@@ -102,7 +103,10 @@ impl Server {
                      the broker stops"
                 );
             }
-            open_spool(config, &mut plan)?;
+            // Without persistence nothing goes to the disk: producers wait for memory.
+            if config.broker.persistent {
+                open_spool(config, &mut plan)?;
+            }
             return Self::run(plan, &host, Opened::nothing()).await;
         };
         notes.iter().for_each(Note::log);
@@ -297,12 +301,17 @@ async fn open(
 ) -> Result<Opened, StartError> {
     let (failed, store_failed) = watch::channel(false);
     let generation = mastership.as_ref().map_or(0, Mastership::generation);
-    let mut options = plan.options(node, generation);
-    options.fence = mastership.as_ref().map(fence).unwrap_or_default();
+    let fence = mastership.as_ref().map(fence).unwrap_or_default();
+    let options = plan.options(node, generation, &fence);
+    let several = plan.several(node, generation, &fence);
     let directory = plan.directory.clone();
     let events = Arc::new(Watch { usage, failed });
     let opening = tokio::task::spawn_blocking(move || {
-        KahaDb::open(Arc::new(RealFilesystem), options, MESSAGE_FORM, events)
+        let disk = Arc::new(RealFilesystem);
+        Ok(match several {
+            None => KahaDb::open(disk, options, MESSAGE_FORM, events)? as Arc<dyn Store>,
+            Some(several) => MultiKahaDb::open(disk, several, MESSAGE_FORM, events)?,
+        })
     });
     match opening.await {
         Ok(Ok(store)) => Ok(Opened { store, store_failed, mastership }),

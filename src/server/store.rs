@@ -3,11 +3,14 @@
 use super::note::Note;
 use crate::broker::PreparedFate;
 use crate::config::{
-    AmqStore, BrokerConfig, DiskSync, KahaDb, LevelDb, Locker, PersistenceAdapter, PurgeRecoveredXa,
+    AmqStore, BrokerConfig, DiskSync, KahaDb, LevelDb, Locker, MultiKahaDb, PersistenceAdapter,
+    PurgeRecoveredXa,
 };
 use crate::ha::MasterOptions;
-use crate::store::kahadb::KahaDbOptions;
+use crate::jms::Destination;
 use crate::store::kahadb::journal::SyncPolicy;
+use crate::store::kahadb::multi::{FilteredStore, MultiOptions};
+use crate::store::kahadb::{Fence, KahaDbOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,6 +48,26 @@ pub struct StorePlan {
     pub prepared: PreparedFate,
     /// Messages of queues go to consumers while they are being stored.
     pub dispatches_early: bool,
+    /// Several stores below `directory`; the rest of the plan is for what no filter covers.
+    pub several: Option<SeveralPlan>,
+}
+
+/// The stores of an `<mKahaDB>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeveralPlan {
+    pub filtered: Vec<FilteredPlan>,
+    /// The journal of what lies in several stores.
+    pub transactions: Box<StorePlan>,
+}
+
+/// One `<filteredKahaDB>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilteredPlan {
+    /// None: all that no other filter covers.
+    pub filter: Option<Destination>,
+    pub per_destination: bool,
+    /// Its `directory` is that of the folders of its stores.
+    pub plan: StorePlan,
 }
 
 /// How the lock of a store is had.
@@ -57,7 +80,7 @@ pub struct LockPlan {
 
 impl StorePlan {
     /// What the store is told. `node` is the broker's name.
-    pub fn options(&self, node: &str, lock_generation: u64) -> KahaDbOptions {
+    pub fn options(&self, node: &str, lock_generation: u64, fence: &Fence) -> KahaDbOptions {
         KahaDbOptions {
             directory: self.directory.clone(),
             index_directory: Some(self.index_directory.clone()),
@@ -76,10 +99,34 @@ impl StorePlan {
             index_cache_bytes: self.index_cache_bytes,
             enable_index_disk_syncs: self.sync_index,
             lock_generation,
+            fence: fence.clone(),
             node: node.to_owned(),
             audit: self.producers_min,
             ..KahaDbOptions::default()
         }
+    }
+
+    /// What the stores are told, if they are several.
+    pub fn several(&self, node: &str, generation: u64, fence: &Fence) -> Option<MultiOptions> {
+        let several = self.several.as_ref()?;
+        let options = |plan: &Self| plan.options(node, generation, fence);
+        let filtered = several.filtered.iter().map(|filtered| FilteredStore {
+            filter: filtered.filter.clone(),
+            per_destination: filtered.per_destination,
+            options: options(&filtered.plan),
+        });
+        Some(MultiOptions {
+            stores: filtered.collect(),
+            rest: options(self),
+            transactions: options(&several.transactions),
+        })
+    }
+
+    /// How the journals are made durable.
+    fn syncs(&self) -> Vec<SyncPolicy> {
+        let own = self.several.is_none().then_some(self.sync);
+        let filtered = self.several.iter().flat_map(|several| &several.filtered);
+        own.into_iter().chain(filtered.map(|filtered| filtered.plan.sync)).collect()
     }
 }
 
@@ -90,24 +137,16 @@ pub fn of_config(broker: &BrokerConfig) -> Option<(StorePlan, Vec<Note>)> {
         PersistenceAdapter::KahaDb(kaha) => kaha_db(&kaha),
         PersistenceAdapter::LevelDb(level) => level_db(&level),
         PersistenceAdapter::Amq(amq) => amq_store(&amq, &broker.default_store_directory()),
+        PersistenceAdapter::MultiKahaDb(multi) => multi_kaha_db(&multi),
         PersistenceAdapter::Memory(_)
-        | PersistenceAdapter::MultiKahaDb(_)
         | PersistenceAdapter::Jdbc(_)
         | PersistenceAdapter::JournaledJdbc(_)
         | PersistenceAdapter::ReplicatedLevelDb(_) => return None,
     };
-    match plan.sync {
-        SyncPolicy::Always => {}
-        SyncPolicy::Periodic(interval) => notes.push(Note::Warn(format!(
-            "The journal is synced to disk every {} ms: messages that were acknowledged since may be lost \
-             when the power fails",
-            interval.as_millis()
-        ))),
-        SyncPolicy::Never => notes.push(Note::Warn(
-            "The journal is not synced to disk: messages that were acknowledged may be lost when the power \
-             fails"
-                .to_owned(),
-        )),
+    for note in plan.syncs().into_iter().filter_map(sync_note) {
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
     }
     if plan.lock.is_none() {
         let directory = plan.directory.display();
@@ -116,6 +155,22 @@ pub fn of_config(broker: &BrokerConfig) -> Option<(StorePlan, Vec<Note>)> {
         )));
     }
     Some((plan, notes))
+}
+
+fn sync_note(sync: SyncPolicy) -> Option<Note> {
+    match sync {
+        SyncPolicy::Always => None,
+        SyncPolicy::Periodic(interval) => Some(Note::Warn(format!(
+            "The journal is synced to disk every {} ms: messages that were acknowledged since may be lost \
+             when the power fails",
+            interval.as_millis()
+        ))),
+        SyncPolicy::Never => Some(Note::Warn(
+            "The journal is not synced to disk: messages that were acknowledged may be lost when the power \
+             fails"
+                .to_owned(),
+        )),
+    }
 }
 
 fn kaha_db(kaha: &KahaDb) -> (StorePlan, Vec<Note>) {
@@ -154,11 +209,63 @@ fn kaha_db(kaha: &KahaDb) -> (StorePlan, Vec<Note>) {
         keep_damaged_index: kaha.archive_corrupted_index,
         producers_min: kaha.max_failover_producers_to_track as usize,
         dispatches_early: kaha.concurrent_store_and_dispatch_queues,
+        several: None,
         prepared: match kaha.purge_recovered_xa {
             PurgeRecoveredXa::Never => PreparedFate::Wait,
             PurgeRecoveredXa::Commit => PreparedFate::Commit,
             PurgeRecoveredXa::Rollback => PreparedFate::RollBack,
         },
+    };
+    (plan, notes)
+}
+
+fn multi_kaha_db(multi: &MultiKahaDb) -> (StorePlan, Vec<Note>) {
+    let mut notes = Vec::new();
+    let mut filtered = Vec::new();
+    for store in &multi.filtered {
+        let of = store.applies_to.0.as_ref();
+        let filter = of.map(|of| Destination::new(of.kind, Some(of.name.as_str().into())));
+        let name = filter.as_ref().map_or_else(|| "the rest".to_owned(), ToString::to_string);
+        let kaha = match store.adapter.as_deref() {
+            Some(PersistenceAdapter::KahaDb(kaha)) => kaha.clone(),
+            None => KahaDb::default(),
+            Some(_) => {
+                notes.push(Note::Warn(format!(
+                    "The <filteredKahaDB> of {name} is kept in a <kahaDB> with default options: it can \
+                     have no other store"
+                )));
+                KahaDb::default()
+            }
+        };
+        let own = kaha.directory != KahaDb::default().directory;
+        let directory = if own { kaha.directory.clone() } else { multi.directory.clone() };
+        // The one lock is that of all.
+        let kaha = KahaDb { directory, use_lock: false, ..kaha };
+        let (plan, of_store) = kaha_db(&kaha);
+        notes.extend(of_store);
+        filtered.push(FilteredPlan { filter, per_destination: store.per_destination, plan });
+    }
+    let rest = KahaDb { directory: multi.directory.clone(), use_lock: false, ..KahaDb::default() };
+    let transactions = KahaDb {
+        journal_max_file_length: multi.journal_max_file_length,
+        journal_max_write_batch: multi.journal_write_batch,
+        cleanup_interval: multi.journal_cleanup_interval,
+        ..rest.clone()
+    };
+    let lock = multi.use_lock.then(|| {
+        let (locker, keep_alive) = (multi.locker.as_ref(), multi.lock_keep_alive_period);
+        lock(&multi.directory, locker, RETRY, keep_alive, &mut notes)
+    });
+    let fates = filtered.iter().map(|filtered| filtered.plan.prepared);
+    let prepared = fates.reduce(|a, b| if a == PreparedFate::Wait { b } else { a });
+    let dispatches_early = filtered.iter().all(|filtered| filtered.plan.dispatches_early);
+    let transactions = Box::new(kaha_db(&transactions).0);
+    let plan = StorePlan {
+        lock,
+        prepared: prepared.unwrap_or_default(),
+        dispatches_early,
+        several: Some(SeveralPlan { filtered, transactions }),
+        ..kaha_db(&rest).0
     };
     (plan, notes)
 }
@@ -312,6 +419,7 @@ mod tests {
             producers_min: 64,
             prepared: PreparedFate::Wait,
             dispatches_early: true,
+            several: None,
         };
         assert_eq!(plan, expected);
     }
@@ -394,5 +502,50 @@ mod tests {
         let default = BrokerConfig::default().default_store_directory();
         assert_eq!((plan.directory, plan.sync), (default, SyncPolicy::Always));
         assert!(matches!(&notes[..], [Note::Info(_)]), "{notes:?}");
+    }
+
+    #[test]
+    fn several_stores_have_one_lock_and_options_of_their_own() {
+        let text = r#"<beans><broker dataDirectory="d"><persistenceAdapter>
+          <mKahaDB directory="m" journalMaxFileLength="64mb">
+            <filteredPersistenceAdapters>
+              <filteredKahaDB queue="A.>">
+                <persistenceAdapter>
+                  <kahaDB journalMaxFileLength="1mb" journalDiskSyncStrategy="never"/>
+                </persistenceAdapter>
+              </filteredKahaDB>
+              <filteredKahaDB perDestination="true">
+                <persistenceAdapter>
+                  <kahaDB directory="own" archiveDataLogs="true"
+                          purgeRecoveredXATransactionStrategy="COMMIT"/>
+                </persistenceAdapter>
+              </filteredKahaDB>
+            </filteredPersistenceAdapters>
+          </mKahaDB>
+        </persistenceAdapter></broker></beans>"#;
+        let variables = crate::config::Variables::default();
+        let config = crate::config::parse(text, Path::new("a.xml"), variables).unwrap();
+        let (plan, notes) = of_config(&config.broker).unwrap();
+        assert!(matches!(&notes[..], [Note::Warn(text)] if text.contains("is not synced")));
+        assert_eq!(plan.lock.as_ref().unwrap().directory, Path::new("m"));
+        assert_eq!(plan.prepared, PreparedFate::Commit);
+        let options = plan.several("here", 7, &Fence::default()).unwrap();
+        let [a, each] = &options.stores[..] else { panic!("{options:?}") };
+        assert_eq!((&a.filter, a.per_destination), (&Some(Destination::queue("A.>")), false));
+        assert_eq!(
+            (a.options.sync, a.options.journal_max_file_length),
+            (SyncPolicy::Never, 1 << 20)
+        );
+        assert_eq!(a.options.directory, Path::new("m"));
+        assert_eq!((&each.filter, each.per_destination), (&None, true));
+        assert_eq!(each.options.directory, Path::new("own"));
+        assert_eq!(each.options.directory_archive.as_deref(), Some(Path::new("own/data-archive")));
+        assert_eq!(options.rest.directory, Path::new("m"));
+        let transactions = &options.transactions;
+        assert_eq!(
+            (transactions.sync, transactions.journal_max_file_length),
+            (SyncPolicy::Always, 64 << 20)
+        );
+        assert_eq!((transactions.lock_generation, &*transactions.node), (7, "here"));
     }
 }

@@ -38,6 +38,34 @@ const STORE: &str = r#"<persistenceAdapter>
               checkpointInterval="50" cleanupInterval="100"/>
     </persistenceAdapter>"#;
 
+/// The same in several stores: what is moved, or sent in pairs, goes from one to another.
+const STORES: &str = r#"<persistenceAdapter>
+      <mKahaDB directory="${activemq.data}/stores" journalMaxFileLength="256kb">
+        <filteredPersistenceAdapters>
+          <filteredKahaDB queue="pairs.a">
+            <persistenceAdapter>
+              <kahaDB journalMaxFileLength="256kb" checkpointInterval="50" cleanupInterval="100"/>
+            </persistenceAdapter>
+          </filteredKahaDB>
+          <filteredKahaDB queue="xa.>" perDestination="true">
+            <persistenceAdapter>
+              <kahaDB journalMaxFileLength="256kb" checkpointInterval="50" cleanupInterval="100"/>
+            </persistenceAdapter>
+          </filteredKahaDB>
+          <filteredKahaDB queue="to">
+            <persistenceAdapter>
+              <kahaDB journalMaxFileLength="256kb" checkpointInterval="50" cleanupInterval="100"/>
+            </persistenceAdapter>
+          </filteredKahaDB>
+          <filteredKahaDB>
+            <persistenceAdapter>
+              <kahaDB journalMaxFileLength="256kb" checkpointInterval="50" cleanupInterval="100"/>
+            </persistenceAdapter>
+          </filteredKahaDB>
+        </filteredPersistenceAdapters>
+      </mKahaDB>
+    </persistenceAdapter>"#;
+
 const TOPIC: &str = "news";
 const SUBSCRIPTIONS: &[Place] = &["steady", "sometimes", "asleep"];
 const QUEUES: &[Place] = &[
@@ -56,8 +84,16 @@ struct Run {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_broker_has_lost_nothing() {
-    let rounds = setting("DURABILITY_ROUNDS").unwrap_or(50);
-    let mut broker = Broker::start_persistent(STORE);
+    die_often(STORE, setting("DURABILITY_ROUNDS").unwrap_or(50)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_broker_with_several_stores_has_lost_nothing() {
+    die_often(STORES, setting("DURABILITY_ROUNDS").unwrap_or(15)).await;
+}
+
+async fn die_often(store: &str, rounds: u64) {
+    let mut broker = Broker::start_persistent(store);
     let mut run = Run::new();
     run.subscribe(broker.address()).await;
     for _ in 0..rounds {

@@ -9,8 +9,8 @@ use super::super::error::BrokerError;
 use super::super::names;
 use super::super::outbox::{Item, RangeUse, Receipt, SubscriptionKey};
 use super::super::policy::{Cursor, Policy};
-use super::super::router::{PatternListener, QueueConsumer};
-use super::{Client, Consumer, Notice};
+use super::super::router::{Listener, QueueConsumer};
+use super::{Client, Consumer, Notice, Pulls};
 use crate::jms::info::{ConsumerInfo, ObjectId, RemoveInfo};
 use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerId, Destination, MessageAck, MessagePull, Text};
@@ -62,13 +62,19 @@ impl Client {
             queues: None,
             topics: None,
             durable: None,
+            pulls: Pulls::default(),
             counted: Vec::new(),
         };
         match durable_name {
             Some(name) => {
                 self.activate_durable(&mut consumer, name, &destination, selector).await?;
             }
-            None => self.subscribe(&mut consumer, &parts, selector).await?,
+            None => {
+                if let Err(error) = self.subscribe(&mut consumer, &parts, selector).await {
+                    self.withdraw(&consumer, NOTHING_DELIVERED).await;
+                    return Err(error);
+                }
+            }
         }
         if changed {
             let (consumer, prefetch) = (Arc::clone(&info), info.prefetch_size);
@@ -136,9 +142,8 @@ impl Client {
             }
             consumer.queues = Some(Arc::clone(&joined));
             for part in queues {
-                let handles = self
-                    .resolve(consumer.key, part, PatternListener::Queue(Arc::clone(&joined)))
-                    .await?;
+                let handles =
+                    self.resolve(consumer.key, part, Listener::Queue(Arc::clone(&joined))).await?;
                 for handle in handles {
                     if let Some(op) = joined.subscribe_op(&handle) {
                         handle.send(vec![op]).await;
@@ -176,7 +181,7 @@ impl Client {
         member: &TopicMember,
     ) -> Result<(), BrokerError> {
         for part in topics {
-            let listener = PatternListener::Topic(member.clone());
+            let listener = Listener::Topic(member.clone());
             for handle in self.resolve(key, part, listener).await? {
                 handle.send(vec![Op::Join { member: member.clone(), receipt: None }]).await;
             }
@@ -184,17 +189,14 @@ impl Client {
         Ok(())
     }
 
-    /// The destinations a name stands for; a pattern also gets those that come later.
+    /// The destinations a name or pattern stands for.
     async fn resolve(
         &self,
         key: SubscriptionKey,
         part: &Destination,
-        listener: PatternListener,
+        listener: Listener,
     ) -> Result<Vec<Arc<DestinationHandle>>, BrokerError> {
-        if part.is_pattern() {
-            return Ok(self.broker.router.listen(key, part.clone(), listener));
-        }
-        Ok(vec![self.destination(part).await?])
+        self.broker.listen(key, part, listener, Some(&self.connection_id())).await
     }
 
     /// Counts a consumer at its destinations and tells who watches.
@@ -242,28 +244,26 @@ impl Client {
     }
 
     pub(super) async fn drop_consumer(&mut self, id: &ConsumerId, last_delivered: i64) {
-        let Some(consumer) = self.consumers.remove(id) else { return };
+        let Some(mut consumer) = self.consumers.remove(id) else { return };
         self.flush().await;
         let destination = consumer.info.destination.clone();
         let parts = destination.iter().flat_map(Destination::parts).collect::<Vec<_>>();
-        if let Some(joined) = &consumer.queues {
-            self.broker.router.unlisten(consumer.key);
-            let queues = std::mem::take(&mut *joined.queues.lock());
-            for queue in queues {
-                let key = consumer.key;
-                queue.send(vec![Op::Unsubscribe { key, last_delivered, receipt: None }]).await;
-            }
-        }
-        if let (Some(_), Some(destination)) = (&consumer.topics, &destination) {
-            self.broker.leave(consumer.key, destination).await;
-        }
-        self.outbox.forget(consumer.key);
+        self.withdraw(&consumer, last_delivered).await;
         if let Some(durable) = &consumer.durable {
             durable.deactivate(last_delivered);
         }
         self.broker.registry.consumer_removed(id);
         if hears_notices(&parts) {
             self.broker.outlet.forward.listener_removed();
+        }
+        if !consumer.info.browser && consumer.durable.is_none() {
+            // Where it was joined again, it was counted again.
+            let names = parts.iter().filter(|part| !part.is_pattern());
+            for present in names.filter_map(|name| self.broker.router.find(name)) {
+                if !consumer.counted.iter().any(|counted| Arc::ptr_eq(counted, &present)) {
+                    consumer.counted.push(present);
+                }
+            }
         }
         let mut counts = Vec::new();
         for handle in &consumer.counted {
@@ -283,6 +283,23 @@ impl Client {
             };
             self.announce(Notice::consumer_removed(part, info, count)).await;
         }
+    }
+
+    /// Takes a consumer off its queues and topics.
+    async fn withdraw(&self, consumer: &Consumer, last_delivered: i64) {
+        let key = consumer.key;
+        let Some(destination) = &consumer.info.destination else { return };
+        if let Some(joined) = &consumer.queues {
+            self.broker.router.unlisten(key, destination);
+            let queues = std::mem::take(&mut *joined.queues.lock());
+            for queue in queues {
+                queue.send(vec![Op::Unsubscribe { key, last_delivered, receipt: None }]).await;
+            }
+        }
+        if consumer.topics.is_some() {
+            self.broker.leave(key, destination).await;
+        }
+        self.outbox.forget(key);
     }
 
     /// Acknowledges messages. Acknowledgements of unknown consumers are ignored (failover replays).
@@ -430,26 +447,35 @@ impl Client {
 
     /// A consumer without prefetch asks for a message.
     pub async fn pull(&mut self, pull: MessagePull) -> Result<(), BrokerError> {
-        let Some(consumer) = pull.consumer_id.as_ref().and_then(|id| self.consumers.get(id)) else {
-            return Ok(());
-        };
+        let known = pull.consumer_id.as_ref().and_then(|id| self.consumers.get_mut(id));
+        let Some(consumer) = known else { return Ok(()) };
         let key = consumer.key;
+        let (topics, durable) = (consumer.topics.clone(), consumer.durable.clone());
+        let room = match (&topics, &durable) {
+            (Some(topics), _) => consumer.pulls.has_room(|ticket| topics.owes(ticket)),
+            (None, Some(durable)) => consumer.pulls.has_room(|ticket| durable.owes(ticket)),
+            (None, None) => false,
+        };
         let patience = match pull.timeout {
             0 => None,
             ms => Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
         };
-        if let Some(topics) = consumer.topics.clone() {
-            if let Some(ticket) = self.with_effects(|now, out| topics.pull(now, out)) {
-                later(patience, move || topics.end_pull(ticket));
+        let ticket = self.with_effects(|now, out| match (&topics, &durable) {
+            (Some(topics), _) if room => topics.pull(now, out),
+            (None, Some(durable)) if room => durable.pull(now, out),
+            _ => None,
+        });
+        let known = pull.consumer_id.as_ref().and_then(|id| self.consumers.get_mut(id));
+        let Some(consumer) = known else { return Ok(()) };
+        match (ticket, topics, durable) {
+            (Some(ticket), Some(topics), _) => {
+                consumer.pulls.wait(ticket, patience, move || topics.end_pull(ticket));
             }
-        } else if let Some(durable) = consumer.durable.clone()
-            && let Some(ticket) = self.with_effects(|now, out| durable.pull(now, out))
-        {
-            later(patience, move || durable.end_pull(ticket));
+            (Some(ticket), None, Some(durable)) => {
+                consumer.pulls.wait(ticket, patience, move || durable.end_pull(ticket));
+            }
+            _ => {}
         }
-        let Some(consumer) = pull.consumer_id.as_ref().and_then(|id| self.consumers.get(id)) else {
-            return Ok(());
-        };
         let Some(joined) = consumer.queues.clone() else { return Ok(()) };
         let deadline = patience.map(|patience| Instant::now() + patience);
         let answered = joined.several.then(|| Arc::new(AtomicBool::new(false)));
@@ -487,6 +513,9 @@ impl Client {
     }
 }
 
+/// The consumer has seen nothing, see [`Op::Unsubscribe`].
+const NOTHING_DELIVERED: i64 = -1;
+
 /// Whether acknowledgements of this kind take messages away, so that a transaction must know.
 fn binds(kind: AckKind) -> bool {
     matches!(kind, AckKind::Standard | AckKind::Individual | AckKind::Expired | AckKind::Poison)
@@ -495,19 +524,6 @@ fn binds(kind: AckKind) -> bool {
 fn settle(receipt: &mut Option<Receipt>) {
     if let Some(receipt) = receipt.take() {
         receipt.resolve(Ok(()));
-    }
-}
-
-/// Ends a pull of a topic consumer after its time. One task per open pull, and a consumer has one.
-fn later(patience: Option<Duration>, end: impl FnOnce() + Send + 'static) {
-    let Some(patience) = patience else { return };
-    if patience.is_zero() {
-        end();
-    } else {
-        tokio::spawn(async move {
-            tokio::time::sleep(patience).await;
-            end();
-        });
     }
 }
 

@@ -9,12 +9,14 @@ mod consume;
 mod destinations;
 mod durable;
 mod parking;
+mod pulls;
 mod replay;
 mod send;
 mod transact;
 
 pub use self::closing::Closing;
 use self::parking::Parking;
+use self::pulls::Pulls;
 use super::destination::durable::DurableSubscription;
 use super::destination::subscription::TopicSubscription;
 use super::destination::{DestinationHandle, Effects, Now, Op};
@@ -84,6 +86,8 @@ struct Consumer {
     queues: Option<Arc<QueueConsumer>>,
     topics: Option<Arc<TopicSubscription>>,
     durable: Option<Arc<DurableSubscription>>,
+    /// Those of topics and durable subscriptions.
+    pulls: Pulls,
     /// Where it is counted.
     counted: Vec<Arc<DestinationHandle>>,
 }

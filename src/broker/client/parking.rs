@@ -73,37 +73,17 @@ const PARKED_BYTES_MAX: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::destination::queue::History;
-    use super::super::super::destination::{NewDestination, Outlet, spawn};
-    use super::super::super::forward;
-    use super::super::super::policy::Policy;
+    use super::super::super::destination::fixture::handle;
     use super::*;
     use crate::jms::Destination;
-    use crate::store::memory::MemoryStore;
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Waker};
 
-    fn queue(name: &str) -> Arc<DestinationHandle> {
-        let free = || Usage::new(0, None);
-        let new = NewDestination {
-            destination: Destination::queue(name),
-            policy: Arc::new(Policy::default()),
-            usage: free(),
-            store_usage: free(),
-            temp_usage: free(),
-            spool: None,
-            dispatches_early: true,
-            creator: None,
-            sequence: Arc::default(),
-            history: History::default(),
-        };
-        spawn(new, Outlet { store: Arc::new(MemoryStore), forward: forward::channel().0 })
-    }
-
     #[tokio::test]
     async fn what_is_parked_is_bounded_and_known_until_it_is_in() {
-        let (mut parking, a, b) = (Parking::default(), queue("A"), queue("B"));
+        let (mut parking, a, b) =
+            (Parking::default(), handle(Destination::queue("A")), handle(Destination::queue("B")));
         let mut cx = Context::from_waker(Waker::noop());
         let first = parking.park(&a, PARKED_BYTES_MAX - 1);
         assert!(!parking.is_full() && parking.waiting(&b).is_none());

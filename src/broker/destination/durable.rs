@@ -479,6 +479,11 @@ impl DurableSubscription {
         state.pulls.owes(ticket).then_some(ticket)
     }
 
+    /// Whether the pull with this ticket has not been answered.
+    pub fn owes(&self, ticket: u64) -> bool {
+        self.state.lock().pulls.owes(ticket)
+    }
+
     /// Ends a pull that waited long enough: answers that there is nothing, unless it was answered. It goes
     /// on waiting for messages that are being read.
     pub fn end_pull(&self, ticket: u64) {

@@ -1,12 +1,14 @@
 //! What the tests of destinations share: messages, a clock that is passed on, the reading side of an
 //! outbox, and random numbers that a seed repeats.
 
-use super::queue::QueueContext;
-use super::{Admission, Incoming, Now};
+use super::queue::{History, QueueContext};
+use super::{Admission, DestinationHandle, Incoming, NewDestination, Now, Outlet, spawn};
+use crate::broker::forward;
 use crate::broker::outbox::{Delivery, Item, Outbox, Receipt};
 use crate::broker::policy::Policy;
 use crate::broker::usage::Usage;
 use crate::jms::{ConsumerId, ConsumerInfo, Destination, Message, MessageId, ProducerId};
+use crate::store::memory::MemoryStore;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::task::{Context, Poll, Waker};
@@ -46,7 +48,7 @@ pub(super) fn incoming(message: Message, receipt: Option<Receipt>) -> Incoming {
 }
 
 /// A consumer `value` of connection `connection`.
-pub(super) fn consumer(connection: &str, value: u64, prefetch: i32) -> ConsumerInfo {
+pub(in crate::broker) fn consumer(connection: &str, value: u64, prefetch: i32) -> ConsumerInfo {
     ConsumerInfo {
         consumer_id: Some(ConsumerId {
             connection: Some(connection.into()),
@@ -77,6 +79,24 @@ pub(super) fn context(
         tell: Arc::new(drop),
         wake: Arc::new(|| {}),
     }
+}
+
+/// A destination at work, with nothing in it.
+pub(in crate::broker) fn handle(destination: Destination) -> Arc<DestinationHandle> {
+    let free = || Usage::new(0, None);
+    let new = NewDestination {
+        destination,
+        policy: Arc::new(Policy::default()),
+        usage: free(),
+        store_usage: free(),
+        temp_usage: free(),
+        spool: None,
+        dispatches_early: true,
+        creator: None,
+        sequence: Arc::default(),
+        history: History::default(),
+    };
+    spawn(new, Outlet { store: Arc::new(MemoryStore), forward: forward::channel().0 })
 }
 
 /// Time that passes when a test says so.

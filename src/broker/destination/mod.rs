@@ -10,7 +10,7 @@ mod backlog;
 pub mod commit;
 pub mod durable;
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 mod gauge;
 mod groups;
 pub mod in_flight;

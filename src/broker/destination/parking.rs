@@ -45,12 +45,6 @@ impl Parking {
         out: &mut Effects,
     ) -> Option<Incoming> {
         match incoming.admission {
-            Admission::Credited if self.must_follow(&incoming) => {
-                context.usage.release(incoming.bytes);
-                let incoming = Incoming { admission: Admission::Park, ..incoming };
-                self.waiting.push_back(Parked { incoming, since: now.instant });
-                None
-            }
             Admission::Credited => Some(incoming),
             Admission::Forced => {
                 context.usage.take(incoming.bytes);
@@ -65,14 +59,6 @@ impl Parking {
                 None
             }
         }
-    }
-
-    /// Whether an earlier send of the same connection waits: memory that was given back meanwhile is
-    /// no reason to overtake it. Who gets no answer is not held back here.
-    fn must_follow(&self, incoming: &Incoming) -> bool {
-        let connection = incoming.connection;
-        incoming.receipt.is_some()
-            && self.waiting.iter().any(|parked| parked.incoming.connection == connection)
     }
 
     /// The next waiting send that got its memory. Fails those that waited too long.

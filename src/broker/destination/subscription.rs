@@ -206,6 +206,11 @@ impl TopicSubscription {
         state.pulls.owes(ticket).then_some(ticket)
     }
 
+    /// Whether the pull with this ticket has not been answered.
+    pub fn owes(&self, ticket: u64) -> bool {
+        self.state.lock().pulls.owes(ticket)
+    }
+
     /// Ends a pull that waited long enough: answers that there is nothing, unless it was answered.
     pub fn end_pull(&self, ticket: u64) {
         let mut state = self.state.lock();

@@ -1,5 +1,6 @@
 //! `broker store`: what operators do with a store that no broker has open.
 
+mod compact;
 mod inspect;
 mod place;
 mod shown;
@@ -7,12 +8,12 @@ mod verify;
 
 use super::{log, terminal};
 use crate::ha::LockError;
-use crate::store::kahadb::OpenError;
+use crate::store::kahadb::{CompactError, OpenError};
 use clap::Subcommand;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Looks into a store, checks it
+/// Looks into a store, checks it, makes it smaller
 ///
 /// The store must not be in use: stop its broker first.
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,7 @@ pub(super) struct Options {
 enum Command {
     Inspect(inspect::Options),
     Verify(verify::Options),
+    Compact(compact::Options),
 }
 
 /// Why a command on a store could not do its work.
@@ -47,6 +49,12 @@ pub(super) enum StoreCommandError {
         #[source]
         source: OpenError,
     },
+    #[error("the store in {directory} could not be compacted")]
+    Compact {
+        directory: PathBuf,
+        #[source]
+        source: CompactError,
+    },
     #[error("cannot list {directory}")]
     List {
         directory: PathBuf,
@@ -60,6 +68,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     let outcome = match &options.command {
         Command::Inspect(options) => inspect::run(options),
         Command::Verify(options) => verify::run(options),
+        Command::Compact(options) => compact::run(options),
     };
     outcome.unwrap_or_else(|e| {
         terminal::error(format_args!("ERROR: {}", log::Chain(&e)));
@@ -74,6 +83,7 @@ const HELP: &str = "\
 Examples:
   broker store inspect                        what is in the store?
   broker store verify --directory data/kahadb is it all readable?
+  broker store compact                        give back the space that nobody needs
 
 Exit codes:
   0   done

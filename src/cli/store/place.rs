@@ -4,9 +4,9 @@ use super::StoreCommandError;
 use crate::cli::pid_file::{self, Found};
 use crate::cli::source::{self, Source};
 use crate::config::PersistenceAdapter;
-use crate::ha::ReadLock;
+use crate::ha::{Attempt, HeldLock, Locker, ReadLock, SharedFile};
 use crate::server::store;
-use crate::store::kahadb::KahaDbOptions;
+use crate::store::kahadb::{Fence, KahaDbOptions};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -66,9 +66,13 @@ impl Place {
             };
             return Err(StoreCommandError::NotInFiles { element });
         };
+        if plan.several.is_some() {
+            let element = "<mKahaDB> has several: name the folder of one with --directory";
+            return Err(StoreCommandError::NotInFiles { element });
+        }
         let lock = plan.lock.as_ref().map(|lock| lock.directory.clone());
         Ok(Located {
-            options: plan.options(&config.broker.name, 0),
+            options: plan.options(&config.broker.name, 0, &Fence::default()),
             lock_folder: lock.unwrap_or_else(|| plan.directory.clone()),
             pid_paths: vec![source::pid_path(&config)],
             stop: format!("broker stop --config {location}"),
@@ -79,11 +83,14 @@ impl Place {
 fn of_directory(directory: &Path) -> Located {
     // A store is commonly in a folder of the data directory.
     let above = directory.canonicalize().ok();
-    let above = above.as_deref().and_then(Path::parent).map(source::pid_path_in);
+    let above = above.as_deref().and_then(Path::parent);
+    // The stores of an <mKahaDB> have one lock, in the folder that also has their txStore.
+    let several = above.filter(|above| above.join("txStore").is_dir());
+    let pid_paths = [above, several.and_then(Path::parent)];
     Located {
         options: KahaDbOptions { directory: directory.to_owned(), ..KahaDbOptions::default() },
-        lock_folder: directory.to_owned(),
-        pid_paths: above.into_iter().collect(),
+        lock_folder: several.unwrap_or(directory).to_owned(),
+        pid_paths: pid_paths.into_iter().flatten().map(source::pid_path_in).collect(),
         stop: "broker stop".to_owned(),
     }
 }
@@ -95,7 +102,15 @@ impl Located {
         lock.ok_or_else(|| self.in_use())
     }
 
-    pub(super) fn in_use(&self) -> StoreCommandError {
+    /// Takes the place of a broker until it is dropped.
+    pub(super) fn lock_for_writing(&self) -> Result<Box<dyn HeldLock>, StoreCommandError> {
+        match SharedFile::new(&self.lock_folder).try_lock()? {
+            Attempt::Acquired { lock, .. } => Ok(lock),
+            Attempt::Locked => Err(self.in_use()),
+        }
+    }
+
+    fn in_use(&self) -> StoreCommandError {
         let pid = self.pid_paths.iter().find_map(|path| match pid_file::look(path) {
             Ok(Found::Running(holder)) => Some(format!("a broker ({holder})")),
             _ => None,

@@ -84,7 +84,11 @@ impl Core {
             }
         }
         let archive = self.options.archive_data_logs;
-        let action = if archive { DropAction::Archive } else { DropAction::Recycle };
+        let action = match self.options.compacts_all {
+            _ if archive => DropAction::Archive,
+            true => DropAction::Delete,
+            false => DropAction::Recycle,
+        };
         let record = Record::DropFile { action, counters, gaps: gaps.encode() };
         log.write(vec![record.into()], Wish::Synced)?;
         self.files.drop_files(&gone, action).map_err(|error| self.store_error(&error))?;
@@ -206,15 +210,19 @@ impl Core {
         let live: u64 = view.files.values().map(|file| file.bytes).sum();
         let file_bytes = u64::from(self.options.journal_max_file_length);
         let is_scattered = self.files.bytes_before(sealed) > 2 * live + SPARE_FILES * file_bytes;
+        let until = self.compacts_until.load(Ordering::Relaxed);
         // On a full disk every file counts.
-        if !is_scattered && !self.is_short.load(Ordering::Relaxed) {
+        if !is_scattered && until == 0 && !self.is_short.load(Ordering::Relaxed) {
             return None;
         }
-        let candidates = view.files.range(..sealed).filter(|(_, file)| file.messages > 0);
+        // What was moved already is not moved again.
+        let end = if until == 0 { sealed } else { sealed.min(until.saturating_add(1)) };
+        let share_max = if until == 0 { SHARE_MAX } else { SHARE_ALL };
+        let candidates = view.files.range(..end).filter(|(_, file)| file.messages > 0);
         let worth = candidates.filter_map(|(number, file)| {
             let share = file.bytes as f64 / self.files.length(*number)? as f64;
             let age = f64::from(sealed - number);
-            (share < SHARE_MAX).then_some((*number, (1.0 - share) * age / (1.0 + share)))
+            (share < share_max).then_some((*number, (1.0 - share) * age / (1.0 + share)))
         });
         worth.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(number, _)| number)
     }
@@ -339,5 +347,7 @@ const LIVES_MAX: usize = 8;
 const SPARE_FILES: u64 = if cfg!(test) { 1 } else { 8 };
 /// Of a file of which more is live nothing is moved.
 const SHARE_MAX: f64 = 0.8;
+/// Nor of such a one if all garbage is to go: the rest is what any file has beside messages.
+const SHARE_ALL: f64 = 0.95;
 /// What is moved at once, bytes.
 const PORTION_BYTES: u64 = 256 << 10;

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 /// What the threads share.
 pub(super) struct Core {
@@ -23,6 +23,10 @@ pub(super) struct Core {
     pub(super) events: Arc<dyn StoreEvents>,
     /// The disk has no room for another journal file.
     pub(super) is_short: AtomicBool,
+    /// The last file that is emptied even if that saves little; 0: none.
+    pub(super) compacts_until: AtomicU32,
+    /// When files were collected last, there was nothing more to do.
+    pub(super) is_tidy: AtomicBool,
     /// Held while a checkpoint is written.
     index: Mutex<Writer>,
     /// Why nothing is stored any more.
@@ -59,16 +63,17 @@ impl Core {
     ) -> Self {
         let index = Mutex::new(Writer { index: index.0, record: index.1 });
         let (failed, damaged) = (Mutex::default(), Mutex::default());
-        let (view, is_short) = (Mutex::new(view), AtomicBool::new(false));
         Self {
-            view,
+            view: Mutex::new(view),
             files,
             form,
             options,
             store_id,
             storage,
             events,
-            is_short,
+            is_short: AtomicBool::new(false),
+            compacts_until: AtomicU32::new(0),
+            is_tidy: AtomicBool::new(false),
             index,
             failed,
             damaged,

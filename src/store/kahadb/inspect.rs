@@ -231,8 +231,9 @@ pub(super) fn open_quietly(
     open(fs, options, sizes, form, &events)
 }
 
+/// Who opens a store for itself hears what failed from its calls.
 #[derive(Debug)]
-struct Deaf;
+pub(super) struct Deaf;
 
 impl StoreEvents for Deaf {
     fn bytes_used(&self, _: u64) {}

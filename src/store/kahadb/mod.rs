@@ -17,7 +17,7 @@
 //! - `open`: the state at the start. `fetch`: reading messages. `core`: the store as it is without
 //!   threads. `store`: [`KahaDb`]; `worker`, `upkeep`: its threads.
 //! - `inspect`: what an operator can be told of a store that nobody has open; `verify`:
-//!   whether it is what was written.
+//!   whether it is what was written; `compact`: all garbage goes.
 //!
 //! Invariants:
 //! - What was answered as durable was written and synced before.
@@ -31,6 +31,7 @@
 //! All integers in files are little-endian.
 
 mod collect;
+mod compact;
 mod core;
 mod encode;
 mod fence;
@@ -54,6 +55,7 @@ mod verify;
 mod worker;
 
 pub use super::fs;
+pub use compact::{CompactError, Compaction, Size, compact};
 pub use fence::Fence;
 pub use inspect::{
     DestinationContent, FileContent, FileRole, Inspection, MessageSketch, PreparedContent,

@@ -46,6 +46,8 @@ pub struct KahaDbOptions {
     pub index_cache_bytes: usize,
     /// `enableIndexDiskSyncs`; without, a power cut may cost a rebuild of the index. True.
     pub enable_index_disk_syncs: bool,
+    /// Empty every journal file that has something dead, and at full speed. False.
+    pub compacts_all: bool,
     /// Generation of the lock that the caller holds; written into journal files.
     pub lock_generation: u64,
     /// Asked before every write to the journal or the index. Always open.
@@ -78,6 +80,7 @@ impl Default for KahaDbOptions {
             directory_archive: None,
             index_cache_bytes: 64 << 20,
             enable_index_disk_syncs: true,
+            compacts_all: false,
             lock_generation: 0,
             fence: Fence::default(),
             node: "localhost".into(),

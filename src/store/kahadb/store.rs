@@ -31,7 +31,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
 
 /// A store in files: `<kahaDB>`. Ends as a killed process does when it is dropped unclosed, but
 /// loses nothing.
@@ -40,6 +41,8 @@ pub struct KahaDb {
     encoder: Arc<Mutex<Encoder>>,
     journal: Arc<Journal>,
     tasks: SyncSender<Task>,
+    /// Unparked for what somebody waits for.
+    index_thread: Thread,
     recovered: Mutex<Option<Recovered>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     is_closing: Arc<AtomicBool>,
@@ -93,6 +96,9 @@ impl KahaDb {
             lock_generation: options.lock_generation,
         };
         let core = Arc::new(opened.core);
+        if options.compacts_all {
+            core.compacts_until.store(opened.end.lsn.file(), Ordering::Relaxed);
+        }
         let watched = core.clone();
         let journal_options = JournalOptions {
             identity,
@@ -130,7 +136,9 @@ impl KahaDb {
             source,
         };
         let index = std::thread::Builder::new().name("index".into());
-        threads.push(index.spawn(move || worker.run(&received)).map_err(io)?);
+        let index = index.spawn(move || worker.run(&received)).map_err(io)?;
+        let index_thread = index.thread().clone();
+        threads.push(index);
         let to_read = Arc::new(Mutex::new(to_read));
         for _ in 0..READERS {
             let (core, to_read) = (core.clone(), to_read.clone());
@@ -142,10 +150,26 @@ impl KahaDb {
             encoder,
             journal,
             tasks,
+            index_thread,
             recovered: Mutex::new(Some(opened.recovered)),
             threads: Mutex::new(threads),
             is_closing,
         }))
+    }
+
+    /// Waits until nothing more can be moved or dropped, looking every `look`.
+    pub(super) fn wait_for_compaction(&self, look: Duration) -> Result<(), StoreError> {
+        while !self.core.is_tidy.load(Ordering::Acquire) {
+            if let Some(error) = self.core.failure() {
+                return Err(error);
+            }
+            if self.core.is_short.load(Ordering::Relaxed) {
+                let folder = self.core.options.directory.display().to_string();
+                return Err(StoreError::NoSpace(folder.into()));
+            }
+            std::thread::sleep(look);
+        }
+        Ok(())
     }
 
     /// Submits what must not be refused any more: the store stops if there is no room for it.
@@ -213,6 +237,7 @@ impl Store for KahaDb {
 
     fn fetch(&self, fetch: Fetch, done: FetchDone) {
         let (core, tasks) = (self.core.clone(), self.tasks.clone());
+        let index = self.index_thread.clone();
         self.journal.submit(JournalSubmit {
             operations: Vec::new(),
             wish: Wish::Written,
@@ -223,6 +248,7 @@ impl Store for KahaDb {
                     {
                         done(Err(StoreError::Stopped("the store is closed".into())));
                     }
+                    index.unpark();
                 }
                 Err(error) => done(Err(core.store_error(&error))),
             }),
@@ -241,6 +267,7 @@ impl Store for KahaDb {
         let outcome = synced.map_err(|error| self.core.store_error(&error)).and_then(|_| {
             let (answer, answered) = channel();
             drop(self.tasks.send(Task::Close(answer)));
+            self.index_thread.unpark();
             let gone = |_| Err(StoreError::Stopped("a bug ended a thread of the store".into()));
             answered.recv().unwrap_or_else(gone)
         });

@@ -60,11 +60,14 @@ impl Upkeep {
         }
         let sealed = core.replay_from();
         let more = core.collect(&idle, sealed, self)?;
+        let mut has_moved = false;
         for _ in 0..VICTIMS {
             if self.is_closing.load(Ordering::Acquire) || !core.compact(sealed, self)? {
                 break;
             }
+            has_moved = true;
         }
+        core.is_tidy.store(!more && !has_moved, Ordering::Release);
         Ok(more)
     }
 
@@ -121,6 +124,9 @@ impl Log for Upkeep {
     fn rest(&mut self, bytes: u64) -> bool {
         if self.is_closing.load(Ordering::Acquire) {
             return false;
+        }
+        if self.core.options.compacts_all {
+            return true;
         }
         std::thread::sleep(Duration::from_micros(bytes * 1_000_000 / COMPACTION_RATE));
         true

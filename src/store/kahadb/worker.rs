@@ -27,6 +27,8 @@ pub(super) struct Worker {
     is_untidy: bool,
     /// Purged messages are still to be counted.
     is_counting: bool,
+    /// Batches were applied: nobody waits for the next ones, unless the thread is unparked.
+    may_rest: bool,
     closing: Option<Closing>,
     bytes_told: u64,
     told_at: Lsn,
@@ -56,6 +58,7 @@ impl Worker {
             checkpoint: None,
             is_untidy: true,
             is_counting: false,
+            may_rest: false,
             closing: None,
             bytes_told: 0,
             told_at: Lsn::default(),
@@ -74,12 +77,22 @@ impl Worker {
             let wait = due.map(|at| at.saturating_duration_since(Instant::now()));
             let wait = if self.closing.is_some() { Some(FAILURE_LOOK) } else { wait };
             let wait = if self.is_counting { Some(Duration::ZERO) } else { wait };
-            let task = match wait {
-                Some(wait) => tasks.recv_timeout(wait),
-                None => tasks.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let task = match tasks.try_recv() {
+                Ok(task) => Ok(task),
+                Err(_) if std::mem::take(&mut self.may_rest) && wait != Some(Duration::ZERO) => {
+                    std::thread::park_timeout(REST);
+                    continue;
+                }
+                Err(_) => match wait {
+                    Some(wait) => tasks.recv_timeout(wait),
+                    None => tasks.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                },
             };
             match task {
-                Ok(Task::Batch(batch)) => self.apply(&batch),
+                Ok(Task::Batch(batch)) => {
+                    self.apply(&batch);
+                    self.may_rest = self.closing.is_none();
+                }
                 Ok(Task::Fetch(fetch, done)) => {
                     if let Err(refused) = self.reads.send((fetch, done)) {
                         (refused.0.1)(Err(StoreError::Stopped("the store is closed".into())));
@@ -246,3 +259,7 @@ const CLOSING_ROUNDS: u32 = 3;
 const JOURNAL_BYTES_MAX: u64 = 256 << 20;
 /// Changes below it are not told, bytes.
 const BYTES_TOLD: u64 = 64 << 10;
+
+/// How long batches may wait for each other: a wake-up for each would cost more than all the rest of the
+/// work. Less than it takes to fill the queue towards this thread.
+const REST: Duration = Duration::from_millis(10);

@@ -5,16 +5,26 @@ use super::{Key, NewSubscription, Queue};
 use crate::broker::candidate::Candidate;
 use crate::broker::destination::in_flight::Entry;
 use crate::broker::outbox::{Delivery, Item, SubscriptionKey};
+use crate::broker::usage::{Credit, Usage};
 use crate::store::{Fetch, Page, PageLimit};
 use hashbrown::HashSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One browser and what it has yet to see.
 #[derive(Debug)]
 pub(super) struct Browser {
     new: NewSubscription,
     page: VecDeque<Entry>,
+    /// How many more it may see beyond those.
+    left: usize,
+    /// A page is being read for it.
+    reading: bool,
+    /// What was read for it and is not written to its connection yet.
+    memory: Arc<Usage>,
+    /// It is to be woken when some of that is written.
+    waits: Arc<AtomicBool>,
     /// Messages asked for without prefetch and not sent yet.
     pulls: usize,
     /// What was in memory when it came, which it has seen or need not see.
@@ -51,12 +61,19 @@ impl Browser {
         self.page.clear();
         self.unread.clear();
     }
+
+    /// A message that was read for it, as long as it has it.
+    fn hold(&self, entry: Entry) -> Entry {
+        self.memory.take(entry.bytes);
+        let hold = Credit::taken(Arc::clone(&self.memory), entry.bytes);
+        Entry { hold: Some(Arc::new(hold)), ..entry }
+    }
 }
 
 impl Queue {
     /// Takes the picture a new browser sees: dispatched and pending messages in order, at most
     /// `maxBrowsePageSize` of them.
-    pub(super) fn browse(&mut self, new: NewSubscription, out: &mut Effects) {
+    pub(super) fn browse(&mut self, new: NewSubscription) {
         let max = self.context.policy.browse_page_max;
         let held = self.subscriptions.iter().flat_map(|subscription| {
             let held = subscription.in_flight.iter();
@@ -65,42 +82,64 @@ impl Queue {
         let mut page: Vec<&Entry> =
             held.map(|held| &held.entry).chain(self.pending.values().take(max)).collect();
         page.sort_by_key(|entry| Key::of(entry));
-        let page = page.into_iter().filter(|entry| sees(&new, entry)).take(max).cloned().collect();
+        let page: VecDeque<Entry> =
+            page.into_iter().filter(|entry| sees(&new, entry)).take(max).cloned().collect();
         let mut unread = self.backlog.unread();
         unread.reverse();
         let seen = if unread.is_empty() { HashSet::new() } else { self.known() };
-        let key = new.key;
-        self.browsers.push(Browser { new, page, pulls: 0, seen, unread, finished: false });
-        self.read_for_browser(key, out);
+        self.browsers.push(Browser {
+            new,
+            left: max.saturating_sub(page.len()),
+            page,
+            reading: false,
+            memory: Usage::new(BROWSE_BYTES, Some(Arc::clone(&self.context.usage))),
+            waits: Arc::default(),
+            pulls: 0,
+            seen,
+            unread,
+            finished: false,
+        });
     }
 
-    /// Asks the store for what the browser has yet to see.
-    fn read_for_browser(&mut self, key: SubscriptionKey, out: &mut Effects) {
-        let max = self.context.policy.browse_page_max;
-        let destination = self.context.destination.clone();
-        let Some(browser) = self.browsers.iter_mut().find(|browser| browser.key() == key) else {
-            return;
-        };
-        let room = max.saturating_sub(browser.page.len());
-        if room == 0 {
-            browser.unread.clear();
-        }
-        if let Some((band, after)) = browser.unread.last().copied() {
-            let limit = PageLimit { messages: room, bytes: BROWSE_BYTES };
+    /// Asks the store for what browsers have yet to see: what came before is sent, and most of it written.
+    fn read_for_browsers(&mut self, out: &mut Effects) {
+        let (context, browsers) = (&self.context, &mut self.browsers);
+        for browser in browsers.iter_mut().filter(|b| !b.reading && b.page.is_empty()) {
+            if browser.left == 0 {
+                browser.unread.clear();
+            }
+            let Some((band, after)) = browser.unread.last().copied() else { continue };
+            if !browser.has_room() {
+                continue;
+            }
+            if browser.memory.is_full() {
+                if !browser.waits.swap(true, Ordering::SeqCst) {
+                    let (waits, wake) = (Arc::clone(&browser.waits), Arc::clone(&context.wake));
+                    browser.memory.when_room_here(move || {
+                        waits.store(false, Ordering::SeqCst);
+                        wake();
+                    });
+                }
+                continue;
+            }
+            browser.reading = true;
+            let destination = context.destination.clone();
+            let limit = PageLimit { messages: browser.left, bytes: BROWSE_BYTES };
             let fetch = Fetch::Queue { destination, band, after, limit };
-            out.fetches.push((PageOf::Browser(key), fetch));
+            out.fetches.push((PageOf::Browser(browser.key()), fetch));
         }
     }
 
     /// What a browser has yet to see cannot be read.
     pub(super) fn end_browse(&mut self, key: SubscriptionKey) {
         if let Some(browser) = self.browsers.iter_mut().find(|browser| browser.key() == key) {
+            browser.reading = false;
             browser.unread.clear();
         }
     }
 
     /// What was read for a browser has come.
-    pub(super) fn page_browser(&mut self, key: SubscriptionKey, page: Page, out: &mut Effects) {
+    pub(super) fn page_browser(&mut self, key: SubscriptionKey, page: Page) {
         let (last, end) = (page.last, page.end);
         let Some(browser) = self.browsers.iter().find(|browser| browser.key() == key) else {
             return;
@@ -115,18 +154,28 @@ impl Queue {
             .map(|stored| self.stored_entry(stored))
             .collect();
         if let Some(browser) = self.browsers.iter_mut().find(|browser| browser.key() == key) {
+            browser.reading = false;
             let seen = new.into_iter().filter(|entry| sees(&browser.new, entry));
+            let seen: Vec<Entry> =
+                seen.take(browser.left).map(|entry| browser.hold(entry)).collect();
+            browser.left -= seen.len();
             browser.page.extend(seen);
             match browser.unread.last_mut() {
                 Some((_, after)) if !end && last.is_some() => *after = last.unwrap_or(*after),
                 _ => drop(browser.unread.pop()),
             }
-            self.read_for_browser(key, out);
         }
     }
 
     /// Sends browsers what their windows allow, and the end after the last message.
-    pub(super) fn page_browsers(&mut self) {
+    pub(super) fn page_browsers(&mut self, out: &mut Effects) {
+        self.send_to_browsers();
+        self.read_for_browsers(out);
+        // Where there is nothing to read after all, this is the end.
+        self.send_to_browsers();
+    }
+
+    fn send_to_browsers(&mut self) {
         let destination = &self.context.destination;
         let waiting = |browser: &&mut Browser| !browser.finished || browser.pulls > 0;
         for browser in self.browsers.iter_mut().filter(waiting) {
@@ -151,6 +200,7 @@ impl Queue {
                     sequence: entry.sequence,
                     redeliveries: entry.redeliveries,
                     message: Some(entry.message),
+                    hold: entry.hold,
                     ..blank(browser)
                 }));
             }

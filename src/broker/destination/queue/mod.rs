@@ -82,6 +82,9 @@ impl Key {
 /// that does not, the oldest are forgotten.
 const PULLS_MAX: usize = 256;
 
+/// What a consumer held counts as seen by nobody, see [`InFlightList::take_back`].
+const NONE_DELIVERED: i64 = -1;
+
 /// A consumer as the queue sees it.
 #[derive(Debug)]
 pub struct NewSubscription {
@@ -313,7 +316,7 @@ impl Queue {
                 out.answer(receipt, result, self.outbox_of(ack.subscription));
             }
             Op::Subscribe { new, receipt } => {
-                self.subscribe(*new, out);
+                self.subscribe(*new);
                 out.resolve(receipt, Ok(()));
             }
             Op::Unsubscribe { key, last_delivered, receipt } => {
@@ -372,6 +375,11 @@ impl Queue {
                     out.removals.push(StoreOp::Delete { destination });
                 }
                 self.parking.clear();
+                // Other queues may share these windows. The client's next acknowledgement wakes them.
+                for subscription in &mut self.subscriptions {
+                    let held = subscription.in_flight.take_back(NONE_DELIVERED).len();
+                    subscription.new.window.settle(i32::try_from(held).unwrap_or(i32::MAX));
+                }
                 for browser in &mut self.browsers {
                     browser.finish();
                 }
@@ -395,7 +403,7 @@ impl Queue {
         self.page_in(out);
         self.spill(out);
         self.answer_empty_pulls(now);
-        self.page_browsers();
+        self.page_browsers(out);
         self.flush();
     }
 
@@ -566,9 +574,9 @@ impl Queue {
         Some(entry)
     }
 
-    fn subscribe(&mut self, new: NewSubscription, out: &mut Effects) {
+    fn subscribe(&mut self, new: NewSubscription) {
         if new.info.browser {
-            self.browse(new, out);
+            self.browse(new);
             return;
         }
         let subscription = Subscription {

@@ -125,7 +125,7 @@ impl Queue {
         match of {
             PageOf::Band(band) => self.take_page(band, page, now),
             PageOf::Expired => self.take_expired(page, out),
-            PageOf::Browser(key) => self.page_browser(key, page, out),
+            PageOf::Browser(key) => self.page_browser(key, page),
             PageOf::Unlocked => self.take_unlocked(page, now),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// What is on disk is not what was written and synced. The file is kept, never deleted.
-    #[error("{path} is damaged at offset {offset}: {reason}; see `broker store repair`")]
+    #[error("{path} is damaged at offset {offset}: {reason}; see `broker store verify`")]
     Corrupt { path: PathBuf, offset: u64, reason: &'static str },
     /// Written by a version that knows more than this one.
     #[error("{path} was written by a newer version (at offset {offset})")]

@@ -210,15 +210,7 @@ impl Model {
         room: bool,
         now_ms: u64,
     ) {
-        let waits = match admission {
-            Admission::Park => !(room && self.parked.is_empty()),
-            // Not before an earlier one of the same connection.
-            Admission::Credited => {
-                receipt.is_some() && self.parked.iter().any(|p| p.connection == connection)
-            }
-            Admission::Forced => false,
-        };
-        if waits {
+        if admission == Admission::Park && !(room && self.parked.is_empty()) {
             self.parked.push_back(Parked { message, connection, receipt, since_ms: now_ms });
         } else {
             self.admit(message, receipt, now_ms);

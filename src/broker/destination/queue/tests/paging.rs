@@ -450,3 +450,29 @@ fn a_message_that_was_consumed_while_a_page_was_read_does_not_come_again() {
     let seen: Vec<i64> = seen[&3].iter().flatten().map(|(number, ..)| *number).collect();
     assert_eq!(seen, (0..16).filter(|number| *number != 2).collect::<Vec<i64>>());
 }
+
+#[test]
+fn what_is_read_for_a_browser_is_bounded_and_counts_until_it_is_written() {
+    let clock = Clock::new();
+    let policy = Policy { browse_page_max: 3, ..Policy::default() };
+    let mut side = Side::restarted(policy, &["a"; 5]);
+    let before = side.queue.context.usage.used();
+    let counted = |side: &Side| side.queue.context.usage.used() - before;
+    side.subscribe(1, ConsumerInfo { browser: true, ..consumer("c1", 1, 2) }, &clock);
+    assert_eq!(side.settle(&clock)[&1], [Some((0, 0, false)), Some((1, 0, false))]);
+    let one = counted(&side);
+    assert!(one >= 1024, "the third one, which the window keeps back");
+    let ack = Ack {
+        subscription: SubscriptionKey(1),
+        kind: AckKind::Standard,
+        range: AckRange::Exactly(Vec::new()),
+        count: 2,
+        transaction: None,
+        cause: None,
+    };
+    side.handle(Op::Ack { ack: Box::new(ack), receipt: None }, &clock);
+    side.queue.settle_batch(clock.now(), &mut side.out);
+    assert_eq!(counted(&side), one, "it is in the outbox");
+    assert_eq!(side.settle(&clock)[&1], [Some((2, 0, false)), None]);
+    assert_eq!(counted(&side), 0);
+}

@@ -313,6 +313,19 @@ fn an_exclusive_consumer_of_higher_priority_takes_over() {
 }
 
 #[test]
+fn a_queue_that_is_removed_gives_its_part_of_the_windows_back() {
+    let mut bench = Bench::new(Policy::default());
+    let client = bench.subscribe(2);
+    bench.send_numbers(0..3);
+    assert_eq!(numbers(&client.outbox), [0, 1]);
+    assert!(!client.window.has_room());
+    bench.run([Op::Destroy { receipt: None }]);
+    assert!(client.window.has_room());
+    client.window.add(1);
+    assert!(client.window.has_room(), "both places are free");
+}
+
+#[test]
 fn a_browser_sees_what_is_there_and_then_the_end() {
     let mut bench = Bench::new(Policy::default());
     let a = bench.subscribe(1);
@@ -456,27 +469,6 @@ fn a_send_that_waits_for_its_answer_is_parked_until_there_is_room() {
         matches!(item, Item::Settled { receipt: 3, result: Err(BrokerError::Stopping) })
     };
     assert!(take(&answers).iter().any(refused));
-}
-
-#[test]
-fn a_send_does_not_overtake_a_parked_one_of_its_connection() {
-    let mut bench = Bench::with_limit(Policy::default(), BYTES);
-    let answers = Arc::new(Outbox::default());
-    let send = |number: i64, admission, connection| {
-        let receipt = Receipt::new(Arc::clone(&answers), number.cast_unsigned());
-        let incoming = incoming(message("c0", number), Some(receipt));
-        Op::Send(Incoming { admission, connection, ..incoming })
-    };
-    bench.run([send(0, Admission::Park, 1), send(1, Admission::Park, 1)]);
-    // Their connections found room that was there for a moment.
-    bench.usage.take(2 * BYTES);
-    bench.run([send(2, Admission::Credited, 1), send(3, Admission::Credited, 2)]);
-    let a = bench.subscribe(10);
-    for number in [0, 3, 1] {
-        assert_eq!(bench.queue.counters().size, if number == 0 { 2 } else { 1 });
-        bench.ack(&a, AckKind::Standard, number, number);
-    }
-    assert_eq!(bench.queue.counters().size, 1);
 }
 
 #[test]
