@@ -4,10 +4,9 @@ use super::core::Core;
 use super::index::IndexError;
 use super::journal::{Record, read_records};
 use super::rows::Row;
-use super::state::View;
+use super::state::{Search, View};
 use crate::jms::{Destination, Message};
 use crate::store::{Fetch, Page, PageLimit, StoreError, StoredMessage};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A message whose body is to be read.
@@ -121,71 +120,77 @@ impl Core {
         Ok(rows)
     }
 
+    /// Looks through all messages, in as many fetches as the limit makes of it; the last one says
+    /// that it is the end. The next search begins when something has expired.
     fn expired_rows(
         &self,
         destination: &Destination,
         now_ms: u64,
         limit: PageLimit,
     ) -> Result<Rows, IndexError> {
-        let mut found: BTreeMap<u64, Wanted> = BTreeMap::new();
-        let bands: Vec<u8> = {
+        let mut rows = Rows { end: true, ..Rows::default() };
+        let mut search = {
             let mut view = self.view.lock();
-            let Some(number) = view.numbers.get(destination).copied() else {
-                return Ok(Rows { end: true, ..Rows::default() });
-            };
-            let Some(contents) = view.contents.get_mut(&number) else {
-                return Ok(Rows { end: true, ..Rows::default() });
-            };
-            if contents.expiring == 0 || contents.expires_from >= now_ms {
-                return Ok(Rows { end: true, ..Rows::default() });
-            }
-            // What is added meanwhile lowers it again; what is found is added at the end.
-            contents.expires_from = u64::MAX;
-            contents.bands.keys().copied().collect()
-        };
-        let mut earliest = u64::MAX;
-        let scan = || -> Result<(), IndexError> {
-            for band in bands {
-                let mut from = Some(0);
-                while let Some(first) = from {
-                    let view = self.view.lock();
-                    let Some((number, contents)) = view.of(destination) else { return Ok(()) };
-                    let (slice, next) =
-                        contents.slice(&view.tree, number, band, (first, u64::MAX), SLICE)?;
-                    drop(view);
-                    for (seq, row) in slice.into_iter().filter(|(_, row)| row.expiration_ms > 0) {
-                        earliest = earliest.min(row.expiration_ms);
-                        if row.expiration_ms < now_ms {
-                            found.insert(seq, Wanted { destination: number, seq, row });
-                        }
-                    }
-                    if found.len() > limit.messages {
-                        earliest = 0; // there may be more behind
-                        return Ok(());
-                    }
-                    from = next;
+            let Some(contents) = view.of_mut(destination) else { return Ok(rows) };
+            match contents.search.take() {
+                Some(search) => search,
+                None if contents.expiring == 0 || contents.expires_from >= now_ms => {
+                    return Ok(rows);
+                }
+                None => {
+                    // What is added meanwhile lowers it; what is passed does so at the end.
+                    contents.expires_from = u64::MAX;
+                    Search { band: 0, seq: 0, earliest_ms: u64::MAX }
                 }
             }
-            Ok(())
         };
-        let outcome = scan();
-        let mut view = self.view.lock();
-        if let Some(number) = view.numbers.get(destination).copied()
-            && let Some(contents) = view.contents.get_mut(&number)
-        {
-            contents.expires_from = contents.expires_from.min(earliest);
-        }
-        drop(view);
-        outcome?;
-        let (mut rows, mut left) = (Rows::default(), found.len());
-        for wanted in found.into_values() {
-            left -= 1;
-            if !rows.push(wanted, limit) {
-                break;
+        let outcome = self.search(destination, now_ms, limit, &mut search, &mut rows);
+        rows.wanted.sort_unstable_by_key(|wanted| wanted.seq);
+        if let Some(contents) = self.view.lock().of_mut(destination) {
+            match outcome {
+                Ok(()) if !rows.end => contents.search = Some(search),
+                Ok(()) => contents.expires_from = contents.expires_from.min(search.earliest_ms),
+                Err(_) => contents.expires_from = 0,
             }
         }
-        rows.end = left == 0 && earliest > 0;
-        Ok(rows)
+        outcome.map(|()| rows)
+    }
+
+    /// Goes on with a search until a page is full, or to its end.
+    fn search(
+        &self,
+        destination: &Destination,
+        now_ms: u64,
+        limit: PageLimit,
+        search: &mut Search,
+        rows: &mut Rows,
+    ) -> Result<(), IndexError> {
+        loop {
+            let view = self.view.lock();
+            let Some((number, contents)) = view.of(destination) else { return Ok(()) };
+            let Some((band, _)) = contents.bands.range(search.band..).next() else { return Ok(()) };
+            if *band > search.band {
+                (search.band, search.seq) = (*band, 0);
+            }
+            let range = (search.seq, u64::MAX);
+            let (slice, next) = contents.slice(&view.tree, number, search.band, range, SLICE)?;
+            drop(view);
+            for (seq, row) in slice.into_iter().filter(|(_, row)| row.expiration_ms > 0) {
+                search.earliest_ms = search.earliest_ms.min(row.expiration_ms);
+                if row.expiration_ms < now_ms
+                    && !rows.push(Wanted { destination: number, seq, row }, limit)
+                {
+                    search.seq = seq + 1;
+                    rows.end = false;
+                    return Ok(());
+                }
+            }
+            match (next, search.band.checked_add(1)) {
+                (Some(next), _) => search.seq = next,
+                (None, Some(band)) => (search.band, search.seq) = (band, 0),
+                (None, None) => return Ok(()),
+            }
+        }
     }
 
     fn exact_rows(&self, destination: &Destination, seqs: &[i64]) -> Result<Rows, IndexError> {

@@ -61,14 +61,25 @@ pub(in crate::store::kahadb) struct Contents {
     pub(in crate::store::kahadb) bands: BTreeMap<u8, u64>,
     /// Messages with an expiration.
     pub(in crate::store::kahadb) expiring: u64,
-    /// No message expires before, ms since 1970.
+    /// No message expires before, ms since 1970; while a search goes on, none of those behind it.
     pub(in crate::store::kahadb) expires_from: u64,
+    /// Where a search for expired messages stopped.
+    pub(in crate::store::kahadb) search: Option<Search>,
     /// Topics: what each durable subscription has not acknowledged.
     pub(in crate::store::kahadb) pending: BTreeMap<u64, Pending>,
     pub(super) delta: Delta,
     pub(super) frozen: Option<Arc<Delta>>,
     /// Oldest first; they have no row in common.
     pub(super) uncounted: VecDeque<Uncounted>,
+}
+
+/// A search for expired messages that goes on with the next fetch.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store::kahadb) struct Search {
+    pub(in crate::store::kahadb) band: u8,
+    pub(in crate::store::kahadb) seq: u64,
+    /// Of the messages that it passed, ms since 1970.
+    pub(in crate::store::kahadb) earliest_ms: u64,
 }
 
 /// Rows of one band, and where to look on; none behind the last.
@@ -100,6 +111,7 @@ impl Contents {
             bands: BTreeMap::new(),
             expiring: 0,
             expires_from: u64::MAX,
+            search: None,
             pending: BTreeMap::new(),
             delta: Delta::default(),
             frozen: None,

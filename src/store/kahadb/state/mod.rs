@@ -16,7 +16,7 @@ mod freeze;
 mod load;
 mod rebuild;
 
-pub(super) use contents::{Contents, Tree, nonsense};
+pub(super) use contents::{Contents, Search, Tree, nonsense};
 pub(super) use evidence::{Evidence, LiveSet};
 pub(super) use freeze::Frozen;
 pub(super) use rebuild::Outline;
@@ -147,6 +147,11 @@ impl View {
     pub(super) fn of(&self, destination: &Destination) -> Option<(u32, &Contents)> {
         let number = *self.numbers.get(destination)?;
         Some((number, self.contents.get(&number)?))
+    }
+
+    /// The contents of a destination that exists.
+    pub(super) fn of_mut(&mut self, destination: &Destination) -> Option<&mut Contents> {
+        self.contents.get_mut(self.numbers.get(destination)?)
     }
 
     pub(super) fn messages(&self) -> u64 {
