@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// What the threads share.
 pub(super) struct Core {
@@ -29,6 +29,10 @@ pub(super) struct Core {
     pub(super) is_tidy: AtomicBool,
     /// Held while a checkpoint is written.
     index: Mutex<Writer>,
+    /// Files in which nothing was live at the last checkpoint on the disk.
+    pub(super) idle: Mutex<BTreeSet<u32>>,
+    /// So much waits for a checkpoint, which finds no space, that no more messages are taken.
+    pub(super) is_index_behind: AtomicBool,
     /// Why nothing is stored any more.
     failed: Mutex<Option<StoreError>>,
     /// Places of damaged records that were logged.
@@ -75,6 +79,8 @@ impl Core {
             compacts_until: AtomicU32::new(0),
             is_tidy: AtomicBool::new(false),
             index,
+            idle: Mutex::default(),
+            is_index_behind: AtomicBool::new(false),
             failed,
             damaged,
         }
@@ -124,7 +130,7 @@ impl Core {
 
     /// Writes it; takes as long as the disk does.
     pub(super) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), IndexError> {
-        let Checkpoint { frozen, record, .. } = checkpoint;
+        let Checkpoint { frozen, record, idle } = checkpoint;
         let mut writer = self.index.lock();
         let outcome = writer.index.apply(&mut frozen.changes(), record).and_then(|version| {
             self.view.lock().publish(version, frozen);
@@ -132,8 +138,26 @@ impl Core {
         });
         if outcome.is_ok() {
             writer.record = Some(record.clone());
+            self.idle.lock().clone_from(idle);
         }
         outcome
+    }
+
+    /// Tells the broker whether messages are refused for want of space.
+    pub(super) fn tell_space(&self) {
+        let is_refusing = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        self.events.no_space(is_refusing(&self.is_short) || is_refusing(&self.is_index_behind));
+    }
+
+    /// Gives up a checkpoint that found no space. What it holds goes into the next one, which may
+    /// need less: some of what came has gone since.
+    pub(super) fn give_up_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), IndexError> {
+        let mut view = self.view.lock();
+        while view.count_purged(PURGED_AT_ONCE)? {
+            MutexGuard::bump(&mut view);
+        }
+        view.thaw(checkpoint.frozen);
+        Ok(())
     }
 
     /// Whether the files are still ours. The store has failed if not.

@@ -5,7 +5,7 @@ use super::index::IndexError;
 use super::journal::{JournalError, SyncPolicy};
 use crate::store::StoreError;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Names and defaults as in ActiveMQ.
@@ -59,6 +59,13 @@ pub struct KahaDbOptions {
     /// `maxFailoverProducersToTrack`: producers whose last message is remembered, at least. 64; the
     /// store remembers 1024 anyway.
     pub audit: usize,
+}
+
+impl KahaDbOptions {
+    /// Where db.data is.
+    pub(super) fn index_folder(&self) -> &Path {
+        self.index_directory.as_ref().unwrap_or(&self.directory)
+    }
 }
 
 impl Default for KahaDbOptions {

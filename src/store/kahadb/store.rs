@@ -19,7 +19,7 @@ use super::journal::{
 };
 use super::open::open;
 use super::options::{KahaDbOptions, OpenError};
-use super::upkeep::Upkeep;
+use super::upkeep::{Turn, Upkeep};
 use super::worker::Worker;
 use crate::store::{
     Completion, Fetch, FetchDone, MessageForm, Recovered, Store, StoreError, StoreEvents, StoreOp,
@@ -54,8 +54,8 @@ pub(super) enum Task {
     Fetch(Fetch, FetchDone),
     /// Everything before is on the disk.
     Synced,
-    /// The checkpoint under way is over; true if another one may help to drop files.
-    Written(Result<bool, StoreError>),
+    /// The checkpoint under way is over.
+    Written(Result<Turn, StoreError>),
     Close(Sender<Result<(), StoreError>>),
     Quit,
 }
@@ -108,7 +108,7 @@ impl KahaDb {
             space_retry: options.space_retry,
             space: SpaceWatch::new(move |is_short| {
                 watched.is_short.store(is_short, Ordering::Relaxed);
-                watched.events.no_space(is_short);
+                watched.tell_space();
             }),
             fence: options.fence,
         };
@@ -179,7 +179,7 @@ impl KahaDb {
 
     /// Whether messages will be refused soon, for want of space.
     pub(super) fn is_short(&self) -> bool {
-        self.journal.is_short()
+        self.journal.is_short() || self.core.is_index_behind.load(Ordering::Relaxed)
     }
 
     fn queue(&self, ops: Vec<StoreOp>, wish: Wish, done: Completion) {
@@ -188,6 +188,13 @@ impl KahaDb {
         }
         if let Some(error) = self.core.failure() {
             return done(Err(error));
+        }
+        let is_behind = self.core.is_index_behind.load(Ordering::Relaxed);
+        if is_behind
+            && wish != Wish::Decided
+            && ops.iter().any(|op| matches!(op, StoreOp::Add(_) | StoreOp::Prepare(_)))
+        {
+            return done(Err(StoreError::NoSpace("the index cannot be written".into())));
         }
         let bodies = bodies(&ops, self.core.form);
         let core = self.core.clone();

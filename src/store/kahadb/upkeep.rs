@@ -4,10 +4,12 @@
 use super::collect::Log;
 use super::core::{Checkpoint, Core};
 use super::encode::Encoder;
+use super::index::IndexError;
 use super::journal::{Journal, JournalError, Operation, Record, Submit, Wish};
 use crate::store::StoreError;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -22,34 +24,44 @@ pub(super) struct Upkeep {
     pub(super) is_closing: Arc<AtomicBool>,
 }
 
+/// What one turn of upkeep came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Done,
+    /// Another checkpoint may help to drop more files.
+    More,
+    /// There was no space for the checkpoint; nothing is lost, and the next one has it all.
+    NoSpace,
+}
+
 impl Upkeep {
-    /// Writes a checkpoint and collects files. True if another checkpoint may help to drop more.
+    /// Writes a checkpoint and collects files.
     pub(super) fn run(
         &mut self,
-        checkpoint: Option<&Checkpoint>,
+        checkpoint: Option<Checkpoint>,
         cleans: bool,
-    ) -> Result<bool, StoreError> {
-        if let Some(checkpoint) = checkpoint {
-            self.write_index(checkpoint)?;
-        }
-        if !cleans {
-            return Ok(false);
-        }
-        match self.tidy(checkpoint) {
-            // Not even for this; when something is removed there will be another time.
-            Err(StoreError::NoSpace(_)) => Ok(false),
-            outcome => outcome,
-        }
-    }
-
-    /// Drops files and empties others, after a checkpoint if there was anything to write.
-    fn tidy(&mut self, checkpoint: Option<&Checkpoint>) -> Result<bool, StoreError> {
+    ) -> Result<Turn, StoreError> {
         let core = self.core.clone();
-        let idle = match checkpoint {
+        let idle = match &checkpoint {
             Some(checkpoint) => checkpoint.idle.clone(),
             // The index has all there is, and nothing becomes live in a sealed file.
             None => core.view.lock().idle_files(&core.files.numbers()),
         };
+        if let Some(checkpoint) = checkpoint
+            && !self.write_index(checkpoint)?
+        {
+            return Ok(Turn::NoSpace);
+        }
+        if !cleans {
+            return Ok(Turn::Done);
+        }
+        let more = if_space(self.tidy(&idle))?;
+        Ok(if more { Turn::More } else { Turn::Done })
+    }
+
+    /// Drops files and empties others. True if another checkpoint may help to drop more.
+    fn tidy(&mut self, idle: &BTreeSet<u32>) -> Result<bool, StoreError> {
+        let core = self.core.clone();
         // The log may have come to a new file for what was taken back then. On a full disk nothing
         // else is written there before the file behind it is dropped, which it is not while the log
         // ends in it.
@@ -59,7 +71,7 @@ impl Upkeep {
             self.write(vec![mark.into()], Wish::Written)?;
         }
         let sealed = core.replay_from();
-        let more = core.collect(&idle, sealed, self)?;
+        let more = core.collect(idle, sealed, self)?;
         let mut has_moved = false;
         for _ in 0..VICTIMS {
             if self.is_closing.load(Ordering::Acquire) || !core.compact(sealed, self)? {
@@ -71,27 +83,37 @@ impl Upkeep {
         Ok(more)
     }
 
-    /// Writes a checkpoint; while the disk is full, again and again.
-    fn write_index(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        let (core, mut is_told) = (&self.core, false);
-        loop {
-            core.fence()?;
-            match core.write_checkpoint(checkpoint) {
-                Err(error) if error.is_full() && !self.is_closing.load(Ordering::Acquire) => {
-                    if !std::mem::replace(&mut is_told, true) {
-                        let folder = core.options.directory.display();
-                        tracing::error!(%folder, "no space for the index; trying again");
-                    }
-                    std::thread::sleep(core.options.space_retry.min(SPACE_RETRY_MAX));
-                }
-                outcome => return outcome.map_err(|error| core.index_failed(&error)),
+    /// Writes a checkpoint. False if there was no space, even after what can go without it went.
+    fn write_index(&mut self, checkpoint: Checkpoint) -> Result<bool, StoreError> {
+        let core = self.core.clone();
+        core.fence()?;
+        let mut outcome = core.write_checkpoint(&checkpoint);
+        if outcome.as_ref().is_err_and(IndexError::is_full) {
+            let idle = core.idle.lock().clone();
+            if_space(core.collect(&idle, core.replay_from(), self))?;
+            core.files.remove_spares().map_err(|error| core.store_error(&error))?;
+            outcome = core.write_checkpoint(&checkpoint);
+        }
+        match outcome {
+            Err(error) if error.is_full() && !self.is_closing.load(Ordering::Acquire) => {
+                let given_up = core.give_up_checkpoint(checkpoint);
+                given_up.map(|()| false).map_err(|error| core.index_failed(&error))
             }
+            outcome => outcome.map(|()| true).map_err(|error| core.index_failed(&error)),
         }
     }
 
     fn journal_error(&self) -> impl FnOnce(Arc<JournalError>) -> StoreError {
         let core = self.core.clone();
         move |error| core.store_error(&error)
+    }
+}
+
+/// What cannot be done even for want of space can be done when something was removed.
+fn if_space(outcome: Result<bool, StoreError>) -> Result<bool, StoreError> {
+    match outcome {
+        Err(StoreError::NoSpace(_)) => Ok(false),
+        outcome => outcome,
     }
 }
 
@@ -133,8 +155,6 @@ impl Log for Upkeep {
     }
 }
 
-/// How long to wait for space before looking again, at most; a close has to wait for it.
-const SPACE_RETRY_MAX: Duration = Duration::from_secs(1);
 /// Files that are compacted between two checkpoints, at most.
 const VICTIMS: usize = 4;
 /// How fast live messages are written again, bytes per second.

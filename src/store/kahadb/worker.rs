@@ -4,8 +4,9 @@ use super::index;
 use super::journal::{Batch, Lsn, Submit as JournalSubmit, Wish};
 use super::open::CHECKPOINT_RECORDS;
 use super::store::{Read, Task};
-use super::upkeep::Upkeep;
+use super::upkeep::{Turn, Upkeep};
 use crate::store::StoreError;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,6 +18,10 @@ pub(super) struct Worker {
     reads: Sender<Read>,
     /// Records of the journal since the last checkpoint.
     records: usize,
+    /// Those in the checkpoint under way.
+    frozen_records: usize,
+    /// The last checkpoint found no space; it is tried again then.
+    retry_at: Option<Instant>,
     replay_from: Lsn,
     next_checkpoint: Option<Instant>,
     next_cleanup: Option<Instant>,
@@ -51,6 +56,8 @@ impl Worker {
             tasks,
             reads,
             records: 0,
+            frozen_records: 0,
+            retry_at: None,
             replay_from: upkeep.core.replay_from(),
             next_checkpoint: next(options.checkpoint_interval),
             next_cleanup: next(options.cleanup_interval),
@@ -131,6 +138,12 @@ impl Worker {
             return;
         }
         self.records += batch.records.len();
+        if self.records > CHECKPOINT_RECORDS
+            && self.retry_at.is_some()
+            && !core.is_index_behind.swap(true, Ordering::Relaxed)
+        {
+            core.tell_space();
+        }
         self.is_untidy = true;
         self.is_counting |= core.view.lock().has_uncounted();
         let written = batch.end().0 - self.told_at.0;
@@ -148,6 +161,10 @@ impl Worker {
     fn ask_for_checkpoint(&mut self) {
         if self.is_counting && self.closing.is_none() {
             return; // it would have to wait, and all that is asked for behind it
+        }
+        let is_early = self.retry_at.is_some_and(|at| at > Instant::now());
+        if is_early && self.closing.is_none() {
+            return;
         }
         let core = &self.upkeep.core;
         self.next_checkpoint = next(core.options.checkpoint_interval);
@@ -184,7 +201,7 @@ impl Worker {
             Ok(checkpoint) => checkpoint,
             Err(error) => return drop(core.index_failed(&error)),
         };
-        self.records = 0;
+        self.frozen_records = std::mem::take(&mut self.records);
         self.replay_from = core.view.lock().applied.lsn;
         let cleans = if self.closing.is_some() { !is_last } else { self.is_cleanup_due() };
         if cleans {
@@ -194,7 +211,7 @@ impl Worker {
         let (mut upkeep, tasks) = (self.upkeep.clone(), self.tasks.clone());
         let thread = std::thread::Builder::new().name("index-checkpoint".into());
         let written = thread.spawn(move || {
-            let outcome = upkeep.run(checkpoint.as_ref(), cleans);
+            let outcome = upkeep.run(checkpoint, cleans);
             drop(tasks.send(Task::Written(outcome))); // the store may have been closed
         });
         match written {
@@ -203,14 +220,17 @@ impl Worker {
         }
     }
 
-    fn checkpoint_over(&mut self, outcome: &Result<bool, StoreError>) {
+    fn checkpoint_over(&mut self, outcome: &Result<Turn, StoreError>) {
         self.join();
         self.is_busy = outcome.is_err();
+        if let Ok(turn) = outcome {
+            self.note_space(*turn == Turn::NoSpace);
+        }
         self.tell_bytes();
         let Some(closing) = &mut self.closing else { return };
         match outcome {
             Ok(_) if closing.is_ending => return self.answer(Ok(())),
-            Ok(true) if closing.rounds > 0 => closing.rounds -= 1,
+            Ok(Turn::More) if closing.rounds > 0 => closing.rounds -= 1,
             Ok(_) => closing.is_last = true,
             Err(error) => {
                 let error = error.clone();
@@ -218,6 +238,26 @@ impl Worker {
             }
         }
         self.ask_for_checkpoint();
+    }
+
+    /// Sees to it that a checkpoint that found no space is tried again, if this one did not.
+    fn note_space(&mut self, is_short: bool) {
+        let core = &self.upkeep.core;
+        let folder = core.options.index_folder().display();
+        if is_short {
+            if self.retry_at.is_none() {
+                tracing::error!(%folder, "no space for the index; trying again");
+            }
+            self.records += self.frozen_records;
+            self.replay_from = core.replay_from();
+            let retry_at = Instant::now() + core.options.space_retry;
+            (self.retry_at, self.next_checkpoint) = (Some(retry_at), Some(retry_at));
+        } else if self.retry_at.take().is_some() {
+            tracing::info!(%folder, "space for the index again");
+            if core.is_index_behind.swap(false, Ordering::Relaxed) {
+                core.tell_space();
+            }
+        }
     }
 
     fn answer(&mut self, outcome: Result<(), StoreError>) {

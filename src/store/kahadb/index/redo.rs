@@ -147,13 +147,20 @@ impl<'a, F: PageFile> Staging<'a, F> {
     fn make_room(&self, free_bytes: u64) -> Result<(), IndexError> {
         let data = &self.pages.data;
         let needed = u64::from(self.page_count) * self.pages.page_bytes as u64;
+        let step = u64::from(self.growth_pages) * self.pages.page_bytes as u64;
         if io("measure", DATA, data.len())? < needed {
-            let step = u64::from(self.growth_pages) * self.pages.page_bytes as u64;
             io("grow", DATA, data.set_len(needed.next_multiple_of(step)))?;
             self.pages.or_stop("sync", DATA, data.sync())?;
         }
         if io("measure", FREE, self.pages.free.len())? < free_bytes {
-            io("grow", FREE, self.pages.free.set_len(free_bytes))?;
+            let length = free_bytes.next_multiple_of(FREE_STEP_BYTES);
+            io("grow", FREE, self.pages.free.set_len(length))?;
+        }
+        // A later checkpoint, which makes things go, shall need no more on a full disk.
+        let reserve = (step / RESERVE_SHARE).min(KEEP_BYTES);
+        if io("measure", REDO, self.pages.redo.len())? < reserve {
+            let reserved = io("grow", REDO, self.pages.redo.set_len(reserve));
+            return reserved.or_else(|error| if error.is_full() { Ok(()) } else { Err(error) });
         }
         Ok(())
     }
@@ -349,5 +356,9 @@ const MAGIC: [u8; 8] = *b"\x89MQR\r\n\x1a\n";
 const HEADER_BYTES: usize = 32;
 const IMAGES_AT: u64 = 4096;
 const RUN_BYTES_MAX: usize = 1 << 20;
+/// What db.free grows by, bytes.
+const FREE_STEP_BYTES: u64 = 4096;
+/// Of the step in which db.data grows, db.redo has so much at least.
+const RESERVE_SHARE: u64 = 4;
 /// db.redo is cut to this after a bigger checkpoint.
 const KEEP_BYTES: u64 = 16 << 20;

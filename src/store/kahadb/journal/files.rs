@@ -265,6 +265,18 @@ impl Files {
         self.sync_folder(&self.folder)
     }
 
+    /// Removes the files that are kept to be written again: their space is wanted.
+    pub fn remove_spares(&self) -> Result<(), JournalError> {
+        let spares = std::mem::take(&mut self.state.lock().spares);
+        if spares.is_empty() {
+            return Ok(());
+        }
+        for spare in spares {
+            self.fs.remove(&spare).map_err(JournalError::io("remove", &spare))?;
+        }
+        self.sync_folder(&self.folder)
+    }
+
     fn make_folder(&self, folder: &Path) -> Result<(), JournalError> {
         make_folder(&*self.fs, folder).map_err(JournalError::io("create", folder))
     }

@@ -30,7 +30,7 @@ pub(in crate::store::kahadb) struct Tree {
 }
 
 /// Changes to the messages of a destination.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::store::kahadb) struct Delta {
     /// By band and seq.
     pub(super) adds: BTreeMap<(u8, u64), Row>,
@@ -95,6 +95,25 @@ impl Tree {
 impl Delta {
     pub(super) fn is_empty(&self) -> bool {
         self.adds.is_empty() && self.removed.is_empty() && self.purged.is_empty()
+    }
+
+    /// This one, and then `newer`.
+    pub(super) fn then(mut self, newer: Self) -> Self {
+        self.adds.retain(|key, _| !newer.hides(*key));
+        self.removed.extend(newer.removed);
+        for (band, last) in newer.purged {
+            let purged = self.purged.entry(band).or_default();
+            *purged = last.max(*purged);
+        }
+        let purged = &self.purged;
+        self.removed.retain(|key| purged.get(&key.0).is_none_or(|last| key.1 > *last));
+        for (key, row) in newer.adds {
+            // What it replaces may be in here, and not below.
+            let older = self.adds.get(&key);
+            let replaces = row.replaces && older.is_none_or(|older| older.replaces);
+            self.adds.insert(key, Row { replaces, ..row });
+        }
+        self
     }
 
     /// Whether what is below under this key is gone.

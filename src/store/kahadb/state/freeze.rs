@@ -75,6 +75,21 @@ impl View {
         }
     }
 
+    /// The checkpoint cannot be written: `frozen` goes into the next one. All that was purged is
+    /// counted.
+    pub(in crate::store::kahadb) fn thaw(&mut self, frozen: Frozen) {
+        for (number, older) in frozen.messages {
+            let Some(contents) = self.contents.get_mut(&number) else { continue };
+            contents.frozen = None;
+            let newer = std::mem::take(&mut contents.delta);
+            contents.delta = Arc::unwrap_or_clone(older).then(newer);
+            self.changed.contents.insert(number);
+        }
+        for (key, row) in frozen.rows {
+            self.changed.rows.entry(key).or_insert(row);
+        }
+    }
+
     /// Whether the tree has all of it.
     pub(in crate::store::kahadb) fn is_unchanged(&self) -> bool {
         let Changed { contents, subscriptions, producers, files, rows } = &self.changed;

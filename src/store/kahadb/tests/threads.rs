@@ -231,3 +231,55 @@ fn a_purge_of_many_messages_is_at_once_for_who_reads() {
         assert_eq!(store.status().messages, 11);
     }
 }
+
+/// On a full disk a checkpoint that cannot be written is given up for a smaller one: once what is
+/// on the disk was taken, there is room again, without anybody's help.
+#[test]
+fn a_full_disk_becomes_free_when_its_messages_are_taken() {
+    let disk = SimulatedDisk::new(1);
+    let fs: Arc<dyn Filesystem> = Arc::new(disk.clone());
+    let options = KahaDbOptions {
+        checkpoint_interval: Duration::from_millis(2),
+        cleanup_interval: Duration::from_millis(1),
+        space_retry: Duration::from_millis(2),
+        ..options(64 << 10)
+    };
+    let open = || {
+        let (fs, events) = (fs.clone(), Arc::new(Nobody));
+        KahaDb::open_with(fs, options.clone(), sizes(), FORM, events).unwrap()
+    };
+    let queue = Destination::queue("Q");
+    let store = open();
+    for sequence in 1..=500 {
+        submit(&store, vec![add(&queue, sequence, Vec::new())]).unwrap();
+    }
+    store.close().unwrap();
+    let used = fs.list(Path::new("store")).unwrap().iter().map(|file| file.length as usize).sum();
+    disk.has_space(used);
+    let store = open();
+    let refused = |outcome| matches!(outcome, Err(StoreError::NoSpace(_)));
+    let mut last = 500;
+    loop {
+        last += 1;
+        if refused(submit(&store, vec![add(&queue, last, Vec::new())])) {
+            break;
+        }
+    }
+    // What is left of the last file has room for a few removals.
+    for sequence in last - 20..last {
+        submit(&store, vec![StoreOp::Remove { destination: queue.clone(), sequence }]).unwrap();
+    }
+    submit(&store, vec![StoreOp::Purge { destination: queue.clone(), last }]).unwrap();
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        last += 1;
+        if !refused(submit(&store, vec![add(&queue, last, Vec::new())])) {
+            break;
+        }
+        assert!(std::time::Instant::now() < until, "no files were dropped: {:?}", store.status());
+        std::thread::yield_now();
+    }
+    assert_eq!(sequences(&fetch(&store, all(&queue))), [last]);
+    store.close().unwrap();
+    assert_eq!(sequences(&fetch(&open(), all(&queue))), [last]);
+}
