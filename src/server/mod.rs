@@ -126,6 +126,7 @@ impl Server {
         match space.limits(used, true) {
             Ok(limits) => {
                 store_usage.set_limit(limits.store_bytes);
+                opened.store.set_limit(limits.store_bytes);
                 temp_usage.set_limit(limits.temp_bytes);
             }
             Err(error) => {
@@ -137,7 +138,7 @@ impl Server {
         }
         open_spool(config, &mut plan)?;
         let mut server = Self::run(plan, &host, opened).await?;
-        server.space = Some(space.watch(store_usage, temp_usage));
+        server.space = Some(space.watch(store_usage, temp_usage, Arc::clone(&server.store)));
         Ok(server)
     }
 

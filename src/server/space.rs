@@ -6,6 +6,7 @@ use super::store::StorePlan;
 use super::temp_folder;
 use crate::broker::usage::Usage;
 use crate::config::{Config, SystemUsage};
+use crate::store::Store;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,8 +53,14 @@ impl Space {
         Ok(limits)
     }
 
-    /// Keeps the limits of `store` and `temp` as the disk allows. Ends when it is dropped.
-    pub(super) fn watch(self, store: Arc<Usage>, temp: Arc<Usage>) -> Watching {
+    /// Keeps the limits of `store` and `temp` as the disk allows, and `kept`, which is what uses
+    /// the former, informed. Ends when it is dropped.
+    pub(super) fn watch(
+        self,
+        store: Arc<Usage>,
+        temp: Arc<Usage>,
+        kept: Arc<dyn Store>,
+    ) -> Watching {
         Watching(tokio::spawn(async move {
             let every = if self.period.is_zero() { LOOK } else { self.period };
             loop {
@@ -72,6 +79,7 @@ impl Space {
                         usage.set_limit(limit);
                     }
                 }
+                kept.set_limit(store.limit());
             }
         }))
     }

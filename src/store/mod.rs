@@ -42,6 +42,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Figures for the operator.
     fn status(&self) -> StoreStatus;
 
+    /// Tells how many bytes it may use, so that it can make room in time; 0 is no limit. It refuses
+    /// nothing because of it.
+    fn set_limit(&self, _bytes: u64) {}
+
     /// Makes everything durable and ends. Blocks. Later submits are refused.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //! The order of a drop: checkpoint on the disk; DropFile record on the disk; files. After a crash
 //! in between, the start reads the record and goes on.
 
-use super::core::Core;
+use super::core::{Core, Shortage};
 use super::encode::{cover, subscription_record};
 use super::journal::{
     Add, DropAction, JournalError, Lsn, Operation, Ranges, Record, Scan, Stored, Wish, read_record,
@@ -167,10 +167,21 @@ impl Core {
         scan.goes_on(&gaps).or_else(|error| damaged(&error))
     }
 
-    /// Writes again what is live in a file that is mostly dead, if too much of the disk is. True if
-    /// there was one.
-    pub(super) fn compact(&self, sealed: Lsn, log: &mut dyn Log) -> Result<bool, StoreError> {
-        let Some(number) = self.victim(sealed.file()) else { return Ok(false) };
+    /// Writes again what is live in a file that is mostly dead, if too much of the disk is, or the
+    /// store is short of what it may use. True if there was one.
+    ///
+    /// `emptied` are the files for which this was done since the last checkpoint: what was written
+    /// may not be applied yet, and would be written once more.
+    pub(super) fn compact(
+        &self,
+        sealed: Lsn,
+        emptied: &mut BTreeSet<u32>,
+        log: &mut dyn Log,
+    ) -> Result<bool, StoreError> {
+        let Some(number) = self.victim(sealed.file(), emptied) else { return Ok(false) };
+        emptied.insert(number);
+        // A portion is written as one, and leaves what it does not fit into empty.
+        let portion = PORTION_BYTES.min(u64::from(self.options.journal_max_file_length) / 16);
         let (mut waiting, mut bytes) = (Vec::new(), 0);
         let mut failed = None;
         let mut portions: Vec<(Vec<Operation>, u64)> = Vec::new();
@@ -180,7 +191,7 @@ impl Core {
                 Ok(operations) => {
                     bytes += u64::from(stored.length);
                     waiting.extend(operations);
-                    if bytes >= PORTION_BYTES {
+                    if bytes >= portion {
                         portions.push((std::mem::take(&mut waiting), std::mem::take(&mut bytes)));
                     }
                 }
@@ -205,22 +216,29 @@ impl Core {
     }
 
     /// The file that is best compacted, if it is time to.
-    fn victim(&self, sealed: u32) -> Option<u32> {
+    fn victim(&self, sealed: u32, emptied: &BTreeSet<u32>) -> Option<u32> {
+        let is_short = self.shortage() > Shortage::None;
         let view = self.view.lock();
         let live: u64 = view.files.values().map(|file| file.bytes).sum();
         let file_bytes = u64::from(self.options.journal_max_file_length);
         let is_scattered = self.files.bytes_before(sealed) > 2 * live + SPARE_FILES * file_bytes;
         let until = self.compacts_until.load(Ordering::Relaxed);
         // On a full disk every file counts.
-        if !is_scattered && until == 0 && !self.is_short.load(Ordering::Relaxed) {
+        let is_short = is_short || self.is_short.load(Ordering::Relaxed);
+        if !is_scattered && until == 0 && !is_short {
             return None;
         }
         // What was moved already is not moved again.
         let end = if until == 0 { sealed } else { sealed.min(until.saturating_add(1)) };
         let share_max = if until == 0 { SHARE_MAX } else { SHARE_ALL };
-        let candidates = view.files.range(..end).filter(|(_, file)| file.messages > 0);
+        let candidates = view
+            .files
+            .range(..end)
+            .filter(|(number, file)| file.messages > 0 && !emptied.contains(number));
         let worth = candidates.filter_map(|(number, file)| {
-            let share = file.bytes as f64 / self.files.length(*number)? as f64;
+            // What a file has behind its last batch is not won by moving the rest.
+            let written = u64::from(file.end).min(self.files.length(*number)?).max(1);
+            let share = file.bytes as f64 / written as f64;
             let age = f64::from(sealed - number);
             (share < share_max).then_some((*number, (1.0 - share) * age / (1.0 + share)))
         });
@@ -349,5 +367,5 @@ const SPARE_FILES: u64 = if cfg!(test) { 1 } else { 8 };
 const SHARE_MAX: f64 = 0.8;
 /// Nor of such a one if all garbage is to go: the rest is what any file has beside messages.
 const SHARE_ALL: f64 = 0.95;
-/// What is moved at once, bytes.
+/// What is moved at once, bytes, unless files are small.
 const PORTION_BYTES: u64 = 256 << 10;

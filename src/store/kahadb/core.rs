@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// What the threads share.
 pub(super) struct Core {
@@ -33,6 +33,8 @@ pub(super) struct Core {
     pub(super) idle: Mutex<BTreeSet<u32>>,
     /// So much waits for a checkpoint, which finds no space, that no more messages are taken.
     pub(super) is_index_behind: AtomicBool,
+    /// `storeUsage`, bytes; `u64::MAX` is none.
+    limit: AtomicU64,
     /// Why nothing is stored any more.
     failed: Mutex<Option<StoreError>>,
     /// Places of damaged records that were logged.
@@ -43,6 +45,16 @@ struct Writer {
     index: PagedIndex<Folder>,
     /// What the last checkpoint said.
     record: Option<index::Record>,
+}
+
+/// How short the store is of what it may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Shortage {
+    None,
+    /// Time to move live messages together.
+    Short,
+    /// That goes before all else on the disk.
+    Urgent,
 }
 
 /// A checkpoint that is to be written.
@@ -81,6 +93,7 @@ impl Core {
             index,
             idle: Mutex::default(),
             is_index_behind: AtomicBool::new(false),
+            limit: AtomicU64::new(u64::MAX),
             failed,
             damaged,
         }
@@ -240,6 +253,24 @@ impl Core {
         StoreStatus { bytes_used: self.bytes_used(current), journal_files, messages }
     }
 
+    /// From now on so many bytes may be used; 0 is no limit.
+    pub(super) fn set_limit(&self, bytes: u64) {
+        self.limit.store(if bytes == 0 { u64::MAX } else { bytes }, Ordering::Relaxed);
+    }
+
+    /// How much of what may be used is used.
+    pub(super) fn shortage(&self) -> Shortage {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let current = self.view.lock().applied.lsn;
+        let used = self.bytes_used(current);
+        match limit {
+            u64::MAX => Shortage::None,
+            _ if used > limit / 100 * URGENT_PERCENT => Shortage::Urgent,
+            _ if used > limit / 100 * SHORT_PERCENT => Shortage::Short,
+            _ => Shortage::None,
+        }
+    }
+
     /// Bytes of the journal up to `current`, and of the pages of the index: what is prepared for
     /// later does not count, or a small limit would be reached from the start.
     pub(super) fn bytes_used(&self, current: Lsn) -> u64 {
@@ -271,5 +302,9 @@ pub(super) fn archive_suffix() -> String {
 
 /// Purged messages that are counted under one lock.
 const PURGED_AT_ONCE: usize = if cfg!(test) { 3 } else { 4096 };
+/// Of the limit, from where on the store is short ...
+const SHORT_PERCENT: u64 = 70;
+/// ... and very short.
+const URGENT_PERCENT: u64 = 90;
 /// How many damaged places are logged.
 const DAMAGE_MAX: usize = 1000;

@@ -6,7 +6,7 @@
 //! | 2, destination u32 | LSN, type, name, expiring, n, n x (band, messages) |
 //! | 4, subscription u64 | LSN, client id, name, type, destination, selector?, no local |
 //! | 5, destination u32, subscription u64, chunk u64 | which of its 4096 seqs are pending |
-//! | 6, file u32 | messages, bytes, state records, as-of LSN, n, n x target |
+//! | 6, file u32 | messages, bytes, state records, as-of LSN, end, n, n x target |
 //! | 7, producer u64 | connection?, session, value, n, n x (destination, producer seq) |
 //! | 10, LSN u64 | length |
 //! | 11 | which journal files are gone |
@@ -217,6 +217,8 @@ pub(super) struct FileRow {
     pub(super) state: u64,
     /// When the newest Live record of it was made; zero if there is none.
     pub(super) live_as_of: Lsn,
+    /// Where its last batch ends, once there is a later file; bytes.
+    pub(super) end: u32,
     /// Files in which something is only to be understood with this one, unless a later Live record
     /// of them says it again: records here have ended records there, or tell what is live there.
     pub(super) targets: BTreeSet<u32>,
@@ -227,6 +229,7 @@ impl FileRow {
         let mut out = BytesMut::new();
         let numbers = [self.messages, self.bytes, self.state, self.live_as_of.0];
         numbers.iter().for_each(|n| put_varint(&mut out, *n));
+        put_varint(&mut out, self.end.into());
         put_varint(&mut out, self.targets.len() as u64);
         let mut last = 0;
         for target in &self.targets {
@@ -239,14 +242,14 @@ impl FileRow {
     pub(super) fn decode(row: &[u8]) -> Result<Self, Malformed> {
         let mut f = Fields::new(row);
         let (messages, bytes, state) = (f.varint()?, f.varint()?, f.varint()?);
-        let live_as_of = Lsn(f.varint()?);
+        let (live_as_of, end) = (Lsn(f.varint()?), f.u32()?);
         let (mut targets, mut last) = (BTreeSet::new(), 0_u32);
         for _ in 0..f.count(1)? {
             last = last.checked_add(f.u32()?).ok_or(Malformed)?;
             targets.insert(last);
         }
         f.end()?;
-        Ok(Self { messages, bytes, state, live_as_of, targets })
+        Ok(Self { messages, bytes, state, live_as_of, end, targets })
     }
 }
 

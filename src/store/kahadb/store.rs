@@ -266,6 +266,11 @@ impl Store for KahaDb {
         self.core.status()
     }
 
+    /// From 70 % of it on live messages are moved together, above 90 % as fast as it can be done.
+    fn set_limit(&self, bytes: u64) {
+        self.core.set_limit(bytes);
+    }
+
     fn close(&self) -> Result<(), StoreError> {
         if self.is_closing.swap(true, Ordering::AcqRel) {
             return self.core.failure().map_or(Ok(()), Err);

@@ -2,7 +2,7 @@
 //! and emptying journal files.
 
 use super::collect::Log;
-use super::core::{Checkpoint, Core};
+use super::core::{Checkpoint, Core, Shortage};
 use super::encode::Encoder;
 use super::index::IndexError;
 use super::journal::{Journal, JournalError, Operation, Record, Submit, Wish};
@@ -71,15 +71,20 @@ impl Upkeep {
             self.write(vec![mark.into()], Wish::Written)?;
         }
         let sealed = core.replay_from();
-        let more = core.collect(idle, sealed, self)?;
-        let mut has_moved = false;
-        for _ in 0..VICTIMS {
-            if self.is_closing.load(Ordering::Acquire) || !core.compact(sealed, self)? {
+        let mut more = core.collect(idle, sealed, self)?;
+        let mut emptied = BTreeSet::new();
+        for turn in 0..VICTIMS_MAX {
+            if turn >= VICTIMS && core.shortage() < Shortage::Urgent {
                 break;
             }
-            has_moved = true;
+            if self.is_closing.load(Ordering::Acquire)
+                || !core.compact(sealed, &mut emptied, self)?
+            {
+                break;
+            }
+            more |= core.shortage() > Shortage::None;
         }
-        core.is_tidy.store(!more && !has_moved, Ordering::Release);
+        core.is_tidy.store(!more && emptied.is_empty(), Ordering::Release);
         Ok(more)
     }
 
@@ -147,17 +152,18 @@ impl Log for Upkeep {
         if self.is_closing.load(Ordering::Acquire) {
             return false;
         }
-        if self.core.options.compacts_all {
-            return true;
+        if !self.core.options.compacts_all && self.core.shortage() < Shortage::Urgent {
+            std::thread::sleep(Duration::from_micros(bytes * 1_000_000 / COMPACTION_RATE));
         }
-        std::thread::sleep(Duration::from_micros(bytes * 1_000_000 / COMPACTION_RATE));
         true
     }
 }
 
 /// Files that are compacted between two checkpoints, at most.
 const VICTIMS: usize = 4;
-/// How fast live messages are written again, bytes per second.
+/// The same while space is very short.
+const VICTIMS_MAX: usize = 64;
+/// How fast live messages are written again, bytes per second, unless space is very short.
 const COMPACTION_RATE: u64 = 16 << 20;
 /// Records of state that are written at once.
 const STATE_RECORDS: usize = 1000;

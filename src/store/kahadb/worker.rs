@@ -1,5 +1,6 @@
 //! The index thread: applies what was written, and says when a checkpoint is due.
 
+use super::core::Shortage;
 use super::index;
 use super::journal::{Batch, Lsn, Submit as JournalSubmit, Wish};
 use super::open::CHECKPOINT_RECORDS;
@@ -168,7 +169,8 @@ impl Worker {
         }
         let core = &self.upkeep.core;
         self.next_checkpoint = next(core.options.checkpoint_interval);
-        let nothing_to_do = core.view.lock().applied.lsn == self.replay_from
+        let applied = core.view.lock().applied.lsn;
+        let nothing_to_do = applied == self.replay_from
             && self.closing.is_none()
             && !(self.is_untidy && self.is_cleanup_due());
         if self.is_busy || nothing_to_do || core.failure().is_some() {
@@ -187,7 +189,8 @@ impl Worker {
     }
 
     fn is_cleanup_due(&self) -> bool {
-        self.next_cleanup.is_some_and(|at| at <= Instant::now())
+        let is_due = |at| at <= Instant::now() || self.upkeep.core.shortage() > Shortage::None;
+        self.next_cleanup.is_some_and(is_due)
     }
 
     fn start_checkpoint(&mut self) {
@@ -227,7 +230,14 @@ impl Worker {
             self.note_space(*turn == Turn::NoSpace);
         }
         self.tell_bytes();
-        let Some(closing) = &mut self.closing else { return };
+        let Some(closing) = &mut self.closing else {
+            if outcome == &Ok(Turn::More) && self.upkeep.core.shortage() > Shortage::None {
+                // What was moved lets files go, but only with another checkpoint.
+                self.next_cleanup = Some(Instant::now());
+                self.is_untidy = true;
+            }
+            return;
+        };
         match outcome {
             Ok(_) if closing.is_ending => return self.answer(Ok(())),
             Ok(Turn::More) if closing.rounds > 0 => closing.rounds -= 1,

@@ -58,6 +58,11 @@ impl Books<'_> {
 impl View {
     /// Applies a batch, the next one of the log.
     pub(in crate::store::kahadb) fn apply(&mut self, batch: &Batch) -> Result<(), IndexError> {
+        let before = self.applied.lsn;
+        if before.file() < batch.header.lsn.file() && before > Lsn::default() {
+            self.files.entry(before.file()).or_default().end = before.offset();
+            self.changed.files.insert(before.file());
+        }
         for stored in &batch.records {
             match &self.rebuilding {
                 None => {

@@ -28,6 +28,7 @@ use crate::store::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use model::{Mix, Source, State, branch_text};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -187,7 +188,8 @@ impl TestStore {
         if core.collect(&checkpoint.idle, sealed, &mut log).is_err() {
             return false;
         }
-        let moved = if compacts { core.compact(sealed, &mut log) } else { Ok(false) };
+        let moved =
+            if compacts { core.compact(sealed, &mut BTreeSet::new(), &mut log) } else { Ok(false) };
         *has_moved |= moved == Ok(true);
         moved.is_ok()
     }

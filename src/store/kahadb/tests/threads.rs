@@ -283,3 +283,39 @@ fn a_full_disk_becomes_free_when_its_messages_are_taken() {
     store.close().unwrap();
     assert_eq!(sequences(&fetch(&open(), all(&queue))), [last]);
 }
+
+/// Files that would be left alone, being mostly live, are emptied when the store is short of what
+/// it may use.
+#[test]
+fn live_messages_are_moved_together_when_space_is_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_in(folder.path(), |options| {
+        options.checkpoint_interval = Duration::from_millis(2);
+        options.cleanup_interval = Duration::from_millis(1);
+    });
+    let queue = Destination::queue("Q");
+    for first in (1..4000).step_by(10) {
+        submit(&store, (first..first + 10).map(|n| add(&queue, n, Vec::new())).collect()).unwrap();
+    }
+    let before = store.status();
+    let is_live = |sequence: &i64| sequence % 3 != 0;
+    let remove = |sequence| StoreOp::Remove { destination: queue.clone(), sequence };
+    let dead: Vec<i64> = (1..=4000).filter(|sequence| !is_live(sequence)).collect();
+    for some in dead.chunks(100) {
+        submit(&store, some.iter().copied().map(remove).collect()).unwrap();
+    }
+    assert!(store.status().journal_files >= before.journal_files, "they are mostly live");
+    store.set_limit(before.bytes_used);
+    submit(&store, vec![add(&queue, 4001, Vec::new())]).unwrap();
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while store.status().journal_files > before.journal_files * 3 / 4 {
+        assert!(std::time::Instant::now() < until, "{:?}, {before:?} before", store.status());
+        std::thread::yield_now();
+    }
+    let expected: Vec<i64> = (1..=4001).filter(|n| is_live(n) || *n == 4001).collect();
+    assert_eq!(sequences(&fetch(&store, all(&queue))), expected);
+    store.close().unwrap();
+    drop(store);
+    let store = open_in(folder.path(), |options| options.force_recover_index = true);
+    assert_eq!(sequences(&fetch(&store, all(&queue))), expected);
+}
