@@ -240,16 +240,18 @@ pub(crate) struct Mover {
     pub(crate) random: Random,
 }
 
+/// Any small prefetch.
+pub(crate) fn any_prefetch(random: &mut Random) -> ConsumerOptions {
+    ConsumerOptions { prefetch: 1 + random.below(20) as i32, ..ConsumerOptions::default() }
+}
+
 impl Mover {
     async fn work(&mut self, round: &Round) -> Result<(), ClientError> {
         let connection = round.connect(None).await?;
         let session = connection.session().await?;
         let mut producer = session.producer(Destination::queue(self.to)).await?;
         loop {
-            let options = ConsumerOptions {
-                prefetch: 1 + self.random.below(20) as i32,
-                ..ConsumerOptions::default()
-            };
+            let options = any_prefetch(&mut self.random);
             let number = round.history.consumer();
             let mut consumer = session.consumer(Destination::queue(self.from), options).await?;
             loop {

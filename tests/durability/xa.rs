@@ -1,8 +1,8 @@
 //! Moves messages in branches of XA transactions, and finds those again that were prepared.
 
-use super::actors::{Random, Round, note};
+use super::actors::{Random, Round, any_prefetch, note};
 use super::history::{Name, Place, Spot, Unit};
-use broker::client::{ClientError, Connection, Consumer, ConsumerOptions, Producer, Session};
+use broker::client::{ClientError, Connection, Consumer, Producer, Session};
 use broker::jms::{Destination, XaId};
 use broker::protocol::openwire::command::MessageDispatch;
 use std::sync::Arc;
@@ -41,10 +41,7 @@ impl XaMover {
         let session = connection.session().await?;
         let mut producer = session.producer(Destination::queue(self.to)).await?;
         loop {
-            let options = ConsumerOptions {
-                prefetch: 1 + self.random.below(20) as i32,
-                ..ConsumerOptions::default()
-            };
+            let options = any_prefetch(&mut self.random);
             let number = round.history.consumer();
             let mut consumer = session.consumer(Destination::queue(self.from), options).await?;
             loop {

@@ -5,14 +5,11 @@ use super::place::Place;
 use super::shown::{self, Table, counted};
 use crate::cli::terminal;
 use crate::protocol::openwire::MESSAGE_FORM;
-use crate::store::fs::Filesystem;
-use crate::store::fs::real::RealFilesystem;
 use crate::store::kahadb::{
     FileContent, FileRole, Inspection, MessageSketch, PreparedContent, SubscriptionContent, inspect,
 };
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// Shows what is in a store
 ///
@@ -30,11 +27,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, StoreCommandError> {
     let located = options.place.locate()?;
-    let _lock = located.lock_for_reading()?;
-    let disk: Arc<dyn Filesystem> = Arc::new(RealFilesystem);
-    let found = inspect(&disk, &located.options, MESSAGE_FORM).map_err(|source| {
-        StoreCommandError::Open { directory: located.options.directory.clone(), source }
-    })?;
+    let found = located.read(|disk, store| inspect(disk, store, MESSAGE_FORM))?;
     if options.json {
         terminal::line(serde_json::json!(found));
     } else {

@@ -6,9 +6,12 @@ use crate::cli::source::{self, Source};
 use crate::config::PersistenceAdapter;
 use crate::ha::{Attempt, HeldLock, Locker, ReadLock, SharedFile};
 use crate::server::store;
-use crate::store::kahadb::{Fence, KahaDbOptions};
+use crate::store::fs::Filesystem;
+use crate::store::fs::real::RealFilesystem;
+use crate::store::kahadb::{Fence, KahaDbOptions, OpenError};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The arguments that choose a store.
 #[derive(Clone, Debug, clap::Args)]
@@ -96,10 +99,17 @@ fn of_directory(directory: &Path) -> Located {
 }
 
 impl Located {
-    /// Keeps brokers out until it is dropped.
-    pub(super) fn lock_for_reading(&self) -> Result<ReadLock, StoreCommandError> {
-        let lock = ReadLock::try_lock(&self.lock_folder)?;
-        lock.ok_or_else(|| self.in_use())
+    /// Looks at the store, and keeps brokers out meanwhile.
+    pub(super) fn read<T>(
+        &self,
+        look: impl FnOnce(&Arc<dyn Filesystem>, &KahaDbOptions) -> Result<T, OpenError>,
+    ) -> Result<T, StoreCommandError> {
+        let _lock = ReadLock::try_lock(&self.lock_folder)?.ok_or_else(|| self.in_use())?;
+        let disk: Arc<dyn Filesystem> = Arc::new(RealFilesystem);
+        look(&disk, &self.options).map_err(|source| StoreCommandError::Open {
+            directory: self.options.directory.clone(),
+            source,
+        })
     }
 
     /// Takes the place of a broker until it is dropped.

@@ -5,11 +5,8 @@ use super::place::Place;
 use super::shown::{self, counted};
 use crate::cli::terminal;
 use crate::protocol::openwire::MESSAGE_FORM;
-use crate::store::fs::Filesystem;
-use crate::store::fs::real::RealFilesystem;
 use crate::store::kahadb::{Verification, verify};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// Reads all of a store and tells of each damage
 ///
@@ -27,11 +24,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, StoreCommandError> {
     let located = options.place.locate()?;
-    let _lock = located.lock_for_reading()?;
-    let disk: Arc<dyn Filesystem> = Arc::new(RealFilesystem);
-    let verdict = verify(&disk, &located.options, MESSAGE_FORM).map_err(|source| {
-        StoreCommandError::Open { directory: located.options.directory.clone(), source }
-    })?;
+    let verdict = located.read(|disk, store| verify(disk, store, MESSAGE_FORM))?;
     if options.json {
         terminal::line(serde_json::json!(verdict));
     } else {

@@ -201,7 +201,7 @@ impl KahaDb {
         let mut encoder = self.encoder.lock();
         let encoded = encoder.encode(ops, bodies);
         let confirms = encoded.confirms;
-        self.journal.submit(JournalSubmit {
+        let offered = self.journal.offer(JournalSubmit {
             operations: encoded.operations,
             wish,
             done: Box::new(move |outcome| match outcome {
@@ -212,6 +212,10 @@ impl KahaDb {
                 Err(error) => done(Err(core.store_error(&error))),
             }),
         });
+        drop(encoder); // whoever is refused may submit at once
+        if let Err(refused) = offered {
+            refused.tell();
+        }
     }
 
     fn end_threads(&self) {

@@ -3,7 +3,7 @@
 //! ```text
 //! page 0, behind the page header (little-endian); all of it lies in the first 512 bytes
 //!  24  8  89 4D 51 49 0D 0A 1A 0A       80  u64 rows
-//!  32  u32 format version (1)           88  u64 replay LSN
+//!  32  u32 format version (2)           88  u64 replay LSN
 //!  36  u32 page size                    96  u32 chain value there; 100 u32 openWire version
 //!  40  16 bytes store id               104  u64 epoch
 //!  56  u32 root, 0 = empty tree        112  u64 commit LSN
@@ -152,7 +152,7 @@ impl Meta {
 }
 
 const MAGIC: [u8; 8] = *b"\x89MQI\r\n\x1a\n";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const PAYLOAD_BYTES: usize = 160;
 
 /// More levels than 2^32 pages can fill; bounds every recursion over the tree.

@@ -66,6 +66,19 @@ pub struct Submit {
     pub done: Done,
 }
 
+/// A submit that was not queued; whoever waits for it is yet to be told.
+#[must_use]
+pub(in crate::store::kahadb) struct Refused {
+    done: Done,
+    error: Arc<JournalError>,
+}
+
+impl Refused {
+    pub(in crate::store::kahadb) fn tell(self) {
+        (self.done)(Err(self.error));
+    }
+}
+
 impl fmt::Debug for Submit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Submit").field("operations", &self.operations).finish_non_exhaustive()
@@ -183,6 +196,16 @@ impl Journal {
 
     /// Queues `submit`; never waits. Submits take effect and are answered in this order.
     pub fn submit(&self, submit: Submit) {
+        if let Err(refused) = self.offer(submit) {
+            refused.tell();
+        }
+    }
+
+    /// The same, for who holds a lock that whoever waits for the outcome may want.
+    ///
+    /// # Errors
+    /// Nothing was queued, and nobody was told.
+    pub(in crate::store::kahadb) fn offer(&self, submit: Submit) -> Result<(), Refused> {
         let (done, error) = match Waiting::new(submit) {
             Err((done, error)) => (done, Arc::new(error)),
             Ok(waiting) => {
@@ -198,13 +221,13 @@ impl Journal {
                         if was_empty {
                             self.shared.changed.notify_one();
                         }
-                        return;
+                        return Ok(());
                     }
                 };
                 (waiting.into_done(), error)
             }
         };
-        done(Err(error));
+        Err(Refused { done, error })
     }
 
     /// Queues a submit and waits for its outcome. Not for async tasks.

@@ -199,6 +199,16 @@ impl Store for MultiKahaDb {
         sum
     }
 
+    /// Each may use what the others leave of it.
+    fn set_limit(&self, bytes: u64) {
+        let parts = self.shared.parts();
+        let stores: Vec<_> = parts.iter().filter_map(|part| part.store()).collect();
+        let used: Vec<u64> = stores.iter().map(|store| store.status().bytes_used).collect();
+        for (store, limit) in stores.iter().zip(limits(bytes, &used)) {
+            store.set_limit(limit);
+        }
+    }
+
     fn close(&self) -> Result<(), StoreError> {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return self.shared.told.failure().map_or(Ok(()), Err);
@@ -215,6 +225,16 @@ impl Store for MultiKahaDb {
         self.end_coordinator();
         outcome
     }
+}
+
+/// What each of several stores may use of `limit` if the others stay as they are; bytes, 0 is no
+/// limit.
+fn limits(limit: u64, used: &[u64]) -> impl Iterator<Item = u64> {
+    let all: u64 = used.iter().sum();
+    used.iter().map(move |used| match limit {
+        0 => 0,
+        _ => limit.saturating_sub(all - used).max(1),
+    })
 }
 
 impl fmt::Debug for MultiKahaDb {

@@ -254,13 +254,7 @@ fn nothing_is_lost_by_a_failed_write_or_sync() {
     for seed in 0..600 {
         let mut random = Random(seed);
         let disk = SimulatedDisk::new(seed);
-        let source = Source {
-            mix: Mix::Any,
-            random: Random(random.next()),
-            last_sequence: 0,
-            last_subscription: 0,
-            body_max: BODY_MAX,
-        };
+        let source = Source::of_anything(&mut random, BODY_MAX);
         let mut life = Life::begin(disk.clone(), State::default().into(), source, &mut random);
         disk.fails_at(disk.steps() + random.below(120) as u64);
         if random.below(2) == 0 {

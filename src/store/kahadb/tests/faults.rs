@@ -138,13 +138,7 @@ fn a_rebuild_is_the_index_and_what_came_after_it() {
         let mut random = Random(seed);
         let disk = SimulatedDisk::new(seed);
         let mut store = TestStore::open(&disk, &options(8192), SyncPolicy::Always).unwrap();
-        let mut source = Source {
-            mix: Mix::Any,
-            random: Random(random.next()),
-            last_sequence: 0,
-            last_subscription: 0,
-            body_max: BODY_MAX,
-        };
+        let mut source = Source::of_anything(&mut random, BODY_MAX);
         let mut state = State::default();
         for _ in 0..150 {
             let ops = source.ops(&state);

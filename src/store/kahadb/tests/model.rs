@@ -121,6 +121,12 @@ pub(in crate::store::kahadb) struct Source {
 }
 
 impl Source {
+    /// Begins with nothing.
+    pub(in crate::store::kahadb) fn of_anything(random: &mut Random, body_max: usize) -> Self {
+        let random = Random(random.next());
+        Self { mix: Mix::Any, random, last_sequence: 0, last_subscription: 0, body_max }
+    }
+
     /// Operations of one submit; `state` is what they will be applied to.
     pub(in crate::store::kahadb) fn ops(&mut self, state: &State) -> Vec<StoreOp> {
         let count = [1, 1, 1, 2, 4][self.random.below(5)];

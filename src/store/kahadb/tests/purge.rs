@@ -12,13 +12,7 @@ fn a_purge_is_whole_before_it_is_counted() {
         let mut random = Random(seed);
         let disk = SimulatedDisk::new(seed);
         let mut store = TestStore::open(&disk, &options(8192), SyncPolicy::Always).unwrap();
-        let mut source = Source {
-            mix: Mix::Any,
-            random: Random(random.next()),
-            last_sequence: 0,
-            last_subscription: 0,
-            body_max: BODY_MAX,
-        };
+        let mut source = Source::of_anything(&mut random, BODY_MAX);
         let mut state = State::default();
         let mut under_way = None;
         for _ in 0..120 {

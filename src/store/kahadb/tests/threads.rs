@@ -49,6 +49,28 @@ fn sequences(page: &Page) -> Vec<i64> {
     page.messages.iter().map(|stored| stored.sequence).collect()
 }
 
+/// No lock is held while it is told.
+#[test]
+fn who_is_refused_may_submit_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_in(folder.path(), |_| {});
+    let (sender, receiver) = channel();
+    let too_large = add(&Destination::queue("x".repeat(70_000)), 1, Vec::new());
+    let next = add(&Destination::queue("Q"), 2, Vec::new());
+    let again = store.clone();
+    let done = Box::new(move |first| {
+        let done = Box::new(move |second| drop(sender.send((first, second))));
+        again.submit(Submit { ops: vec![next], durable: true, done });
+    });
+    let submitting = store.clone();
+    std::thread::spawn(move || {
+        submitting.submit(Submit { ops: vec![too_large], durable: true, done });
+    });
+    let outcome = receiver.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(matches!(outcome, (Err(StoreError::TooLarge(_)), Ok(()))), "{outcome:?}");
+    assert_eq!(sequences(&fetch(&store, all(&Destination::queue("Q")))), [2]);
+}
+
 #[test]
 fn a_fetch_sees_every_submit_made_before() {
     let folder = tempfile::tempdir().unwrap();

@@ -186,6 +186,14 @@ fn a_full_disk_refuses_all_of_a_submit_and_takes_removals() {
 }
 
 #[test]
+fn a_store_may_use_what_the_others_leave() {
+    let shares = |limit| limits(limit, &[60, 30, 0]).collect::<Vec<u64>>();
+    assert_eq!(shares(100), [70, 40, 10]);
+    assert_eq!(shares(20), [1, 1, 1], "a limit that is passed is not none");
+    assert_eq!(shares(0), [0, 0, 0]);
+}
+
+#[test]
 fn what_was_taken_back_or_is_too_large_is_in_no_store() {
     let disk = SimulatedDisk::new(7);
     let store = open(&disk, mixed()).unwrap();
