@@ -24,31 +24,33 @@ mod dispatch;
 mod paging;
 mod settle;
 mod spill;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod transact;
 
 use self::spill::Spill;
+use self::subscriptions::Subscription;
+pub use self::subscriptions::{NewSubscription, Pull};
 use super::audit::Audit;
 use super::backlog::{Backlog, Place};
 use super::commit::Vote;
 use super::groups::Groups;
-use super::in_flight::{Entry, InFlightList, TransactionKey, Window};
+use super::in_flight::{Entry, TransactionKey};
 use super::parking::Parking;
 use super::{Effects, Incoming, Now, Op, QueueCounters};
 use crate::broker::advisory::Notice;
 use crate::broker::error::BrokerError;
-use crate::broker::outbox::{Delivery, Item, Outbox, Receipt, SubscriptionKey};
+use crate::broker::outbox::{Item, Outbox, Receipt, SubscriptionKey};
 use crate::broker::policy::{Cursor, Policy};
 use crate::broker::usage::{Credit, Usage};
-use crate::jms::selector::Selector;
-use crate::jms::{ConsumerInfo, Destination, Message, ProducerId};
+use crate::jms::{Destination, Message, ProducerId};
 use crate::store::spool::Spool;
 use crate::store::{Cancel, StoreOp, StoredAdd};
 use hashbrown::{HashMap, HashSet};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 /// Place of a pending message: priority rank (0 unless messages are prioritized), then arrival.
@@ -78,59 +80,8 @@ impl Key {
     }
 }
 
-/// Open pulls of one consumer. A client waits for the answer to one before it sends the next; of one
-/// that does not, the oldest are forgotten.
-const PULLS_MAX: usize = 256;
-
-/// What a consumer held counts as seen by nobody, see [`InFlightList::take_back`].
+/// What a consumer held counts as seen by nobody, see `InFlightList::take_back`.
 const NONE_DELIVERED: i64 = -1;
-
-/// A consumer as the queue sees it.
-#[derive(Debug)]
-pub struct NewSubscription {
-    pub key: SubscriptionKey,
-    pub info: Arc<ConsumerInfo>,
-    pub selector: Option<Selector>,
-    pub outbox: Arc<Outbox>,
-    pub window: Arc<Window>,
-    /// Index of this destination in the consumer's list, for consumers that have several.
-    pub source: Option<u16>,
-}
-
-#[derive(Debug)]
-struct Subscription {
-    new: NewSubscription,
-    in_flight: InFlightList,
-    pulls: VecDeque<Pull>,
-    /// No pending message below this key is acceptable.
-    scanned: Key,
-    /// Deliveries of this pass, pushed to the outbox together.
-    staged: Vec<Item>,
-    dispatched: u64,
-    dequeued: u64,
-    /// Still taking part in the dispatch pass that runs.
-    open: bool,
-}
-
-/// A request for one message by a consumer without prefetch.
-#[derive(Debug)]
-pub struct Pull {
-    /// When to answer that there is nothing; none: never.
-    pub deadline: Option<Instant>,
-    /// Set by the first destination that answers, for consumers that have several.
-    pub answered: Option<Arc<AtomicBool>>,
-}
-
-impl Pull {
-    fn is_open(&self) -> bool {
-        !self.answered.as_ref().is_some_and(|answered| answered.load(Ordering::SeqCst))
-    }
-
-    /// Claims the right to answer.
-    fn claim(&self) -> bool {
-        !self.answered.as_ref().is_some_and(|answered| answered.swap(true, Ordering::SeqCst))
-    }
-}
 
 /// What the queue shares with the rest of the broker.
 #[derive(Clone)]
@@ -574,146 +525,12 @@ impl Queue {
         Some(entry)
     }
 
-    fn subscribe(&mut self, new: NewSubscription) {
-        if new.info.browser {
-            self.browse(new);
-            return;
-        }
-        let subscription = Subscription {
-            new,
-            in_flight: InFlightList::default(),
-            pulls: VecDeque::new(),
-            scanned: Key::MIN,
-            staged: Vec::new(),
-            dispatched: 0,
-            dequeued: 0,
-            open: false,
-        };
-        let priority = self.priority(&subscription);
-        let at = self
-            .subscriptions
-            .iter()
-            .position(|other| self.priority(other) < priority)
-            .unwrap_or(self.subscriptions.len());
-        self.subscriptions.insert(at, Box::new(subscription));
-        self.choose_exclusive(Some(self.subscriptions[at].new.key));
-    }
-
-    fn priority(&self, subscription: &Subscription) -> i8 {
-        if self.context.policy.use_consumer_priority { subscription.new.info.priority } else { 0 }
-    }
-
-    fn is_exclusive(&self, subscription: &Subscription) -> bool {
-        subscription.new.info.exclusive || self.context.policy.all_consumers_exclusive
-    }
-
-    /// Decides who is the exclusive consumer after `added` came (or someone left).
-    fn choose_exclusive(&mut self, added: Option<SubscriptionKey>) {
-        let holder = self.exclusive.and_then(|key| {
-            self.subscriptions.iter().find(|subscription| subscription.new.key == key)
-        });
-        let best = match (holder, added) {
-            (Some(holder), Some(added)) => {
-                let rival = self.subscriptions.iter().find(|s| s.new.key == added);
-                rival.filter(|rival| {
-                    self.is_exclusive(rival)
-                        && (self.priority(rival) > self.priority(holder)
-                            || rival.new.info.priority == i8::MAX)
-                })
-            }
-            (Some(_), None) => None,
-            // The list is in order of priority, then arrival.
-            (None, _) => self.subscriptions.iter().find(|s| self.is_exclusive(s)),
-        };
-        let chosen = best.or(holder).map(|subscription| subscription.new.key);
-        if chosen != self.exclusive {
-            self.exclusive = chosen;
-            self.look_again();
-        }
-    }
-
-    /// What was not acceptable may be so now.
-    fn look_again(&mut self) {
-        for subscription in &mut self.subscriptions {
-            subscription.scanned = Key::MIN;
-        }
-        self.scanned_max = Key::MIN;
-    }
-
-    fn unsubscribe(&mut self, key: SubscriptionKey, last_delivered: i64, now: Now) {
-        self.browsers.retain(|browser| browser.key() != key);
-        let Some(at) = self.subscriptions.iter().position(|s| s.new.key == key) else { return };
-        let mut gone = self.subscriptions.remove(at);
-        let held = gone.in_flight.take_back(last_delivered);
-        gone.new.window.settle(i32::try_from(held.len()).unwrap_or(i32::MAX));
-        for held in held {
-            match held.transaction {
-                _ if held.purged => {}
-                Some(transaction) => self.orphans.push((transaction, held.entry)),
-                None => self.insert(held.entry, now),
-            }
-        }
-        if self.exclusive == Some(key) {
-            self.choose_exclusive(None);
-        }
-        if self.groups.release(key) {
-            self.look_at_kept();
-        }
-    }
-
     /// Hands each connection what this batch brought for it.
     fn flush(&mut self) {
         for subscription in &mut self.subscriptions {
             if !subscription.staged.is_empty() {
                 subscription.new.outbox.push_all(&mut subscription.staged);
             }
-        }
-    }
-}
-
-impl Subscription {
-    fn wants_more(&self) -> bool {
-        match self.new.window.prefetch() {
-            0 => self.pulls.iter().any(Pull::is_open),
-            _ => self.new.window.has_room(),
-        }
-    }
-
-    /// Notes that the consumer asks for a message. Only a consumer without prefetch may.
-    fn pull(&mut self, pull: Pull) {
-        if self.new.window.prefetch() == 0 {
-            if self.pulls.len() >= PULLS_MAX {
-                self.pulls.pop_front();
-            }
-            self.pulls.push_back(pull);
-        }
-    }
-
-    /// Takes the right to give it one message: always there in a window, else the oldest pull that no
-    /// other destination has answered.
-    fn claim(&mut self) -> bool {
-        if self.new.window.prefetch() > 0 {
-            return true;
-        }
-        while let Some(pull) = self.pulls.pop_front() {
-            if pull.claim() {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn delivery(&self, destination: &Destination) -> Delivery {
-        Delivery {
-            subscription: self.new.key,
-            consumer: Arc::clone(&self.new.info),
-            destination: destination.clone(),
-            message: None,
-            sequence: 0,
-            redeliveries: 0,
-            group_first: false,
-            hold: None,
-            source: self.new.source,
         }
     }
 }

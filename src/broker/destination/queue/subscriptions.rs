@@ -1,0 +1,199 @@
+//! The consumers of a queue: how they come and go, which one is exclusive, what they ask for.
+
+use super::{Key, Queue};
+use crate::broker::destination::Now;
+use crate::broker::destination::in_flight::{InFlightList, Window};
+use crate::broker::outbox::{Delivery, Item, Outbox, SubscriptionKey};
+use crate::jms::selector::Selector;
+use crate::jms::{ConsumerInfo, Destination};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// A consumer as the queue sees it.
+#[derive(Debug)]
+pub struct NewSubscription {
+    pub key: SubscriptionKey,
+    pub info: Arc<ConsumerInfo>,
+    pub selector: Option<Selector>,
+    pub outbox: Arc<Outbox>,
+    pub window: Arc<Window>,
+    /// Index of this destination in the consumer's list, for consumers that have several.
+    pub source: Option<u16>,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) new: NewSubscription,
+    pub(super) in_flight: InFlightList,
+    pub(super) pulls: VecDeque<Pull>,
+    /// No pending message below this key is acceptable.
+    pub(super) scanned: Key,
+    /// Deliveries of this pass, pushed to the outbox together.
+    pub(super) staged: Vec<Item>,
+    pub(super) dispatched: u64,
+    pub(super) dequeued: u64,
+    /// Still taking part in the dispatch pass that runs.
+    pub(super) open: bool,
+}
+
+/// A request for one message by a consumer without prefetch.
+#[derive(Debug)]
+pub struct Pull {
+    /// When to answer that there is nothing; none: never.
+    pub deadline: Option<Instant>,
+    /// Set by the first destination that answers, for consumers that have several.
+    pub answered: Option<Arc<AtomicBool>>,
+}
+
+impl Pull {
+    pub(super) fn is_open(&self) -> bool {
+        !self.answered.as_ref().is_some_and(|answered| answered.load(Ordering::SeqCst))
+    }
+
+    /// Claims the right to answer.
+    pub(super) fn claim(&self) -> bool {
+        !self.answered.as_ref().is_some_and(|answered| answered.swap(true, Ordering::SeqCst))
+    }
+}
+
+impl Queue {
+    pub(super) fn subscribe(&mut self, new: NewSubscription) {
+        if new.info.browser {
+            self.browse(new);
+            return;
+        }
+        let subscription = Subscription {
+            new,
+            in_flight: InFlightList::default(),
+            pulls: VecDeque::new(),
+            scanned: Key::MIN,
+            staged: Vec::new(),
+            dispatched: 0,
+            dequeued: 0,
+            open: false,
+        };
+        let priority = self.priority(&subscription);
+        let at = self
+            .subscriptions
+            .iter()
+            .position(|other| self.priority(other) < priority)
+            .unwrap_or(self.subscriptions.len());
+        self.subscriptions.insert(at, Box::new(subscription));
+        self.choose_exclusive(Some(self.subscriptions[at].new.key));
+    }
+
+    pub(super) fn priority(&self, subscription: &Subscription) -> i8 {
+        if self.context.policy.use_consumer_priority { subscription.new.info.priority } else { 0 }
+    }
+
+    pub(super) fn is_exclusive(&self, subscription: &Subscription) -> bool {
+        subscription.new.info.exclusive || self.context.policy.all_consumers_exclusive
+    }
+
+    /// Decides who is the exclusive consumer after `added` came (or someone left).
+    pub(super) fn choose_exclusive(&mut self, added: Option<SubscriptionKey>) {
+        let holder = self.exclusive.and_then(|key| {
+            self.subscriptions.iter().find(|subscription| subscription.new.key == key)
+        });
+        let best = match (holder, added) {
+            (Some(holder), Some(added)) => {
+                let rival = self.subscriptions.iter().find(|s| s.new.key == added);
+                rival.filter(|rival| {
+                    self.is_exclusive(rival)
+                        && (self.priority(rival) > self.priority(holder)
+                            || rival.new.info.priority == i8::MAX)
+                })
+            }
+            (Some(_), None) => None,
+            // The list is in order of priority, then arrival.
+            (None, _) => self.subscriptions.iter().find(|s| self.is_exclusive(s)),
+        };
+        let chosen = best.or(holder).map(|subscription| subscription.new.key);
+        if chosen != self.exclusive {
+            self.exclusive = chosen;
+            self.look_again();
+        }
+    }
+
+    /// What was not acceptable may be so now.
+    pub(super) fn look_again(&mut self) {
+        for subscription in &mut self.subscriptions {
+            subscription.scanned = Key::MIN;
+        }
+        self.scanned_max = Key::MIN;
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: SubscriptionKey, last_delivered: i64, now: Now) {
+        self.browsers.retain(|browser| browser.key() != key);
+        let Some(at) = self.subscriptions.iter().position(|s| s.new.key == key) else { return };
+        let mut gone = self.subscriptions.remove(at);
+        let held = gone.in_flight.take_back(last_delivered);
+        gone.new.window.settle(i32::try_from(held.len()).unwrap_or(i32::MAX));
+        for held in held {
+            match held.transaction {
+                _ if held.purged => {}
+                Some(transaction) => self.orphans.push((transaction, held.entry)),
+                None => self.insert(held.entry, now),
+            }
+        }
+        if self.exclusive == Some(key) {
+            self.choose_exclusive(None);
+        }
+        if self.groups.release(key) {
+            self.look_at_kept();
+        }
+    }
+}
+
+impl Subscription {
+    pub(super) fn wants_more(&self) -> bool {
+        match self.new.window.prefetch() {
+            0 => self.pulls.iter().any(Pull::is_open),
+            _ => self.new.window.has_room(),
+        }
+    }
+
+    /// Notes that the consumer asks for a message. Only a consumer without prefetch may.
+    pub(super) fn pull(&mut self, pull: Pull) {
+        if self.new.window.prefetch() == 0 {
+            if self.pulls.len() >= PULLS_MAX {
+                self.pulls.pop_front();
+            }
+            self.pulls.push_back(pull);
+        }
+    }
+
+    /// Takes the right to give it one message: always there in a window, else the oldest pull that no
+    /// other destination has answered.
+    pub(super) fn claim(&mut self) -> bool {
+        if self.new.window.prefetch() > 0 {
+            return true;
+        }
+        while let Some(pull) = self.pulls.pop_front() {
+            if pull.claim() {
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(super) fn delivery(&self, destination: &Destination) -> Delivery {
+        Delivery {
+            subscription: self.new.key,
+            consumer: Arc::clone(&self.new.info),
+            destination: destination.clone(),
+            message: None,
+            sequence: 0,
+            redeliveries: 0,
+            group_first: false,
+            hold: None,
+            source: self.new.source,
+        }
+    }
+}
+
+/// Open pulls of one consumer. A client waits for the answer to one before it sends the next; of one
+/// that does not, the oldest are forgotten.
+const PULLS_MAX: usize = 256;
