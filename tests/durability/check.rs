@@ -2,7 +2,7 @@
 //! not delivered then is not there.
 
 use super::history::{Event, Name, Spot, Unit};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write};
 
 /// A promise that was broken, and to which message.
@@ -31,20 +31,24 @@ struct Delivery {
 
 struct Asked<'a> {
     at: usize,
+    process: usize,
     unit: &'a Unit,
     answer: Option<bool>,
 }
 
 /// Everything that is wrong, in the order of the messages.
 pub(crate) fn check(events: &[Event]) -> Vec<Violation> {
-    let (units, deliveries) = sort(events);
+    let (units, mut deliveries) = sort(events);
     let mut found = orders(events);
-    for asked in &units {
-        found.extend(whole(asked, &deliveries));
-    }
     found.extend(sources(&units, &deliveries));
-    found.extend(ends(&units, &deliveries));
     found.extend(marks(&deliveries));
+    let deaths = events.iter().filter(|event| matches!(event, Event::Started)).count();
+    let ghosts = ghosts(&units, &deliveries, deaths);
+    deliveries.retain(|spot, _| !ghosts.contains(spot));
+    for asked in &units {
+        found.extend(whole(asked, &deliveries, &ghosts));
+    }
+    found.extend(ends(&units, &deliveries));
     found.sort_by_key(|violation| (violation.spot, violation.what));
     found.dedup();
     found
@@ -56,7 +60,7 @@ fn sort(events: &[Event]) -> (Vec<Asked<'_>>, Deliveries) {
     let (mut units, mut deliveries, mut process) = (Vec::<Asked<'_>>::new(), Deliveries::new(), 0);
     for (at, event) in events.iter().enumerate() {
         match event {
-            Event::Began(unit) => units.push(Asked { at, unit, answer: None }),
+            Event::Began(unit) => units.push(Asked { at, process, unit, answer: None }),
             Event::Ended { unit, applied } => units[*unit].answer = Some(*applied),
             Event::Delivered { spot, redelivered, .. } => {
                 let delivery = Delivery { at, process, redelivered: *redelivered };
@@ -68,8 +72,32 @@ fn sort(events: &[Event]) -> (Vec<Asked<'_>>, Deliveries) {
     (units, deliveries)
 }
 
-/// A unit was done as its answer says; without answer, in all its parts or in none.
-fn whole(asked: &Asked<'_>, deliveries: &Deliveries) -> Vec<Violation> {
+/// Messages that went to a consumer while they were being stored, and may have gone with their broker:
+/// nobody was told that they are there, no other broker had them, and nobody was told that they are
+/// consumed.
+fn ghosts(units: &[Asked<'_>], deliveries: &Deliveries, deaths: usize) -> HashSet<Spot> {
+    let mut ghosts = HashSet::new();
+    let unanswered = units.iter().filter(|asked| asked.answer.is_none() && asked.process < deaths);
+    for asked in unanswered {
+        if let [spot] = asked.unit.sends[..]
+            && asked.unit.acks.is_empty()
+            && let Some(all) = deliveries.get(&spot)
+            && all.iter().all(|delivery| delivery.process == asked.process)
+        {
+            ghosts.insert(spot);
+        }
+    }
+    for asked in units.iter().filter(|asked| asked.answer == Some(true)) {
+        for spot in &asked.unit.acks {
+            ghosts.remove(spot);
+        }
+    }
+    ghosts
+}
+
+/// A unit was done as its answer says; without answer, in all its parts or in none. Of ghosts nothing is
+/// known.
+fn whole(asked: &Asked<'_>, deliveries: &Deliveries, ghosts: &HashSet<Spot>) -> Vec<Violation> {
     let came = |spot: &Spot| deliveries.contains_key(spot);
     let came_again = |spot: &Spot| {
         deliveries.get(spot).is_some_and(|all| all.iter().any(|delivery| delivery.at > asked.at))
@@ -83,7 +111,7 @@ fn whole(asked: &Asked<'_>, deliveries: &Deliveries) -> Vec<Violation> {
         let done = !came_again(spot);
         (*spot, done, if done { FORGOTTEN } else { AGAIN })
     });
-    let parts: Vec<_> = sends.chain(acks).collect();
+    let parts: Vec<_> = sends.chain(acks).filter(|(spot, ..)| !ghosts.contains(spot)).collect();
     let violation = |spot, what| Violation { spot, what };
     match asked.answer {
         Some(applied) => {
@@ -240,6 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn what_came_before_it_was_stored_may_go_with_its_broker() {
+        let start = [sends(&[1]), came(1, 1)];
+        let moves = Event::Began(Unit {
+            sends: vec![Spot { place: "to", name: name(1) }],
+            acks: vec![spot(1)],
+        });
+        let died = |more: &[Event]| wrong(&[&start[..], more, &[Event::Started]].concat());
+        assert_eq!(died(&[]), []);
+        assert_eq!(died(std::slice::from_ref(&moves)), []);
+        assert_eq!(died(&[moves.clone(), ended(1, false)]), []);
+        assert_eq!(died(&[moves, ended(1, true)]), [(1, LOST)], "the copy");
+        assert_eq!(died(&[ended(0, true)]), [(1, FORGOTTEN)]);
+        let again = [&start[..], &[Event::Started, came(2, 1)]].concat();
+        assert_eq!(wrong(&again), [(1, FORGOTTEN)], "it was stored");
+    }
+
+    #[test]
     fn what_was_acknowledged_is_gone() {
         let events = [sends(&[1]), came(1, 1), acks(&[1]), ended(1, true), Event::Started];
         assert_eq!(wrong(&events), []);
@@ -269,7 +314,7 @@ mod tests {
             Event::Began(Unit::ack(to)),
         ];
         let came_back = [came(2, 1), acks(&[1])];
-        let start = [sends(&[1]), came(1, 1), moves, Event::Started];
+        let start = [sends(&[1]), ended(0, true), came(1, 1), moves, Event::Started];
         let with = |more: &[Event]| wrong(&[&start[..], more].concat());
         assert_eq!(with(&came_there), []);
         assert_eq!(with(&came_back), []);

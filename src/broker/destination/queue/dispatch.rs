@@ -19,6 +19,9 @@ enum Choice {
 impl Queue {
     /// Gives pending messages to consumers until either runs out.
     pub(super) fn dispatch(&mut self, now: Now, out: &mut Effects) {
+        if self.locked.is_reading() {
+            return;
+        }
         self.read_again_for_wanting();
         let mut start = None;
         for subscription in &mut self.subscriptions {

@@ -21,6 +21,7 @@
 
 mod browse;
 mod dispatch;
+mod locked;
 mod paging;
 mod settle;
 mod spill;
@@ -29,6 +30,7 @@ mod subscriptions;
 mod tests;
 mod transact;
 
+use self::locked::Locked;
 use self::spill::Spill;
 use self::subscriptions::Subscription;
 pub use self::subscriptions::{NewSubscription, Pull};
@@ -177,8 +179,8 @@ pub struct Queue {
     more_expired: bool,
     /// Messages that left while a page was read that may still have them.
     left: HashSet<i64>,
-    /// Acknowledged in transactions that were prepared before the broker's start: only the store has them.
-    locked: Vec<(TransactionKey, Vec<i64>)>,
+    /// Acknowledged in transactions that were prepared before the broker's start.
+    locked: Locked,
     /// Those of `withheld` that were purged before they came.
     purged: HashSet<i64>,
     /// Commits voted on and not decided.
@@ -235,7 +237,7 @@ impl Queue {
             dying: HashMap::new(),
             more_expired: false,
             left: HashSet::new(),
-            locked: Vec::new(),
+            locked: Locked::default(),
             purged: HashSet::new(),
             votes: 0,
             ending: None,
@@ -294,7 +296,7 @@ impl Queue {
                 }
             }
             Op::RollBack { transaction, receipt } => {
-                self.roll_back(transaction, now, out);
+                self.roll_back(transaction, now);
                 out.resolve(receipt, Ok(()));
             }
             Op::Marked { transaction, answer } => {
@@ -351,6 +353,7 @@ impl Queue {
         self.retry_at = self.retry_at.filter(|at| now.instant < *at);
         self.expire_due(now, out);
         self.dispatch(now, out);
+        self.read_unlocked(out);
         self.page_in(out);
         self.spill(out);
         self.answer_empty_pulls(now);
@@ -369,8 +372,7 @@ impl Queue {
 
     pub fn counters(&self) -> QueueCounters {
         let in_flight: usize = self.subscriptions.iter().map(|s| s.in_flight.len()).sum();
-        let locked: usize = self.locked.iter().map(|(_, sequences)| sequences.len()).sum();
-        let in_flight = in_flight + self.orphans.len() + locked;
+        let in_flight = in_flight + self.orphans.len() + self.locked.len();
         QueueCounters {
             in_flight: in_flight as u64,
             size: (self.pending.len() + in_flight) as u64 + self.backlog.len() + self.spill.len(),

@@ -1,8 +1,7 @@
-//! How pending messages come back from the store: pages for consumers and browsers, those that expired, and
-//! those that a prepared transaction has acknowledged.
+//! How pending messages come back from the store: pages for consumers and browsers, and those that expired.
 
 use super::super::backlog::Place;
-use super::super::in_flight::{Entry, TransactionKey};
+use super::super::in_flight::Entry;
 use super::super::{Effects, Now, PageOf};
 use super::spill::PAGE_BYTES;
 use super::{Key, Queue};
@@ -42,7 +41,7 @@ impl Queue {
 
     /// Whether messages are on their way that a consumer may want.
     pub(super) fn is_reading(&self) -> bool {
-        self.is_paging() || self.spill.is_reading()
+        self.is_paging() || self.spill.is_reading() || self.locked.is_reading()
     }
 
     /// Whether a page of the store is on its way.
@@ -111,8 +110,10 @@ impl Queue {
                 let destination = &self.context.destination;
                 tracing::error!(%destination, %error, "messages cannot be read from the store");
                 self.retry_at = Some(now.instant + READ_RETRY);
-                if let PageOf::Browser(key) = of {
-                    self.end_browse(key);
+                match of {
+                    PageOf::Browser(key) => self.end_browse(key),
+                    PageOf::Unlocked => self.unlock_later(),
+                    PageOf::Band(_) | PageOf::Expired => {}
                 }
             }
         }
@@ -199,32 +200,6 @@ impl Queue {
         }
         // The next page is read when these are gone, or it would bring them again.
         self.more_expired = !page.end && !self.dying.is_empty();
-    }
-
-    /// These were acknowledged in a prepared transaction: they are with nobody, and not pending.
-    pub(super) fn lock(&mut self, transaction: TransactionKey, sequences: Vec<i64>) {
-        let band = self.backlog.first().unwrap_or(0);
-        sequences.iter().for_each(|_| self.backlog.gone(band, i64::MAX));
-        self.withheld.extend(sequences.iter().copied());
-        self.locked.push((transaction, sequences));
-    }
-
-    /// What `transaction` has locked, which is in its hands from now on.
-    pub(super) fn take_locked(&mut self, transaction: TransactionKey) -> Vec<i64> {
-        let (mine, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.locked)
-            .into_iter()
-            .partition(|(holder, _)| *holder == transaction);
-        self.locked = others;
-        mine.into_iter().flat_map(|(_, sequences)| sequences).collect()
-    }
-
-    /// Messages that were locked are pending again. They stay withheld: a page may have them too.
-    fn take_unlocked(&mut self, page: Page, now: Now) {
-        for stored in page.messages {
-            let entry = self.stored_entry(stored);
-            self.context.usage.take(entry.bytes);
-            self.insert(entry, now);
-        }
     }
 
     /// The store had no room for these: their senders were told, they must not be delivered.

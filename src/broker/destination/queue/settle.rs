@@ -186,9 +186,9 @@ impl Queue {
         for entry in entries {
             self.gone(&entry);
         }
-        for (_, sequences) in std::mem::take(&mut self.locked) {
-            self.counters.dequeued += sequences.len() as u64;
-            sequences.into_iter().for_each(|sequence| self.forget_sequence(sequence));
+        for sequence in self.locked.clear().collect::<Vec<i64>>() {
+            self.counters.dequeued += 1;
+            self.forget_sequence(sequence);
         }
         self.counters.dequeued += self.backlog.len();
         self.backlog.clear();

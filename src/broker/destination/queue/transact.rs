@@ -2,9 +2,9 @@
 
 use super::super::commit::{CommittedSend, Decision, outlives_its_producer};
 use super::super::in_flight::{Entry, TransactionKey};
-use super::super::{Effects, Now, PageOf};
+use super::super::{Effects, Now};
 use super::Queue;
-use crate::store::{Fetch, StoreOp};
+use crate::store::StoreOp;
 use std::sync::Arc;
 
 impl Queue {
@@ -44,12 +44,12 @@ impl Queue {
             for entry in self.end_transaction(transaction) {
                 self.consumed_in_store(&entry, out);
             }
-            for sequence in self.take_locked(transaction) {
+            for sequence in self.locked.take(transaction) {
                 self.counters.dequeued += 1;
                 self.forget_sequence(sequence);
             }
         } else if !waits_on {
-            self.roll_back(transaction, now, out);
+            self.roll_back(transaction, now);
         }
         for entry in entries {
             let stored = self.withheld.remove(&entry.sequence);
@@ -80,11 +80,10 @@ impl Queue {
     pub(super) fn marked(&self, transaction: TransactionKey) -> Vec<i64> {
         let held = self.subscriptions.iter().flat_map(|s| s.in_flight.marked(transaction));
         let orphans = self.orphans.iter().filter(|(holder, _)| *holder == transaction);
-        let locked = self.locked.iter().filter(|(holder, _)| *holder == transaction);
         held.chain(orphans.map(|(_, entry)| entry))
             .filter(|entry| self.context.stores(&entry.message))
             .map(|entry| entry.sequence)
-            .chain(locked.flat_map(|(_, sequences)| sequences.iter().copied()))
+            .chain(self.locked.of(transaction))
             .collect()
     }
 
@@ -103,7 +102,7 @@ impl Queue {
 
     /// What was acknowledged in `transaction` stays with its consumers, or is pending again when they are
     /// gone.
-    pub(super) fn roll_back(&mut self, transaction: TransactionKey, now: Now, out: &mut Effects) {
+    pub(super) fn roll_back(&mut self, transaction: TransactionKey, now: Now) {
         for subscription in &mut self.subscriptions {
             let window = Arc::clone(&subscription.new.window);
             subscription.in_flight.end_transaction(transaction, false, &window);
@@ -111,11 +110,7 @@ impl Queue {
         for entry in self.take_orphans(transaction) {
             self.insert(entry, now);
         }
-        let sequences = self.take_locked(transaction);
-        if !sequences.is_empty() {
-            let destination = self.context.destination.clone();
-            out.fetches.push((PageOf::Unlocked, Fetch::Exactly { destination, sequences }));
-        }
+        self.unlock(transaction);
     }
 
     fn take_orphans(&mut self, transaction: TransactionKey) -> Vec<Entry> {

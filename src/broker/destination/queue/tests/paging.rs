@@ -4,16 +4,17 @@
 use super::super::super::fixture::{
     Clock, Random, consumer, context, deliveries, for_seeds, incoming, message, numbers,
 };
+use super::super::paging::READ_RETRY;
 use super::super::{History, NewSubscription, Pull, Queue};
 use crate::broker::destination::commit::{CommittedSend, Decision};
 use crate::broker::destination::in_flight::{Ack, AckRange, TransactionKey, Window};
-use crate::broker::destination::{Effects, Op};
+use crate::broker::destination::{Effects, Op, PageOf};
 use crate::broker::outbox::{Outbox, SubscriptionKey};
 use crate::broker::policy::{GroupMapKind, Policy};
 use crate::broker::usage::Usage;
 use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerInfo, Destination, Message, MessageId};
-use crate::store::{Fetch, Page, PageLimit, StoreOp, StoredAdd, StoredMessage};
+use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredAdd, StoredMessage};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -399,14 +400,48 @@ fn what_a_recovered_transaction_acknowledged_is_locked_until_it_ends() {
         }
         side.subscribe(2, consumer("c1", 2, 100), &clock);
         let seen = side.settle(&clock)[&2].clone();
-        let mut seen: Vec<i64> = seen.into_iter().flatten().map(|(number, ..)| number).collect();
-        seen.sort_unstable();
+        let seen: Vec<i64> = seen.into_iter().flatten().map(|(number, ..)| number).collect();
         let locked = [0, 2, 19];
         let wanted = |number: &i64| *number != 1 && (!commit || !locked.contains(number));
         assert_eq!(seen, (0..20).filter(wanted).collect::<Vec<i64>>());
         assert_eq!(side.shelf.0.len(), if commit { 17 } else { 20 });
         assert_eq!(side.queue.counters().size, side.shelf.0.len() as u64);
     }
+}
+
+#[test]
+fn what_is_unlocked_and_cannot_be_read_keeps_the_rest_waiting_until_it_can() {
+    let mut clock = Clock::new();
+    let mut side = Side::restarted(Policy::default(), &["a"; 3]);
+    let transaction = TransactionKey(7);
+    side.handle(Op::Lock { transaction, sequences: vec![1] }, &clock);
+    side.handle(Op::RollBack { transaction, receipt: None }, &clock);
+    side.subscribe(1, consumer("c1", 1, 100), &clock);
+    side.queue.settle_batch(clock.now(), &mut side.out);
+    let unlocked = |(of, _): &(PageOf, Fetch)| *of == PageOf::Unlocked;
+    let asked: Vec<_> = side.out.fetches.extract_if(.., |fetch| unlocked(fetch)).collect();
+    let [(of, _)] = asked[..] else { panic!("not asked for once: {asked:?}") };
+    let page = Err(StoreError::Stopped("a test".into()));
+    side.handle(Op::Paged { of, page }, &clock);
+    assert_eq!(side.settle(&clock)[&1], []);
+    assert_eq!(side.queue.counters().size, 3);
+    clock.ms += 2 * READ_RETRY.as_millis() as u64;
+    let all = [0, 1, 2].map(|number| Some((number, 0, false)));
+    assert_eq!(side.settle(&clock)[&1], all);
+}
+
+#[test]
+fn what_is_purged_while_it_is_unlocked_does_not_come() {
+    let clock = Clock::new();
+    let mut side = Side::restarted(Policy::default(), &["a"; 3]);
+    let transaction = TransactionKey(7);
+    side.handle(Op::Lock { transaction, sequences: vec![1, 2] }, &clock);
+    side.handle(Op::RollBack { transaction, receipt: None }, &clock);
+    side.subscribe(1, consumer("c1", 1, 100), &clock);
+    side.queue.settle_batch(clock.now(), &mut side.out);
+    side.handle(Op::Purge { receipt: None }, &clock);
+    assert_eq!(side.settle(&clock)[&1], []);
+    assert_eq!((side.queue.counters().size, side.queue.counters().dequeued), (0, 3));
 }
 
 #[test]
