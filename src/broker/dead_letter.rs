@@ -17,6 +17,8 @@ pub enum Cause {
     Expired(i64),
     /// A topic subscription (by its consumer id) had no room for it.
     Discarded(Text),
+    /// It was sent to this destination before.
+    Duplicate(Destination),
 }
 
 /// Text of the property `dlqDeliveryFailureCause`.
@@ -29,6 +31,9 @@ impl std::fmt::Display for Cause {
             }
             Self::Discarded(consumer) => {
                 write!(f, "java.lang.Throwable: TopicSubDiscard. ID:{consumer}")
+            }
+            Self::Duplicate(destination) => {
+                write!(f, "java.lang.Throwable: duplicate from store for {destination}")
             }
         }
     }

@@ -79,10 +79,10 @@ pub enum BrokerError {
     )]
     MemoryWaitTimeout { producer: Text, destination: Destination },
     #[error(
-        "Persistent store is Full, 100% of {limit}. Stopping producer ({producer}) to prevent flooding \
+        "Persistent store is Full, {percent}% of {limit}. Stopping producer ({producer}) to prevent flooding \
          {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
     )]
-    StoreWaitTimeout { limit: u64, producer: Text, destination: Destination },
+    StoreWaitTimeout { percent: u32, limit: u64, producer: Text, destination: Destination },
     #[error(
         "Temp Store is Full (100% of {limit}). Stopping producer ({producer}) to prevent flooding \
          {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"

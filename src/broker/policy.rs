@@ -20,6 +20,12 @@ pub struct Policy {
     pub use_consumer_priority: bool,
     pub strict_order_dispatch: bool,
     pub all_consumers_exclusive: bool,
+    /// Pages are no larger than what consumers can take now.
+    pub lazy_dispatch: bool,
+    /// Consumers the first dispatch of a queue waits for; 0: it does not wait for any.
+    pub consumers_before_dispatch: u32,
+    /// How long it waits for them (zero: a second), or without them.
+    pub time_before_dispatch: Duration,
     pub browse_page_max: usize,
     /// Where pending messages of a queue are kept.
     pub cursor: Cursor,
@@ -31,6 +37,8 @@ pub struct Policy {
     pub use_cache: bool,
     /// Share of the memory limit from which pending messages go to the disk.
     pub cursor_high_water_percent: u32,
+    /// Share of the store's limit from which persistent messages wait.
+    pub store_high_water_percent: u32,
     /// Messages read from the store at a time, at least.
     pub page_max: usize,
     /// Expired messages looked for in the store at a time.
@@ -45,6 +53,8 @@ pub struct Policy {
     pub audit: bool,
     pub audit_depth: u32,
     pub audit_producers: usize,
+    /// What the audit finds becomes a dead letter.
+    pub duplicates_are_dead_letters: bool,
     /// Most destinations the entry may create; none: no limit.
     pub destinations_max: Option<u32>,
     pub advisory_for_consumed: bool,
@@ -156,12 +166,16 @@ impl Default for Policy {
             use_consumer_priority: true,
             strict_order_dispatch: false,
             all_consumers_exclusive: false,
+            lazy_dispatch: false,
+            consumers_before_dispatch: 0,
+            time_before_dispatch: Duration::ZERO,
             browse_page_max: 400,
             cursor: Cursor::Store,
             durable_cursor: Cursor::Store,
             topic_cursor: Cursor::Store,
             use_cache: true,
             cursor_high_water_percent: 70,
+            store_high_water_percent: 100,
             page_max: 200,
             expire_page_max: 400,
             expire_period: Duration::from_secs(30),
@@ -172,6 +186,7 @@ impl Default for Policy {
             audit: true,
             audit_depth: 2048,
             audit_producers: 1024,
+            duplicates_are_dead_letters: false,
             destinations_max: None,
             advisory_for_consumed: false,
             advisory_for_delivery: false,

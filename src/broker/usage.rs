@@ -109,16 +109,29 @@ impl Usage {
 
     /// The node, here or above, that is at its limit.
     pub fn full(&self) -> Option<&Self> {
-        if self.is_full() {
+        self.full_at(100)
+    }
+
+    /// The node, here or above, that is at `percent` of its limit, or blocked.
+    pub fn full_at(&self, percent: u32) -> Option<&Self> {
+        if self.is_full_at(percent) {
             return Some(self);
         }
-        self.parent.as_deref().and_then(Self::full)
+        self.parent.as_deref().and_then(|parent| parent.full_at(percent))
     }
 
     /// Whether this node is at its own limit, or blocked.
     pub fn is_full(&self) -> bool {
+        self.is_full_at(100)
+    }
+
+    fn is_full_at(&self, percent: u32) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
-        limit > 0 && self.used() >= limit || self.blocked.load(Ordering::SeqCst)
+        let full_at = match percent {
+            100 => limit,
+            _ => (u128::from(limit) * u128::from(percent) / 100) as u64,
+        };
+        limit > 0 && self.used() >= full_at || self.blocked.load(Ordering::SeqCst)
     }
 
     /// Takes `bytes` whatever the limits say.
@@ -170,11 +183,21 @@ impl Usage {
     /// Waits until `bytes` could be taken, and takes them. Nothing is left behind when nobody waits for
     /// that any more.
     pub async fn acquire(&self, bytes: u64) {
+        self.wait_until(100, || self.try_take(bytes)).await;
+    }
+
+    /// Waits until less than `percent` of the limit is used.
+    pub async fn below(&self, percent: u32) {
+        self.wait_until(percent, || self.full_at(percent).is_none()).await;
+    }
+
+    async fn wait_until(&self, percent: u32, is_done: impl Fn() -> bool) {
         let mut waiting = Waiting { usage: self, call: None };
         poll_fn(|cx| {
-            while !self.try_take(bytes) {
+            while !is_done() {
                 let call = waiting.call.get_or_insert_default();
-                if self.wait(|| Waiter::Task(Arc::clone(call), cx.waker().clone())) {
+                let waiter = || Waiter::Task(Arc::clone(call), cx.waker().clone());
+                if self.wait(percent, waiter) {
                     return Poll::Pending;
                 }
             }
@@ -193,22 +216,28 @@ impl Usage {
 
     /// Calls `tell` when there may be room again; at once when there is.
     pub fn when_room(&self, tell: impl Fn() + Send + Clone + 'static) {
-        if !self.wait(|| Waiter::Destination(Box::new(tell.clone()))) {
+        self.when_below(100, tell);
+    }
+
+    /// Calls `tell` when less than `percent` of the limit may be used; at once when it is.
+    pub fn when_below(&self, percent: u32, tell: impl Fn() + Send + Clone + 'static) {
+        if !self.wait(percent, || Waiter::Destination(Box::new(tell.clone()))) {
             tell();
         }
     }
 
     /// As [`Self::when_room`], whatever the nodes above have.
     pub fn when_room_here(&self, tell: impl Fn() + Send + Clone + 'static) {
-        if !self.wait_here(Waiter::Destination(Box::new(tell.clone()))) {
+        if !self.wait_here(100, Waiter::Destination(Box::new(tell.clone()))) {
             tell();
         }
     }
 
-    /// Leaves a waiter with the node that is full. False when none is: then nobody may be told.
-    fn wait(&self, waiter: impl Fn() -> Waiter) -> bool {
-        while let Some(full) = self.full() {
-            if full.wait_here(waiter()) {
+    /// Leaves a waiter with the node that is full at `percent`. False when none is: then nobody may be
+    /// told.
+    fn wait(&self, percent: u32, waiter: impl Fn() -> Waiter) -> bool {
+        while let Some(full) = self.full_at(percent) {
+            if full.wait_here(percent, waiter()) {
                 return true;
             }
         }
@@ -216,7 +245,7 @@ impl Usage {
     }
 
     /// Leaves a waiter with this node. False when it has room: then nobody may be told.
-    fn wait_here(&self, waiter: Waiter) -> bool {
+    fn wait_here(&self, percent: u32, waiter: Waiter) -> bool {
         {
             let mut waiters = self.waiters.lock();
             // A task that waits is polled for other reasons too.
@@ -231,7 +260,7 @@ impl Usage {
             self.waiting.store(true, Ordering::SeqCst);
         }
         // What was given back before the waiter was there has woken nobody.
-        self.is_full()
+        self.is_full_at(percent)
     }
 }
 

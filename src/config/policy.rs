@@ -75,11 +75,11 @@ element! {
         strict_order_dispatch: bool = "strictOrderDispatch", false, active;
         all_consumers_exclusive: bool = "allConsumersExclusiveByDefault", false, active;
         /// Page in only what consumers can take.
-        lazy_dispatch: bool = "lazyDispatch", false, later;
-        consumers_before_dispatch_starts: u32 = "consumersBeforeDispatchStarts", 0, later;
+        lazy_dispatch: bool = "lazyDispatch", false, active;
+        consumers_before_dispatch_starts: u32 = "consumersBeforeDispatchStarts", 0, active;
         /// With a number of consumers to wait for, 0 means one second.
         time_before_dispatch_starts: Duration =
-            "timeBeforeDispatchStarts", Duration::ZERO, later;
+            "timeBeforeDispatchStarts", Duration::ZERO, active;
 
         max_page_size: u32 = "maxPageSize", 200, active;
         max_browse_page_size: u32 = "maxBrowsePageSize", 400, active;
@@ -92,13 +92,13 @@ element! {
         /// Percent of memory at which cursors stop caching.
         cursor_memory_high_water_mark: u32 = "cursorMemoryHighWaterMark", 70, active;
         /// Percent of the store at which persistent sends block.
-        store_usage_high_water_mark: u32 = "storeUsageHighWaterMark", 100, later;
+        store_usage_high_water_mark: u32 = "storeUsageHighWaterMark", 100, active;
 
         enable_audit: bool = "enableAudit", true, active;
         max_audit_depth: u32 = "maxAuditDepth", 10_000, active;
         max_producers_to_audit: u32 = "maxProducersToAudit", 64, active;
         max_queue_audit_depth: u32 = "maxQueueAuditDepth", 10_000, active;
-        send_duplicate_from_store_to_dlq: bool = "sendDuplicateFromStoreToDLQ", false, later;
+        send_duplicate_from_store_to_dlq: bool = "sendDuplicateFromStoreToDLQ", false, active;
         /// Mark as delivered in the store before the first dispatch.
         persist_jms_redelivered: bool = "persistJMSRedelivered", false, later;
 

@@ -141,6 +141,7 @@ impl Client {
         }
         let connection = self.entry.number;
         let redeliveries = message.redelivery_counter;
+        let resent = self.entry.info.failover_reconnect;
         let receipt = receipt.take();
         let moved = Vec::new();
         self.hand(
@@ -152,6 +153,7 @@ impl Client {
                 receipt,
                 connection,
                 redeliveries,
+                resent,
                 moved,
                 parked,
             }),
@@ -199,7 +201,9 @@ impl Client {
             }
             false => None,
         };
-        let is_disk_full = || disk.as_ref().is_some_and(|disk| disk.full().is_some());
+        let disk_percent = if stored { policy.store_high_water_percent } else { 100 };
+        let is_disk_full =
+            || disk.as_ref().is_some_and(|disk| disk.full_at(disk_percent).is_some());
         let disk_full = is_disk_full();
         if !disk_full && !controlled {
             return Ok(Admission::Forced);
@@ -215,7 +219,10 @@ impl Client {
         let limit = disk.as_ref().map_or(0, |disk| disk.limit());
         let destination = handle.destination.clone();
         let failed = |disk_full: bool, producer: Text| match disk_full {
-            true if stored => BrokerError::StoreWaitTimeout { limit, producer, destination },
+            true if stored => {
+                let percent = disk_percent;
+                BrokerError::StoreWaitTimeout { percent, limit, producer, destination }
+            }
             true => BrokerError::TempWaitTimeout { limit, producer, destination },
             false => BrokerError::MemoryWaitTimeout { producer, destination },
         };
@@ -232,7 +239,7 @@ impl Client {
         // What this connection sent before must get in, or it would wait for itself.
         self.flush().await;
         match disk_full {
-            true if stored => warn_store_full(&handle.destination, limit, &producer),
+            true if stored => warn_store_full(&handle.destination, disk_percent, limit, &producer),
             true => warn_temp_full(&handle.destination, limit, &producer),
             false if before.is_none() => warn_full(&handle.destination, &handle.usage, 0),
             false => {}
@@ -245,7 +252,7 @@ impl Client {
                 before.acquire(0).await;
             }
             if let Some(disk) = &disk {
-                disk.acquire(0).await;
+                disk.below(disk_percent).await;
             }
             if controlled {
                 handle.usage.acquire(bytes).await;

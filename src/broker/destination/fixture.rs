@@ -42,6 +42,7 @@ pub(super) fn incoming(message: Message, receipt: Option<Receipt>) -> Incoming {
         receipt,
         connection: 1,
         redeliveries: 0,
+        resent: false,
         moved: Vec::new(),
         parked: None,
     }

@@ -120,6 +120,14 @@ impl Window {
                 < prefetch.saturating_add(self.extension.load(Ordering::SeqCst))
     }
 
+    /// How many more messages may be given. None with prefetch 0.
+    pub fn room(&self) -> usize {
+        let prefetch = self.prefetch();
+        let most = prefetch.saturating_add(self.extension.load(Ordering::SeqCst));
+        let room = most.saturating_sub(self.in_flight.load(Ordering::SeqCst));
+        if prefetch > 0 { usize::try_from(room).unwrap_or(0) } else { 0 }
+    }
+
     pub fn add(&self, messages: i32) {
         self.in_flight.fetch_add(messages, Ordering::SeqCst);
     }

@@ -198,6 +198,8 @@ pub struct Incoming {
     /// The broker's number of the sender's connection.
     pub connection: u64,
     pub redeliveries: i32,
+    /// Its sender has reconnected: it may send again what had arrived.
+    pub resent: bool,
     /// What leaves another place with it, in one submit: a message that moves here.
     pub moved: Vec<Leaving>,
     /// With [`Admission::Park`]: its place among the parked sends of its connection, until it is in.
@@ -214,6 +216,7 @@ impl Incoming {
             receipt: None,
             connection: 0,
             redeliveries: 0,
+            resent: false,
             moved: Vec::new(),
             parked: None,
         }
@@ -366,9 +369,9 @@ pub(crate) fn warn_full(destination: &Destination, usage: &Usage, size: u64) {
     );
 }
 
-pub(crate) fn warn_store_full(destination: &Destination, limit: u64, producer: &str) {
+pub(crate) fn warn_store_full(destination: &Destination, percent: u32, limit: u64, producer: &str) {
     tracing::warn!(
-        "Persistent store is Full, 100% of {limit}. Stopping producer ({producer}) to prevent flooding \
+        "Persistent store is Full, {percent}% of {limit}. Stopping producer ({producer}) to prevent flooding \
          {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
     );
 }

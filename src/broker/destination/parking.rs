@@ -87,7 +87,8 @@ impl Parking {
                 let (producer, destination) = (incoming.producer(), context.destination.clone());
                 let error = match context.full_for(&incoming.message) {
                     Some(Shortage::Store(limit)) => {
-                        BrokerError::StoreWaitTimeout { limit, producer, destination }
+                        let percent = context.policy.store_high_water_percent;
+                        BrokerError::StoreWaitTimeout { percent, limit, producer, destination }
                     }
                     Some(Shortage::Temp(limit)) => {
                         BrokerError::TempWaitTimeout { limit, producer, destination }
@@ -116,16 +117,19 @@ impl Parking {
 
     /// What `oldest` lacks will tell when there is some.
     fn ask_for_wake(&self, oldest: &Incoming, context: &QueueContext) {
-        let (usage, pending) = match context.full_for(&oldest.message) {
-            Some(Shortage::Store(_)) => (&context.store_usage, &self.wakes.store),
-            Some(Shortage::Temp(_)) => (&context.temp_usage, &self.wakes.temp),
-            Some(Shortage::Memory) | None => (&context.usage, &self.wakes.memory),
+        let (usage, percent, pending) = match context.full_for(&oldest.message) {
+            Some(Shortage::Store(_)) => {
+                let percent = context.policy.store_high_water_percent;
+                (&context.store_usage, percent, &self.wakes.store)
+            }
+            Some(Shortage::Temp(_)) => (&context.temp_usage, 100, &self.wakes.temp),
+            Some(Shortage::Memory) | None => (&context.usage, 100, &self.wakes.memory),
         };
         if pending.swap(true, Ordering::SeqCst) {
             return;
         }
         let (pending, wake) = (Arc::clone(pending), Arc::clone(&context.wake));
-        usage.when_room(move || {
+        usage.when_below(percent, move || {
             pending.store(false, Ordering::SeqCst);
             wake();
         });
@@ -147,7 +151,9 @@ impl Parking {
             self.warned = Some(now.instant);
             match context.full_for(&incoming.message) {
                 Some(Shortage::Store(limit)) => {
-                    super::warn_store_full(&context.destination, limit, &incoming.producer());
+                    let percent = context.policy.store_high_water_percent;
+                    let producer = incoming.producer();
+                    super::warn_store_full(&context.destination, percent, limit, &producer);
                 }
                 Some(Shortage::Temp(limit)) => {
                     super::warn_temp_full(&context.destination, limit, &incoming.producer());

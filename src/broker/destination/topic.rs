@@ -190,12 +190,11 @@ impl Topic {
     }
 
     fn admit(&mut self, incoming: Incoming, now: Now, out: &mut Effects) {
-        let Incoming { message, bytes, receipt, redeliveries, moved, .. } = incoming;
+        let Incoming { message, bytes, receipt, redeliveries, moved, resent, .. } = incoming;
         let hold = Some(self.hold(bytes));
         if self.is_duplicate(&message) {
             out.leave(moved);
-            // The first one may still be on its way to the disk.
-            out.flushed.extend(receipt);
+            self.context.drop_duplicate(message, resent, receipt, out);
             return;
         }
         let expired = message.is_expired(now.wall_ms);

@@ -19,7 +19,7 @@ enum Choice {
 impl Queue {
     /// Gives pending messages to consumers until either runs out.
     pub(super) fn dispatch(&mut self, now: Now, out: &mut Effects) {
-        if self.locked.is_reading() {
+        if self.locked.is_reading() || !self.starting.is_over(now.instant) {
             return;
         }
         self.read_again_for_wanting();

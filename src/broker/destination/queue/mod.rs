@@ -25,6 +25,7 @@ mod locked;
 mod paging;
 mod settle;
 mod spill;
+mod starting;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ mod transact;
 
 use self::locked::Locked;
 use self::spill::Spill;
+use self::starting::Starting;
 use self::subscriptions::Subscription;
 pub use self::subscriptions::{NewSubscription, Pull};
 use super::audit::Audit;
@@ -42,6 +44,7 @@ use super::in_flight::{Entry, TransactionKey};
 use super::parking::Parking;
 use super::{Effects, Incoming, Now, Op, QueueCounters};
 use crate::broker::advisory::Notice;
+use crate::broker::dead_letter::{Cause, DeadLetter};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Item, Outbox, Receipt, SubscriptionKey};
 use crate::broker::policy::{Cursor, Policy};
@@ -142,7 +145,8 @@ impl QueueContext {
             return Some(Shortage::Memory);
         }
         if self.stores(message) {
-            return self.store_usage.full().map(|usage| Shortage::Store(usage.limit()));
+            let full = self.store_usage.full_at(self.policy.store_high_water_percent);
+            return full.map(|usage| Shortage::Store(usage.limit()));
         }
         let spools = self.spool.is_some() && self.destination.kind().is_queue();
         self.temp_usage.full().filter(|_| spools).map(|usage| Shortage::Temp(usage.limit()))
@@ -152,6 +156,25 @@ impl QueueContext {
     pub(super) fn try_take(&self, incoming: &Incoming) -> bool {
         let room = self.full_for(&incoming.message).is_none();
         room && self.usage.try_take(incoming.bytes)
+    }
+
+    /// A message that was sent before is dropped, or becomes a dead letter. `resent`: its sender could not
+    /// know that it had arrived.
+    pub(super) fn drop_duplicate(
+        &self,
+        message: Arc<Message>,
+        resent: bool,
+        receipt: Option<Receipt>,
+        out: &mut Effects,
+    ) {
+        if resent || !self.policy.duplicates_are_dead_letters {
+            // The first one may still be on its way to the disk.
+            out.flushed.extend(receipt);
+            return;
+        }
+        let from = self.destination.clone();
+        let cause = Some(Cause::Duplicate(from.clone()));
+        out.dead_letter(DeadLetter { receipt, ..DeadLetter::unstored(message, from, cause) });
     }
 
     /// Whether messages that are stored had better not stay in memory.
@@ -193,6 +216,8 @@ pub struct Queue {
     backlog_expires: bool,
     /// Expired messages of the backlog are being read.
     reading_expired: bool,
+    /// They are to be read when the page has come that is on its way.
+    expiry_waits: bool,
     /// Pending messages that have an end of life: (expiration, place).
     expiring: BTreeSet<(i64, Key)>,
     /// Highest priority first, then order of arrival, rotated as messages are given.
@@ -201,6 +226,7 @@ pub struct Queue {
     browsers: Vec<browse::Browser>,
     /// Above this key nobody has looked yet.
     scanned_max: Key,
+    starting: Starting,
     exclusive: Option<SubscriptionKey>,
     groups: Groups,
     /// The first message that was passed over because its group has an owner.
@@ -244,10 +270,12 @@ impl Queue {
             retry_at: None,
             backlog_expires: history.expiring,
             reading_expired: false,
+            expiry_waits: false,
             expiring: BTreeSet::new(),
             subscriptions: Vec::new(),
             browsers: Vec::new(),
             scanned_max: Key::MIN,
+            starting: Starting::default(),
             exclusive: None,
             groups: Groups::new(policy.groups),
             kept_for_owner: None,
@@ -269,7 +297,7 @@ impl Queue {
                 out.answer(receipt, result, self.outbox_of(ack.subscription));
             }
             Op::Subscribe { new, receipt } => {
-                self.subscribe(*new);
+                self.subscribe(*new, now);
                 out.resolve(receipt, Ok(()));
             }
             Op::Unsubscribe { key, last_delivered, receipt } => {
@@ -367,7 +395,7 @@ impl Queue {
         let pulling = self.subscriptions.iter().filter(|_| !self.is_reading());
         let pulls = pulling.flat_map(|s| &s.pulls).filter_map(|p| p.deadline);
         let waits = self.parking.deadline(&self.context).into_iter().chain(self.next_expiry_check);
-        pulls.chain(waits).chain(self.retry_at).min()
+        pulls.chain(waits).chain(self.retry_at).chain(self.starting.deadline()).min()
     }
 
     pub fn counters(&self) -> QueueCounters {
@@ -398,7 +426,7 @@ impl Queue {
 
     /// A message whose memory is taken enters the queue.
     fn admit(&mut self, incoming: Incoming, now: Now, out: &mut Effects) {
-        let Incoming { message, bytes, receipt, redeliveries, moved, .. } = incoming;
+        let Incoming { message, bytes, receipt, redeliveries, moved, resent, .. } = incoming;
         if message.is_expired(now.wall_ms) {
             self.counters.enqueued += 1;
             out.leave(moved);
@@ -409,8 +437,7 @@ impl Queue {
         if self.is_duplicate(&message) {
             self.context.usage.release(bytes);
             out.leave(moved);
-            // The first one may still be on its way to the disk.
-            out.flushed.extend(receipt);
+            self.context.drop_duplicate(message, resent, receipt, out);
             return;
         }
         let mut entry = Entry { redeliveries, ..self.numbered(message, bytes) };

@@ -16,7 +16,7 @@ impl Queue {
         if idle || self.reading_expired || self.retry_at.is_some() {
             return;
         }
-        let page = self.page_limit();
+        let mut page = self.page_limit();
         self.read_again_for_wanting();
         let wanting = self.subscriptions.iter().filter(|s| s.wants_more());
         let seen = wanting.map(|subscription| subscription.scanned).min();
@@ -29,8 +29,13 @@ impl Queue {
         }
         let enough = self.pending.len() >= page.messages / 2;
         let full = !self.pending.is_empty() && self.context.is_short();
-        if !hungry && (enough || full) {
+        let lazy = self.context.policy.lazy_dispatch;
+        if !hungry && (enough || full || lazy) {
             return;
+        }
+        if lazy {
+            let room = self.subscriptions.iter().map(|subscription| subscription.room()).sum();
+            page.messages = page.messages.min(room).max(1);
         }
         if let Some((band, after)) = self.backlog.read() {
             let destination = self.context.destination.clone();
@@ -119,6 +124,9 @@ impl Queue {
         }
         if !self.is_paging() {
             self.left.clear();
+            if std::mem::take(&mut self.expiry_waits) {
+                self.read_expired(now, out);
+            }
         }
     }
 
@@ -172,6 +180,7 @@ impl Queue {
     pub(super) fn read_expired(&mut self, now: Now, out: &mut Effects) {
         let waits = self.is_paging() || self.more_expired || self.retry_at.is_some();
         if !self.backlog_expires || waits {
+            self.expiry_waits = self.backlog_expires && self.is_paging();
             return;
         }
         if self.backlog.is_empty() {

@@ -59,11 +59,13 @@ impl Pull {
 }
 
 impl Queue {
-    pub(super) fn subscribe(&mut self, new: NewSubscription) {
+    pub(super) fn subscribe(&mut self, new: NewSubscription, now: Now) {
         if new.info.browser {
             self.browse(new);
             return;
         }
+        let first = self.subscriptions.is_empty();
+        self.starting.consumer_added(first, &self.context.policy, now.instant);
         let subscription = Subscription {
             new,
             in_flight: InFlightList::default(),
@@ -152,6 +154,14 @@ impl Subscription {
         match self.new.window.prefetch() {
             0 => self.pulls.iter().any(Pull::is_open),
             _ => self.new.window.has_room(),
+        }
+    }
+
+    /// How many messages it could take now.
+    pub(super) fn room(&self) -> usize {
+        match self.new.window.prefetch() {
+            0 => self.pulls.iter().filter(|pull| pull.is_open()).count(),
+            _ => self.new.window.room(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The rules of queues, one by one and at random beside a model.
 
+mod bench;
 mod model;
 mod paging;
+mod policies;
 mod rules;
 mod walk;

@@ -1,142 +1,19 @@
 //! One test per rule.
 
-use super::super::super::fixture::{
-    BYTES, Clock, consumer, context, deliveries, incoming, message, numbers, take,
-};
-use super::super::{History, NewSubscription, Pull, Queue};
+use super::super::super::fixture::{BYTES, context, deliveries, incoming, message, numbers, take};
+use super::super::{History, Pull, Queue};
+use super::bench::{Bench, Client};
 use crate::broker::dead_letter::Cause;
-use crate::broker::destination::commit::Decision;
-use crate::broker::destination::in_flight::{Ack, AckRange, TransactionKey, Window};
-use crate::broker::destination::{Admission, Effects, Incoming, Op};
+use crate::broker::destination::in_flight::TransactionKey;
+use crate::broker::destination::{Admission, Incoming, Op};
 use crate::broker::error::BrokerError;
-use crate::broker::outbox::{Item, Outbox, Receipt, SubscriptionKey};
+use crate::broker::outbox::{Item, Outbox, Receipt};
 use crate::broker::policy::{GroupMapKind, Policy};
-use crate::broker::usage::Usage;
-use crate::jms::selector::Selector;
-use crate::jms::{AckKind, ConsumerInfo, Destination, DestinationKind, Message};
+use crate::jms::{AckKind, Destination, DestinationKind, Message};
 use crate::store::{Cancel, StoreOp};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-struct Bench {
-    queue: Queue,
-    usage: Arc<Usage>,
-    clock: Clock,
-    out: Effects,
-    consumers: u64,
-}
-
-/// A consumer's own side.
-struct Client {
-    key: SubscriptionKey,
-    outbox: Arc<Outbox>,
-    window: Arc<Window>,
-}
-
-impl Bench {
-    fn new(policy: Policy) -> Self {
-        Self::with_limit(policy, 0)
-    }
-
-    fn with_limit(policy: Policy, limit: u64) -> Self {
-        let usage = Usage::new(limit, None);
-        let queue =
-            Queue::new(context(Destination::queue("Q"), policy, &usage), History::default());
-        Self { queue, usage, clock: Clock::new(), out: Effects::default(), consumers: 0 }
-    }
-
-    /// One batch.
-    fn run(&mut self, ops: impl IntoIterator<Item = Op>) {
-        for op in ops {
-            self.queue.handle(op, self.clock.now(), &mut self.out);
-        }
-        self.queue.settle_batch(self.clock.now(), &mut self.out);
-    }
-
-    fn send(&mut self, message: Message) {
-        self.run([Op::Send(incoming(message, None))]);
-    }
-
-    fn send_numbers(&mut self, numbers: impl IntoIterator<Item = i64>) {
-        let ops = numbers.into_iter().map(|n| Op::Send(incoming(message("c0", n), None)));
-        self.run(ops.collect::<Vec<_>>());
-    }
-
-    fn subscribe(&mut self, prefetch: i32) -> Client {
-        self.subscribe_as(prefetch, None, |_| {})
-    }
-
-    fn subscribe_as(
-        &mut self,
-        prefetch: i32,
-        selector: Option<&str>,
-        change: impl Fn(&mut ConsumerInfo),
-    ) -> Client {
-        self.consumers += 1;
-        let mut info = consumer("c1", self.consumers, prefetch);
-        change(&mut info);
-        let client = Client {
-            key: SubscriptionKey(self.consumers),
-            outbox: Arc::default(),
-            window: Arc::new(Window::new(prefetch)),
-        };
-        let new = Box::new(NewSubscription {
-            key: client.key,
-            info: Arc::new(info),
-            selector: selector.map(|text| Selector::parse(text).expect("a valid selector")),
-            outbox: Arc::clone(&client.outbox),
-            window: Arc::clone(&client.window),
-            source: None,
-        });
-        self.run([Op::Subscribe { new, receipt: None }]);
-        client
-    }
-
-    fn unsubscribe(&mut self, client: &Client, last_delivered: i64) {
-        self.run([Op::Unsubscribe { key: client.key, last_delivered, receipt: None }]);
-    }
-
-    /// Acknowledges from the message with number `first` to the one with number `last`.
-    fn ack(&mut self, client: &Client, kind: AckKind, first: i64, last: i64) {
-        self.ack_in(client, kind, first, last, None);
-    }
-
-    fn ack_in(&mut self, client: &Client, kind: AckKind, first: i64, last: i64, tx: Option<u64>) {
-        let id = |number| message("c0", number).message_id.expect("it has an id");
-        let ack = Box::new(Ack {
-            subscription: client.key,
-            kind,
-            range: AckRange::Span { first: Some(id(first)), last: id(last) },
-            count: i32::try_from(last - first + 1).expect("few"),
-            transaction: tx.map(TransactionKey),
-            cause: None,
-        });
-        self.run([Op::Ack { ack, receipt: None }]);
-    }
-
-    fn end(&mut self, transaction: u64, commit: bool) {
-        let transaction = TransactionKey(transaction);
-        if commit {
-            self.commit(transaction, None);
-        } else {
-            self.run([Op::RollBack { transaction, receipt: None }]);
-        }
-    }
-
-    fn commit(&mut self, transaction: TransactionKey, receipt: Option<Receipt>) -> Vec<StoreOp> {
-        let (ops, entries) = self.queue.vote(transaction, Vec::new(), self.clock.now());
-        let decision = Decision { transaction, outcome: Ok(()), waits_on: false, entries, receipt };
-        self.run([Op::Decide(Box::new(decision))]);
-        ops
-    }
-
-    fn pull(&mut self, client: &Client, deadline_ms: Option<u64>) {
-        let deadline = deadline_ms.map(|ms| self.clock.at(ms));
-        let answered = Some(Arc::new(AtomicBool::new(false)));
-        self.run([Op::Pull { key: client.key, pull: Pull { deadline, answered } }]);
-    }
-}
 
 fn in_group(number: i64, group: &str, sequence: i32) -> Message {
     Message { group_id: Some(group.into()), group_sequence: sequence, ..message("c0", number) }

@@ -190,6 +190,7 @@ impl World {
             receipt,
             connection,
             redeliveries: 0,
+            resent: false,
             moved: Vec::new(),
             parked: None,
         };
