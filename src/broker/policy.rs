@@ -69,11 +69,32 @@ pub struct Policy {
     /// Most messages a topic subscription keeps beyond its prefetch.
     pub pending_limit: PendingLimit,
     pub eviction: Eviction,
+    /// With more messages pending than this (or than the limit) expired ones go at once.
+    pub evict_expired_from: usize,
     pub groups: GroupMapKind,
+    /// Which subscriptions of a topic get a message, and in which order.
+    pub topic_dispatch: TopicDispatch,
     /// What a topic keeps for retroactive consumers.
     pub recovery: RecoveryKind,
     /// Every consumer of a topic is retroactive.
     pub always_retroactive: bool,
+}
+
+/// `<dispatchPolicy>`: which subscriptions of a topic get a message, and in which order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TopicDispatch {
+    /// All, always in the same order (`simpleDispatchPolicy`, `strictOrderDispatchPolicy`).
+    #[default]
+    Simple,
+    /// All; each message begins with another one.
+    RoundRobin,
+    /// All, those of higher priority first.
+    Priority,
+    /// As `Priority`; of network subscriptions for the same remote consumer the first one only.
+    PriorityNetwork,
+    /// All; a message of a topic whose name ends in `suffix` only those of the client that `property` of
+    /// the message names, if it has it.
+    ClientId { property: Text, suffix: Text },
 }
 
 /// `<pendingQueuePolicy>`.
@@ -199,7 +220,9 @@ impl Default for Policy {
             dead_letter: DeadLetterStrategy::default(),
             pending_limit: PendingLimit::None,
             eviction: Eviction::Oldest,
+            evict_expired_from: 1000,
             groups: GroupMapKind::Cached { size: 1024 },
+            topic_dispatch: TopicDispatch::Simple,
             recovery: RecoveryKind::None,
             always_retroactive: false,
         }

@@ -128,7 +128,7 @@ element! {
             "pendingMessageLimitStrategy", None, active;
         message_eviction_strategy: Option<MessageEvictionStrategy> =
             "messageEvictionStrategy", None, active;
-        dispatch_policy: Option<DispatchPolicy> = "dispatchPolicy", None, later;
+        dispatch_policy: Option<DispatchPolicy> = "dispatchPolicy", None, active;
         slow_consumer_strategy: Option<SlowConsumerStrategy> = "slowConsumerStrategy", None, later;
         subscription_recovery_policy: Option<SubscriptionRecoveryPolicy> =
             "subscriptionRecoveryPolicy", None, active;
@@ -324,7 +324,7 @@ choice! {
         FixedCount(FixedCountRecovery) = "fixedCountSubscriptionRecoveryPolicy", active;
         FixedSize(FixedSizeRecovery) = "fixedSizedSubscriptionRecoveryPolicy", active;
         Timed(TimedRecovery) = "timedSubscriptionRecoveryPolicy", active;
-        Retained(RetainedRecovery) = "retainedMessageSubscriptionRecoveryPolicy", later;
+        Retained(RetainedRecovery) = "retainedMessageSubscriptionRecoveryPolicy", active;
     }
     without_effect { "queryBasedSubscriptionRecoveryPolicy" }
 }

@@ -3,7 +3,7 @@
 use super::connector::ConnectorOptions;
 use crate::broker::policy::{
     Cursor, DeadLetterStrategy, DeadLetterTarget, Eviction, GroupMapKind, PendingLimit, Policy,
-    RecoveryKind,
+    RecoveryKind, TopicDispatch,
 };
 use crate::broker::usage::Usage;
 use crate::broker::{BrokerOptions, OfflineDurables, PreparedFate};
@@ -246,6 +246,17 @@ fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
                 Eviction::UniqueProperty(unique.property_name.as_str().into())
             }
         },
+        evict_expired_from: match &entry.message_eviction_strategy {
+            None => 1000,
+            Some(
+                MessageEvictionStrategy::Oldest(oldest)
+                | MessageEvictionStrategy::OldestWithLowestPriority(oldest),
+            ) => oldest.evict_expired_high_watermark as usize,
+            Some(MessageEvictionStrategy::UniqueProperty(unique)) => {
+                unique.evict_expired_high_watermark as usize
+            }
+        },
+        topic_dispatch: topic_dispatch(entry.dispatch_policy.as_ref()),
         recovery: recovery(entry.subscription_recovery_policy.as_ref()),
         always_retroactive: entry.always_retroactive,
         groups: match &entry.message_group_map {
@@ -254,6 +265,20 @@ fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
             }
             config::MessageGroupMap::Simple => GroupMapKind::Simple,
             config::MessageGroupMap::Bucket { count, .. } => GroupMapKind::Bucket { count: *count },
+        },
+    }
+}
+
+fn topic_dispatch(policy: Option<&config::DispatchPolicy>) -> TopicDispatch {
+    use config::DispatchPolicy as P;
+    match policy {
+        None | Some(P::Simple | P::StrictOrder) => TopicDispatch::Simple,
+        Some(P::RoundRobin) => TopicDispatch::RoundRobin,
+        Some(P::Priority) => TopicDispatch::Priority,
+        Some(P::PriorityNetwork) => TopicDispatch::PriorityNetwork,
+        Some(P::ClientIdFilter(filter)) => TopicDispatch::ClientId {
+            property: filter.ptp_client_id.as_str().into(),
+            suffix: filter.ptp_suffix.as_str().into(),
         },
     }
 }

@@ -53,7 +53,8 @@ impl Client {
         for part in &parts {
             self.adopt_temporary(part).await?;
         }
-        let (info, changed) = self.apply_policy_prefetch(info, &parts);
+        let (mut info, changed) = self.apply_policy_prefetch(info, &parts);
+        info.client_id.clone_from(&self.entry.info.client_id);
         let info = Arc::new(info);
         let durable_name = info.subscription_name.clone().filter(|name| !name.is_empty());
         let mut consumer = Consumer {

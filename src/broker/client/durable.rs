@@ -1,8 +1,10 @@
 //! A client's durable subscriptions: taking, replacing and deleting them.
 
+use super::super::destination::Op;
 use super::super::destination::durable::{DurableKey, DurableSubscription, NewDurable};
 use super::super::destination::topic::TopicMember;
 use super::super::error::BrokerError;
+use super::super::router::matches;
 use super::{Client, Consumer, Notice};
 use crate::jms::info::RemoveSubscriptionInfo;
 use crate::jms::selector::Selector;
@@ -46,7 +48,8 @@ impl Client {
                     present.activate(Arc::clone(info), Arc::clone(&self.outbox), now, out)
                 })?;
                 consumer.key = present.key;
-                consumer.durable = Some(present);
+                consumer.durable = Some(Arc::clone(&present));
+                self.catch_up(present, &parts).await;
                 return Ok(());
             }
             self.broker.destroy_durable(&owner).await?;
@@ -81,6 +84,20 @@ impl Client {
         consumer.durable = Some(Arc::clone(&durable));
         let topics: Vec<&Destination> = parts.iter().collect();
         self.join(durable.key, &topics, &TopicMember::Durable(durable)).await
+    }
+
+    /// Topics that kept messages for retroactive consumers hear of a new one.
+    async fn catch_up(&self, durable: Arc<DurableSubscription>, parts: &[Destination]) {
+        let always = parts.iter().any(|part| self.broker.policy(part).always_retroactive);
+        if !always && !durable.info().retroactive {
+            return;
+        }
+        let member = TopicMember::Durable(durable);
+        for topic in self.broker.router.all() {
+            if parts.iter().any(|part| matches(part, &topic.destination)) {
+                topic.send(vec![Op::Join { member: member.clone(), receipt: None }]).await;
+            }
+        }
     }
 
     /// Deletes a durable subscription of this client.

@@ -44,7 +44,6 @@ pub struct DurableSubscription {
     /// As its consumer asked for it when it was created.
     pub selector_text: Option<Text>,
     pub no_local: bool,
-    pub retroactive: bool,
     /// Whether it keeps non-persistent messages while nobody has it.
     keeps_transient: bool,
     selector: Option<Selector>,
@@ -114,7 +113,6 @@ impl DurableSubscription {
             destination: new.destination,
             selector_text: new.info.selector.clone(),
             no_local: new.info.no_local,
-            retroactive: new.info.retroactive,
             keeps_transient: new.keeps_transient,
             selector: new.selector,
             policy: new.policy,
@@ -159,6 +157,11 @@ impl DurableSubscription {
         state.offline_since = None;
         self.send_pending(&mut state, now, out);
         Ok(())
+    }
+
+    /// What its consumer, or the last one it had, asked for.
+    pub fn info(&self) -> Arc<ConsumerInfo> {
+        Arc::clone(&self.state.lock().info)
     }
 
     /// The subscription is deleted: nobody can take it any more. False while somebody has it.

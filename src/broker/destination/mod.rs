@@ -14,6 +14,7 @@ pub(super) mod fixture;
 mod gauge;
 mod groups;
 pub mod in_flight;
+mod members;
 pub mod outlet;
 mod parking;
 pub mod queue;

@@ -95,6 +95,8 @@ struct State {
     extension: i32,
     in_flight: i32,
     pending: VecDeque<Entry>,
+    /// Nothing pending expires before this, ms since the epoch; 0: nothing does.
+    expires_from: i64,
     spilled: Option<Spilled>,
     pulls: Pulls,
     slow: bool,
@@ -157,6 +159,7 @@ impl TopicSubscription {
             } else if behind || (short && self.memory.spool.is_some()) {
                 rest.push(entry.clone());
             } else {
+                state.note_expiration(entry);
                 state.pending.push_back(entry.clone());
             }
         }
@@ -246,7 +249,10 @@ impl TopicSubscription {
 
     /// Messages go to the temp store. They keep their memory until they are there.
     fn spill(&self, state: &mut State, entries: Vec<Entry>) {
-        let Some(spool) = &self.memory.spool else { return state.pending.extend(entries) };
+        let Some(spool) = &self.memory.spool else {
+            entries.iter().for_each(|entry| state.note_expiration(entry));
+            return state.pending.extend(entries);
+        };
         let spilled = state
             .spilled
             .get_or_insert_with(|| Spilled { channel: spool.channel(), tally: Tally::default() });
@@ -318,13 +324,17 @@ impl TopicSubscription {
         let (now, mut out) = (Now::read(), Effects::default());
         {
             let mut state = self.state.lock();
-            let State { spilled, pending, .. } = &mut *state;
+            let State { spilled, .. } = &mut *state;
             let Some(present) = spilled.as_mut().filter(|of| of.channel.number() == channel) else {
                 return;
             };
-            pending.extend(answer(&mut present.tally));
+            let taken = answer(&mut present.tally);
             if present.tally.is_empty() && !present.tally.is_reading() {
                 *spilled = None;
+            }
+            for entry in taken {
+                state.note_expiration(&entry);
+                state.pending.push_back(entry);
             }
             self.send_pending(&mut state, now, &mut out);
         }
@@ -387,22 +397,31 @@ impl TopicSubscription {
             }
         }
         let Some(max) = self.pending_max else { return };
-        if state.pending.len() <= max {
-            return;
+        let many = state.pending.len() > max.min(self.policy.evict_expired_from);
+        if many && state.expires_from > 0 && now.wall_ms > state.expires_from {
+            self.evict_expired(state, now, out);
         }
-        state.pending.retain(|entry| {
-            let expired = entry.message.is_expired(now.wall_ms);
-            if expired {
-                self.expired(entry, out);
-            }
-            !expired
-        });
         while state.pending.len() > max {
             let at = self.victim(&state.pending);
             let Some(entry) = state.pending.remove(at) else { return };
             state.discarded += 1;
             self.discarded(&entry, state.discarded, out);
         }
+    }
+
+    fn evict_expired(&self, state: &mut State, now: Now, out: &mut Effects) {
+        let mut pending = std::mem::take(&mut state.pending);
+        state.expires_from = 0;
+        pending.retain(|entry| {
+            let expired = entry.message.is_expired(now.wall_ms);
+            if expired {
+                self.expired(entry, out);
+            } else {
+                state.note_expiration(entry);
+            }
+            !expired
+        });
+        state.pending = pending;
     }
 
     fn consumer(&self) -> String {
@@ -460,6 +479,13 @@ impl TopicSubscription {
 const PAGE_BYTES: u64 = 1 << 20;
 
 impl State {
+    fn note_expiration(&mut self, entry: &Entry) {
+        let expiration = entry.message.expiration;
+        if expiration > 0 && (self.expires_from == 0 || expiration < self.expires_from) {
+            self.expires_from = expiration;
+        }
+    }
+
     /// Messages that are not in `pending`.
     fn spilled(&self) -> usize {
         let spilled = self.spilled.as_ref().map_or(0, |spilled| spilled.tally.len());

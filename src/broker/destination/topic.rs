@@ -7,14 +7,15 @@ use super::audit::Audit;
 use super::commit::{CommittedSend, Decision, Vote, outlives_its_producer};
 use super::durable::DurableSubscription;
 use super::in_flight::Entry;
+use super::members::Members;
+pub use super::members::TopicMember;
 use super::parking::Parking;
 use super::queue::{History, QueueContext};
 use super::recovery::Recovery;
-use super::subscription::TopicSubscription;
 use super::{Effects, Incoming, Now, Op, PageOf, QueueCounters};
 use crate::broker::advisory::Notice;
 use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
-use crate::broker::outbox::{Receipt, SubscriptionKey};
+use crate::broker::outbox::Receipt;
 use crate::broker::usage::Credit;
 use crate::jms::Message;
 use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredAdd, StoredMessage};
@@ -23,33 +24,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// A subscription of a topic.
-#[derive(Clone, Debug)]
-pub enum TopicMember {
-    Plain(Arc<TopicSubscription>),
-    Durable(Arc<DurableSubscription>),
-}
-
-impl TopicMember {
-    fn key(&self) -> SubscriptionKey {
-        match self {
-            Self::Plain(subscription) => subscription.key,
-            Self::Durable(subscription) => subscription.key,
-        }
-    }
-}
-
-/// A member, and the messages of this batch for it, if it is a durable one.
-#[derive(Debug)]
-struct Joined {
-    member: TopicMember,
-    staged: Vec<Entry>,
-}
-
 /// All a topic knows.
 pub struct Topic {
     context: QueueContext,
-    members: Vec<Joined>,
+    members: Members,
     audit: Option<Audit>,
     parking: Parking,
     recovery: Recovery,
@@ -82,7 +60,7 @@ impl Topic {
         let expires = history.expiring && !policy.expire_period.is_zero();
         Self {
             audit,
-            members: Vec::new(),
+            members: Members::new(policy.topic_dispatch.clone()),
             parking: Parking::default(),
             recovery: Recovery::new(policy.recovery),
             arrived: Vec::new(),
@@ -107,16 +85,17 @@ impl Topic {
             }
             Op::Join { member, receipt } => {
                 self.fan_out(now, out);
-                let key = member.key();
-                if !self.members.iter().any(|present| present.member.key() == key) {
-                    self.catch_up(&member, now, out);
-                    self.members.push(Joined { member, staged: Vec::new() });
+                let present = self.members.has(member.key());
+                // One that is here already has a new consumer, which may be a retroactive one.
+                self.catch_up(&member, now, out);
+                if !present {
+                    self.members.join(member);
                 }
                 out.resolve(receipt, Ok(()));
             }
             Op::Leave { key, receipt } => {
                 self.fan_out(now, out);
-                self.members.retain(|present| present.member.key() != key);
+                self.members.leave(key);
                 out.resolve(receipt, Ok(()));
             }
             Op::Vote(vote) => {
@@ -261,13 +240,11 @@ impl Topic {
         let entry = Entry { sequence, ..entry };
         let stores = self.context.stores(&entry.message);
         let mut subscribers = Vec::new();
-        for joined in &mut self.members {
-            if let TopicMember::Durable(durable) = &joined.member
-                && durable.expect(&entry)
-            {
+        for (durable, staged) in self.members.durables_for(&entry.message) {
+            if durable.expect(&entry) {
                 subscribers.push(durable.number);
                 if stage {
-                    joined.staged.push(entry.clone());
+                    staged.push(entry.clone());
                 }
             }
         }
@@ -275,15 +252,19 @@ impl Topic {
             return (entry, None);
         }
         subscribers.sort_unstable();
-        let add = StoredAdd {
+        let add = self.add_op(&entry, subscribers);
+        (entry, Some(add))
+    }
+
+    fn add_op(&self, entry: &Entry, subscribers: Vec<u64>) -> StoreOp {
+        StoreOp::Add(StoredAdd {
             destination: self.context.destination.clone(),
-            sequence,
+            sequence: entry.sequence,
             band: 0,
             message: Arc::clone(&entry.message),
             subscribers,
             cancel: None,
-        };
-        (entry, Some(StoreOp::Add(add)))
+        })
     }
 
     /// The message is in: counted, and on its way to the members.
@@ -303,6 +284,16 @@ impl Topic {
         {
             self.next_expiry_check = Some(now.instant + policy.expire_period);
         }
+        let entry = match self.recovery.retain(&entry) {
+            None => entry,
+            Some(message) => {
+                for (_, staged) in self.members.durables_for(&message) {
+                    let same = staged.iter_mut().filter(|other| other.sequence == entry.sequence);
+                    same.for_each(|other| other.message = Arc::clone(&message));
+                }
+                Entry { message, ..entry }
+            }
+        };
         self.recovery.note(&entry, now);
         self.arrived.push(entry);
     }
@@ -334,11 +325,9 @@ impl Topic {
             } else if entry.sequence == 0 {
                 self.expired_on_arrival(&entry, None, out);
             } else {
-                for joined in &mut self.members {
-                    if let TopicMember::Durable(durable) = &joined.member
-                        && durable.expects(entry.sequence)
-                    {
-                        joined.staged.push(entry.clone());
+                for (durable, staged) in self.members.durables_for(&entry.message) {
+                    if durable.expects(entry.sequence) {
+                        staged.push(entry.clone());
                     }
                 }
                 self.arrive(entry, now, out);
@@ -352,50 +341,61 @@ impl Topic {
         if let (Some(audit), Some(id)) = (&mut self.audit, entry.id()) {
             audit.forget(id);
         }
-        for joined in &self.members {
-            if let TopicMember::Durable(durable) = &joined.member {
+        for member in self.members.iter() {
+            if let TopicMember::Durable(durable) = member {
                 durable.forget(entry.sequence);
             }
         }
     }
 
-    /// A retroactive subscription first gets what was kept; a durable one only when it has nothing of
-    /// its own.
+    /// A retroactive subscription first gets what was retained, then what was kept; a durable one what was
+    /// kept only when it has nothing of its own.
     fn catch_up(&mut self, member: &TopicMember, now: Now, out: &mut Effects) {
-        let always = self.context.policy.always_retroactive;
+        if !self.context.policy.always_retroactive && !member.info().retroactive {
+            return;
+        }
+        let retained = self.recovery.retained(now);
         match member {
-            TopicMember::Plain(plain) if always || plain.info.retroactive => {
-                plain.offer(&self.recovery.kept(now), now, out);
+            TopicMember::Plain(plain) => {
+                let kept = self.recovery.kept(now);
+                plain.offer(&retained.into_iter().chain(kept).collect::<Vec<_>>(), now, out);
             }
-            TopicMember::Durable(durable)
-                if (always || durable.retroactive) && durable.size() == 0 =>
-            {
-                let kept = self.recovery.kept(now).into_iter();
-                let wanted = kept.filter(|entry| durable.expect(entry)).collect();
-                durable.offer(wanted, now, out);
+            TopicMember::Durable(durable) => {
+                let kept = if durable.size() == 0 { self.recovery.kept(now) } else { Vec::new() };
+                let past = retained.into_iter().chain(kept).collect();
+                self.store_again(durable, past, out);
             }
-            TopicMember::Plain(_) | TopicMember::Durable(_) => {}
+        }
+    }
+
+    /// Messages of the past for one durable subscription: under new numbers, so that they are stored for it
+    /// though others are done with them.
+    fn store_again(&self, durable: &Arc<DurableSubscription>, past: Vec<Entry>, out: &mut Effects) {
+        let mut wanted = Vec::with_capacity(past.len());
+        for entry in past {
+            let sequence = self.context.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+            let hold = Some(self.hold(entry.bytes));
+            let entry = Entry { sequence, hold, ..entry };
+            self.context.usage.take(entry.bytes);
+            if !durable.expect(&entry) {
+                continue;
+            }
+            if self.context.stores(&entry.message) {
+                out.adds.push(self.add_op(&entry, vec![durable.number]));
+                out.holds.extend(entry.hold.clone());
+            }
+            wanted.push(entry);
+        }
+        if !wanted.is_empty() {
+            out.offers.push((Arc::clone(durable), wanted));
         }
     }
 
     fn fan_out(&mut self, now: Now, out: &mut Effects) {
-        if self.arrived.is_empty() {
-            return;
+        if !self.arrived.is_empty() {
+            self.counters.dispatched += self.members.fan_out(&self.arrived, now, out);
+            self.arrived.clear();
         }
-        for Joined { member, staged } in &mut self.members {
-            match member {
-                TopicMember::Plain(subscription) => {
-                    self.counters.dispatched += subscription.offer(&self.arrived, now, out);
-                }
-                TopicMember::Durable(durable) => {
-                    if !staged.is_empty() {
-                        self.counters.dispatched += staged.len() as u64;
-                        out.offers.push((Arc::clone(durable), std::mem::take(staged)));
-                    }
-                }
-            }
-        }
-        self.arrived.clear();
     }
 
     /// Looks for stored messages that are past their time: nobody may have asked for them for long.
@@ -421,7 +421,7 @@ impl Topic {
             if self.dying.contains(&sequence) {
                 continue;
             }
-            let durables = self.members.iter().filter_map(|joined| match &joined.member {
+            let durables = self.members.iter().filter_map(|member| match member {
                 TopicMember::Durable(durable) => Some(durable),
                 TopicMember::Plain(_) => None,
             });

@@ -1,15 +1,15 @@
 //! Random commands into a topic with one plain and one durable subscription, beside lists of what
 //! each should see.
 
-use super::durable::{DurableKey, DurableSubscription, NewDurable};
-use super::fixture::{
+use super::super::durable::{DurableKey, DurableSubscription, NewDurable};
+use super::super::fixture::{
     BYTES, Clock, Random, consumer, context, for_seeds, incoming, message, numbers,
 };
-use super::in_flight::{Ack, AckRange, TransactionKey};
-use super::queue::History;
-use super::subscription::{Memory, TopicSubscription};
-use super::topic::{Topic, TopicMember};
-use super::{Effects, Op, Outlet};
+use super::super::in_flight::{Ack, AckRange, TransactionKey};
+use super::super::queue::History;
+use super::super::subscription::{Memory, TopicSubscription};
+use super::super::topic::{Topic, TopicMember};
+use super::super::{Effects, Op, Outlet};
 use crate::broker::forward::channel;
 use crate::broker::outbox::{Outbox, SubscriptionKey};
 use crate::broker::policy::Policy;

@@ -1,0 +1,206 @@
+//! The subscriptions of a topic, and which of them get a message in which order (`<dispatchPolicy>`).
+//!
+//! A topic hands each message to one subscription after the other before the next message, so all see the
+//! same order: that is what `strictOrderDispatchPolicy` asks for.
+
+use super::durable::DurableSubscription;
+use super::in_flight::Entry;
+use super::subscription::TopicSubscription;
+use super::{Effects, Now};
+use crate::broker::candidate::Candidate;
+use crate::broker::outbox::SubscriptionKey;
+use crate::broker::policy::TopicDispatch;
+use crate::jms::selector::Value;
+use crate::jms::{ConsumerId, ConsumerInfo, Message, Text};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+/// A subscription of a topic.
+#[derive(Clone, Debug)]
+pub enum TopicMember {
+    Plain(Arc<TopicSubscription>),
+    Durable(Arc<DurableSubscription>),
+}
+
+impl TopicMember {
+    pub(super) fn key(&self) -> SubscriptionKey {
+        match self {
+            Self::Plain(subscription) => subscription.key,
+            Self::Durable(subscription) => subscription.key,
+        }
+    }
+
+    /// What its consumer, or the last one it had, asked for.
+    pub(super) fn info(&self) -> Arc<ConsumerInfo> {
+        match self {
+            Self::Plain(subscription) => Arc::clone(&subscription.info),
+            Self::Durable(subscription) => subscription.info(),
+        }
+    }
+
+    fn client(&self) -> Option<Text> {
+        match self {
+            Self::Plain(subscription) => subscription.info.client_id.clone(),
+            Self::Durable(subscription) => Some(Text::clone(&subscription.owner.client)),
+        }
+    }
+}
+
+/// A member, and the messages of this batch for it, if it is a durable one.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) member: TopicMember,
+    pub(super) staged: Vec<Entry>,
+    /// Another one takes messages for the same consumers.
+    shadowed: bool,
+}
+
+/// The members of a topic, in the order in which they are served.
+#[derive(Debug)]
+pub(super) struct Members {
+    list: Vec<Joined>,
+    dispatch: TopicDispatch,
+}
+
+impl Members {
+    pub(super) fn new(dispatch: TopicDispatch) -> Self {
+        Self { list: Vec::new(), dispatch }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn has(&self, key: SubscriptionKey) -> bool {
+        self.list.iter().any(|joined| joined.member.key() == key)
+    }
+
+    pub(super) fn join(&mut self, member: TopicMember) {
+        self.list.push(Joined { member, staged: Vec::new(), shadowed: false });
+        self.arrange();
+    }
+
+    pub(super) fn leave(&mut self, key: SubscriptionKey) {
+        self.list.retain(|joined| joined.member.key() != key);
+        self.arrange();
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &TopicMember> {
+        self.list.iter().map(|joined| &joined.member)
+    }
+
+    /// Durable subscriptions that may get `message`, with what is staged for them.
+    pub(super) fn durables_for(
+        &mut self,
+        message: &Message,
+    ) -> impl Iterator<Item = (&Arc<DurableSubscription>, &mut Vec<Entry>)> {
+        let only = self.addressee(message);
+        self.list.iter_mut().filter_map(move |joined| match &joined.member {
+            TopicMember::Durable(durable)
+                if !joined.shadowed
+                    && only.as_ref().is_none_or(|only| *only == durable.owner.client) =>
+            {
+                Some((durable, &mut joined.staged))
+            }
+            _ => None,
+        })
+    }
+
+    /// Gives the members what arrived; how many deliveries that were.
+    pub(super) fn fan_out(&mut self, arrived: &[Entry], now: Now, out: &mut Effects) -> u64 {
+        match self.dispatch {
+            TopicDispatch::Simple => self.serve(arrived, now, out),
+            TopicDispatch::Priority | TopicDispatch::PriorityNetwork => {
+                // Who has a durable subscription changes while it is here.
+                self.arrange();
+                self.serve(arrived, now, out)
+            }
+            TopicDispatch::RoundRobin => {
+                let mut served = 0;
+                for entry in arrived {
+                    served += self.serve(std::slice::from_ref(entry), now, out);
+                    if !self.list.is_empty() {
+                        self.list.rotate_left(1);
+                    }
+                }
+                served
+            }
+            TopicDispatch::ClientId { .. } => {
+                let mut served = 0;
+                for entry in arrived {
+                    let only = self.addressee(&entry.message);
+                    let one = std::slice::from_ref(entry);
+                    for joined in &mut self.list {
+                        if only.is_none() || joined.member.client() == only {
+                            served += joined.serve(one, now, out);
+                        }
+                    }
+                }
+                // What is staged for durable subscriptions was addressed to them.
+                served + self.list.iter_mut().map(|joined| joined.serve(&[], now, out)).sum::<u64>()
+            }
+        }
+    }
+
+    fn serve(&mut self, entries: &[Entry], now: Now, out: &mut Effects) -> u64 {
+        let open = self.list.iter_mut().filter(|joined| !joined.shadowed);
+        open.map(|joined| joined.serve(entries, now, out)).sum()
+    }
+
+    /// Puts the members in order of priority, and of those that stand for the same remote consumer leaves
+    /// one open: where the policy says so.
+    fn arrange(&mut self) {
+        if !matches!(self.dispatch, TopicDispatch::Priority | TopicDispatch::PriorityNetwork) {
+            return;
+        }
+        self.list.sort_by_key(|joined| Reverse(joined.member.info().priority));
+        if self.dispatch == TopicDispatch::Priority {
+            return;
+        }
+        let mut served: Vec<ConsumerId> = Vec::new();
+        for joined in &mut self.list {
+            let info = joined.member.info();
+            let remote = info.network_consumer_path.iter().flatten().flatten();
+            let remote: Vec<ConsumerId> =
+                remote.filter(|_| info.network_subscription).cloned().collect();
+            joined.shadowed = remote.iter().any(|id| served.contains(id));
+            if !joined.shadowed {
+                served.extend(remote);
+            }
+        }
+    }
+
+    /// The one client `message` is for, if it names one.
+    fn addressee(&self, message: &Message) -> Option<Text> {
+        let TopicDispatch::ClientId { property, suffix } = &self.dispatch else { return None };
+        let destination = message.destination.as_ref()?;
+        if !destination.name().ends_with(&**suffix) {
+            return None;
+        }
+        let candidate = Candidate { message, redeliveries: 0 };
+        match candidate.property(property) {
+            Value::String(client) => Some(client.as_ref().into()),
+            _ => None,
+        }
+    }
+}
+
+impl Joined {
+    fn serve(&mut self, entries: &[Entry], now: Now, out: &mut Effects) -> u64 {
+        match &self.member {
+            TopicMember::Plain(_) if entries.is_empty() => 0,
+            TopicMember::Plain(subscription) => subscription.offer(entries, now, out),
+            TopicMember::Durable(durable) => {
+                let staged = self.staged.len() as u64;
+                if staged > 0 {
+                    out.offers.push((Arc::clone(durable), std::mem::take(&mut self.staged)));
+                }
+                staged
+            }
+        }
+    }
+}
