@@ -88,6 +88,8 @@ pub enum BrokerError {
          {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
     )]
     TempWaitTimeout { limit: u64, producer: Text, destination: Destination },
+    #[error("1 Consumers was slow too often (>{count_max}) or too long (>{for_ms}): ")]
+    ConsumersSlow { count_max: i64, for_ms: i64 },
     #[error("Connection closed, send aborted.")]
     SendAborted,
     #[error(

@@ -22,6 +22,7 @@ pub mod policy;
 mod recovery;
 pub mod registry;
 pub mod router;
+mod slow_consumers;
 pub mod transaction;
 pub mod usage;
 

@@ -71,6 +71,8 @@ pub struct Policy {
     pub eviction: Eviction,
     /// With more messages pending than this (or than the limit) expired ones go at once.
     pub evict_expired_from: usize,
+    /// How consumers that do not keep up are ended; none: they are not.
+    pub slow_consumers: Option<SlowConsumerStrategy>,
     pub groups: GroupMapKind,
     /// Which subscriptions of a topic get a message, and in which order.
     pub topic_dispatch: TopicDispatch,
@@ -164,6 +166,30 @@ pub enum Eviction {
     UniqueProperty(Text),
 }
 
+/// `<slowConsumerStrategy>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlowConsumerStrategy {
+    /// Times a consumer may be slow; none: any number.
+    pub slow_count_max: Option<u32>,
+    /// How long it may be slow; none: for ever.
+    pub slow_for_max: Option<Duration>,
+    pub check_period: Duration,
+    /// Its connection is closed, not just the consumer.
+    pub abort_connection: bool,
+    pub ignore_network_consumers: bool,
+    /// Slow is who does not acknowledge; none: who does not take what waits.
+    pub silence: Option<Silence>,
+}
+
+/// What `<abortSlowAckConsumerStrategy>` takes for slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// Longest time between acknowledgements.
+    pub longest: Duration,
+    /// Not of consumers that hold no message.
+    pub ignores_idle: bool,
+}
+
 /// `messageGroupMapFactoryType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupMapKind {
@@ -221,6 +247,7 @@ impl Default for Policy {
             pending_limit: PendingLimit::None,
             eviction: Eviction::Oldest,
             evict_expired_from: 1000,
+            slow_consumers: None,
             groups: GroupMapKind::Cached { size: 1024 },
             topic_dispatch: TopicDispatch::Simple,
             recovery: RecoveryKind::None,

@@ -129,7 +129,7 @@ element! {
         message_eviction_strategy: Option<MessageEvictionStrategy> =
             "messageEvictionStrategy", None, active;
         dispatch_policy: Option<DispatchPolicy> = "dispatchPolicy", None, active;
-        slow_consumer_strategy: Option<SlowConsumerStrategy> = "slowConsumerStrategy", None, later;
+        slow_consumer_strategy: Option<SlowConsumerStrategy> = "slowConsumerStrategy", None, active;
         subscription_recovery_policy: Option<SubscriptionRecoveryPolicy> =
             "subscriptionRecoveryPolicy", None, active;
         pending_queue_policy: Option<PendingQueuePolicy> = "pendingQueuePolicy", None, active;

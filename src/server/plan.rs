@@ -3,7 +3,7 @@
 use super::connector::ConnectorOptions;
 use crate::broker::policy::{
     Cursor, DeadLetterStrategy, DeadLetterTarget, Eviction, GroupMapKind, PendingLimit, Policy,
-    RecoveryKind, TopicDispatch,
+    RecoveryKind, Silence, SlowConsumerStrategy, TopicDispatch,
 };
 use crate::broker::usage::Usage;
 use crate::broker::{BrokerOptions, OfflineDurables, PreparedFate};
@@ -256,6 +256,7 @@ fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
                 unique.evict_expired_high_watermark as usize
             }
         },
+        slow_consumers: entry.slow_consumer_strategy.as_ref().map(slow_consumers),
         topic_dispatch: topic_dispatch(entry.dispatch_policy.as_ref()),
         recovery: recovery(entry.subscription_recovery_policy.as_ref()),
         always_retroactive: entry.always_retroactive,
@@ -266,6 +267,31 @@ fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
             config::MessageGroupMap::Simple => GroupMapKind::Simple,
             config::MessageGroupMap::Bucket { count, .. } => GroupMapKind::Bucket { count: *count },
         },
+    }
+}
+
+fn slow_consumers(strategy: &config::SlowConsumerStrategy) -> SlowConsumerStrategy {
+    macro_rules! common {
+        ($strategy:expr, $silence:expr) => {
+            SlowConsumerStrategy {
+                slow_count_max: $strategy.max_slow_count,
+                slow_for_max: $strategy.max_slow_duration.filter(|time| !time.is_zero()),
+                check_period: $strategy.check_period,
+                abort_connection: $strategy.abort_connection,
+                ignore_network_consumers: $strategy.ignore_network_consumers,
+                silence: $silence,
+            }
+        };
+    }
+    match strategy {
+        config::SlowConsumerStrategy::Abort(abort) => common!(abort, None),
+        config::SlowConsumerStrategy::AbortSlowAck(abort) => {
+            let silence = Silence {
+                longest: abort.max_time_since_last_ack,
+                ignores_idle: abort.ignore_idle_consumers,
+            };
+            common!(abort, Some(silence))
+        }
     }
 }
 

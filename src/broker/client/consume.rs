@@ -10,8 +10,9 @@ use super::super::names;
 use super::super::outbox::{Item, RangeUse, Receipt, SubscriptionKey};
 use super::super::policy::{Cursor, Policy};
 use super::super::router::{Listener, QueueConsumer};
-use super::{Client, Consumer, Notice, Pulls};
-use crate::jms::info::{ConsumerInfo, ObjectId, RemoveInfo};
+use super::super::slow_consumers;
+use super::{Attached, Client, Consumer, Notice, Pulls};
+use crate::jms::info::ConsumerInfo;
 use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerId, Destination, MessageAck, MessagePull, Text};
 use parking_lot::Mutex;
@@ -65,6 +66,7 @@ impl Client {
             durable: None,
             pulls: Pulls::default(),
             counted: Vec::new(),
+            attached: None,
         };
         match durable_name {
             Some(name) => {
@@ -72,7 +74,8 @@ impl Client {
             }
             None => {
                 if let Err(error) = self.subscribe(&mut consumer, &parts, selector).await {
-                    self.withdraw(&consumer, NOTHING_DELIVERED).await;
+                    let attached = self.attached(&mut consumer);
+                    self.broker.withdraw(&attached, NOTHING_DELIVERED).await;
                     return Err(error);
                 }
             }
@@ -86,9 +89,30 @@ impl Client {
         if hears_notices(&parts) {
             self.broker.outlet.forward.listener_added();
         }
+        let attached = self.attached(&mut consumer);
+        let slow = parts.iter().find_map(|part| self.broker.policy(part).slow_consumers);
+        if let Some(strategy) = slow.filter(|_| !info.browser) {
+            slow_consumers::watch(&self.broker, &attached, &self.entry, strategy);
+        }
+        consumer.attached = Some(attached);
         self.consumers.insert(id, consumer);
         self.replay_advisories(&info, &parts).await;
         Ok(())
+    }
+
+    /// What `consumer` is joined to by now, in a form that others may take off.
+    fn attached(&self, consumer: &mut Consumer) -> Arc<Attached> {
+        Arc::new(Attached {
+            key: consumer.key,
+            info: Arc::clone(&consumer.info),
+            outbox: Arc::clone(&self.outbox),
+            queues: consumer.queues.clone(),
+            topics: consumer.topics.clone(),
+            durable: consumer.durable.clone(),
+            connector_url: Text::clone(&self.transport.connector_url),
+            counted: Mutex::new(std::mem::take(&mut consumer.counted)),
+            off: AtomicBool::new(false),
+        })
     }
 
     /// Puts the policy's prefetch in place of the client library's default.
@@ -245,62 +269,11 @@ impl Client {
     }
 
     pub(super) async fn drop_consumer(&mut self, id: &ConsumerId, last_delivered: i64) {
-        let Some(mut consumer) = self.consumers.remove(id) else { return };
+        let Some(consumer) = self.consumers.remove(id) else { return };
         self.flush().await;
-        let destination = consumer.info.destination.clone();
-        let parts = destination.iter().flat_map(Destination::parts).collect::<Vec<_>>();
-        self.withdraw(&consumer, last_delivered).await;
-        if let Some(durable) = &consumer.durable {
-            durable.deactivate(last_delivered);
+        if let Some(attached) = consumer.attached {
+            attached.take_off(&self.broker, last_delivered).await;
         }
-        self.broker.registry.consumer_removed(id);
-        if hears_notices(&parts) {
-            self.broker.outlet.forward.listener_removed();
-        }
-        if !consumer.info.browser && consumer.durable.is_none() {
-            // Where it was joined again, it was counted again.
-            let names = parts.iter().filter(|part| !part.is_pattern());
-            for present in names.filter_map(|name| self.broker.router.find(name)) {
-                if !consumer.counted.iter().any(|counted| Arc::ptr_eq(counted, &present)) {
-                    consumer.counted.push(present);
-                }
-            }
-        }
-        let mut counts = Vec::new();
-        for handle in &consumer.counted {
-            let consumers = &handle.gauges.consumers;
-            // A durable subscription counts until it is deleted.
-            let count =
-                if consumer.durable.is_some() { consumers.count() } else { consumers.remove() };
-            counts.push((&handle.destination, count));
-        }
-        for part in parts.iter().filter(|part| !part.is_advisory()) {
-            let mine = counts.iter().filter(|(of, _)| super::super::router::matches(part, of));
-            let count = mine.map(|(_, count)| count).sum();
-            let info = RemoveInfo {
-                object_id: Some(ObjectId::Consumer(id.clone())),
-                response_required: consumer.info.response_required,
-                ..RemoveInfo::default()
-            };
-            self.announce(Notice::consumer_removed(part, info, count)).await;
-        }
-    }
-
-    /// Takes a consumer off its queues and topics.
-    async fn withdraw(&self, consumer: &Consumer, last_delivered: i64) {
-        let key = consumer.key;
-        let Some(destination) = &consumer.info.destination else { return };
-        if let Some(joined) = &consumer.queues {
-            self.broker.router.unlisten(key, destination);
-            let queues = std::mem::take(&mut *joined.queues.lock());
-            for queue in queues {
-                queue.send(vec![Op::Unsubscribe { key, last_delivered, receipt: None }]).await;
-            }
-        }
-        if consumer.topics.is_some() {
-            self.broker.leave(key, destination).await;
-        }
-        self.outbox.forget(key);
     }
 
     /// Acknowledges messages. Acknowledgements of unknown consumers are ignored (failover replays).
@@ -317,7 +290,9 @@ impl Client {
             None => None,
             Some(id) => Some(self.in_transaction(id, |transaction| transaction.key)?),
         };
-        let Some(consumer) = ack.consumer_id.as_ref().and_then(|id| self.consumers.get(id)) else {
+        let consumer = ack.consumer_id.as_ref().and_then(|id| self.consumers.get(id));
+        // What a consumer held that was taken off may be with another one by now.
+        let Some(consumer) = consumer.filter(|consumer| !consumer.is_off()) else {
             settle(receipt);
             return Ok(());
         };
@@ -541,7 +516,7 @@ fn parse_selector(text: Option<&Text>) -> Result<Option<Selector>, BrokerError> 
 
 /// Whether a consumer of these destinations may hear what destinations have to tell: it listens to
 /// advisories beyond those of temporary destinations, which every client does.
-fn hears_notices(parts: &[Destination]) -> bool {
+pub(super) fn hears_notices(parts: &[Destination]) -> bool {
     parts.iter().any(|part| {
         let about = part.name().strip_prefix(Destination::ADVISORY_PREFIX);
         match about {

@@ -4,6 +4,7 @@
 //! this connection, keeps the client's sessions, producers, consumers and open transactions, and hands
 //! work to destinations, consecutive operations for one destination together.
 
+mod attached;
 mod closing;
 mod consume;
 mod destinations;
@@ -14,6 +15,7 @@ mod replay;
 mod send;
 mod transact;
 
+pub(super) use self::attached::Attached;
 pub use self::closing::Closing;
 use self::parking::Parking;
 use self::pulls::Pulls;
@@ -88,8 +90,16 @@ struct Consumer {
     durable: Option<Arc<DurableSubscription>>,
     /// Those of topics and durable subscriptions.
     pulls: Pulls,
-    /// Where it is counted.
+    /// Where it is counted, until it is attached.
     counted: Vec<Arc<DestinationHandle>>,
+    attached: Option<Arc<Attached>>,
+}
+
+impl Consumer {
+    /// Whether the broker took it off.
+    fn is_off(&self) -> bool {
+        self.attached.as_ref().is_some_and(|attached| attached.is_off())
+    }
 }
 
 /// Sessions, open transactions and temporary destinations one connection may have, of each: far above

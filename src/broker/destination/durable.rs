@@ -6,6 +6,7 @@
 use super::backlog::{Backlog, Place};
 use super::in_flight::{Ack, Entry, InFlightList, TransactionKey, Window};
 use super::outlet::Outlet;
+use super::pace::Seen;
 use super::queue::Key;
 use super::subscription::Pulls;
 use super::{Effects, Now};
@@ -162,6 +163,11 @@ impl DurableSubscription {
     /// What its consumer, or the last one it had, asked for.
     pub fn info(&self) -> Arc<ConsumerInfo> {
         Arc::clone(&self.state.lock().info)
+    }
+
+    /// How its consumer keeps up; none while it has none.
+    pub fn seen(&self) -> Option<Seen> {
+        self.state.lock().active.as_ref().map(|active| active.window.seen())
     }
 
     /// The subscription is deleted: nobody can take it any more. False while somebody has it.
@@ -369,6 +375,7 @@ impl DurableSubscription {
             return Ok(());
         };
         let settled = in_flight.settle(ack, &active.window, self.policy.use_prefetch_extension)?;
+        active.window.pace.acknowledged(now.instant);
         if backlog.is_reading() {
             left.extend(settled.removed.iter().map(|entry| entry.sequence));
         }
@@ -545,7 +552,17 @@ impl DurableSubscription {
             }));
             in_flight.push(entry);
         }
+        active.window.pace.takes(items.len() as u64);
         active.outbox.push_all(&mut items);
+        let waiting = !pending.is_empty() || !backlog.is_empty();
+        if !active.window.is_full() {
+            active.window.pace.keeps_up();
+        } else if waiting
+            && active.window.pace.falls_behind()
+            && self.policy.advisory_for_slow_consumers
+        {
+            out.notice(Notice::slow_consumer(&self.destination, info));
+        }
         let page = PageLimit { messages: self.policy.page_max.max(1), bytes: PAGE_BYTES };
         if (wants(pulls) || pending.len() < page.messages / 2)
             && let Some((_, after)) = backlog.read()

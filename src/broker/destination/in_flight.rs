@@ -3,6 +3,7 @@
 //! Queues and durable subscriptions share this: acknowledgement ranges, the prefetch window and its
 //! extension follow OpenWire section 15.
 
+use super::pace::{Pace, Seen};
 use crate::broker::error::BrokerError;
 use crate::broker::usage::Credit;
 use crate::jms::{AckKind, Message, MessageId, Text, Throwable};
@@ -10,6 +11,7 @@ use crate::store::Cancel;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Instant;
 
 /// One message in a destination.
 #[derive(Clone, Debug)]
@@ -89,6 +91,7 @@ pub struct Window {
     prefetch: AtomicI32,
     extension: AtomicI32,
     in_flight: AtomicI32,
+    pub(super) pace: Pace,
 }
 
 impl Window {
@@ -97,7 +100,13 @@ impl Window {
             prefetch: AtomicI32::new(prefetch.max(0)),
             extension: AtomicI32::new(0),
             in_flight: AtomicI32::new(0),
+            pace: Pace::default(),
         }
+    }
+
+    /// How its consumer keeps up.
+    pub fn seen(&self) -> Seen {
+        self.pace.seen(self.in_flight(), Instant::now())
     }
 
     pub fn prefetch(&self) -> i32 {
@@ -118,6 +127,11 @@ impl Window {
         prefetch > 0
             && self.in_flight.load(Ordering::SeqCst)
                 < prefetch.saturating_add(self.extension.load(Ordering::SeqCst))
+    }
+
+    /// Whether the consumer has all it asked for. Never with prefetch 0.
+    pub fn is_full(&self) -> bool {
+        self.prefetch() > 0 && !self.has_room()
     }
 
     /// How many more messages may be given. None with prefetch 0.

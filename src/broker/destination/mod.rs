@@ -16,6 +16,7 @@ mod groups;
 pub mod in_flight;
 mod members;
 pub mod outlet;
+pub mod pace;
 mod parking;
 pub mod queue;
 mod recovery;

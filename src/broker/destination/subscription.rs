@@ -7,6 +7,7 @@
 
 use super::in_flight::Entry;
 use super::outlet::Outlet;
+use super::pace::{Pace, Seen};
 use super::tally::Tally;
 use super::{Effects, Now};
 use crate::broker::advisory::Notice;
@@ -23,6 +24,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 /// A consumer of topics.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub struct TopicSubscription {
     /// Most messages beyond the prefetch.
     pending_max: Option<usize>,
     memory: Memory,
+    pace: Pace,
     me: Weak<Self>,
     state: Mutex<State>,
 }
@@ -99,7 +102,6 @@ struct State {
     expires_from: i64,
     spilled: Option<Spilled>,
     pulls: Pulls,
-    slow: bool,
     discarded: u64,
 }
 
@@ -131,6 +133,7 @@ impl TopicSubscription {
             policy,
             pending_max,
             memory,
+            pace: Pace::default(),
             me: Weak::clone(me),
             state: Mutex::new(State { prefetch, ..State::default() }),
         })
@@ -184,6 +187,7 @@ impl TopicSubscription {
             }
             AckKind::Redelivered | AckKind::Unmatched => return,
             AckKind::Standard | AckKind::Individual | AckKind::Expired | AckKind::Poison => {
+                self.pace.acknowledged(now.instant);
                 state.in_flight = (state.in_flight - count).max(0);
                 state.extension = (state.extension - count).max(0);
             }
@@ -223,6 +227,12 @@ impl TopicSubscription {
         }
     }
 
+    /// How the consumer keeps up.
+    pub fn seen(&self) -> Seen {
+        let in_flight = self.state.lock().in_flight;
+        self.pace.seen(in_flight, Instant::now())
+    }
+
     /// Messages waiting beyond the window, and messages discarded so far.
     pub fn backlog(&self) -> (usize, u64) {
         let state = self.state.lock();
@@ -241,7 +251,7 @@ impl TopicSubscription {
             }
         }
         if state.pending.is_empty() && state.spilled.is_none() {
-            state.slow = false;
+            self.pace.keeps_up();
         }
         self.outbox.push_all(&mut items);
         self.read_on(state);
@@ -384,8 +394,7 @@ impl TopicSubscription {
     /// Marks a consumer that falls behind, and evicts what is over its limit.
     fn limit_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
         let behind = i32::try_from(state.pending.len() + state.spilled()).unwrap_or(i32::MAX);
-        if !state.slow && state.prefetch > 1 && behind > state.prefetch {
-            state.slow = true;
+        if state.prefetch > 1 && behind > state.prefetch && self.pace.falls_behind() {
             tracing::warn!(
                 consumer = %Text::from(self.consumer()),
                 "has twice its prefetch limit pending, without an ack; it appears to be slow"

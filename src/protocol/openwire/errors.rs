@@ -20,6 +20,7 @@ pub(super) fn throwable(error: &E) -> Throwable {
         E::DestinationNameEmpty | E::DurableMissing { .. } | E::NotOwner(_) => {
             "javax.jms.InvalidDestinationException"
         }
+        E::ConsumersSlow { .. } => "org.apache.activemq.transport.InactivityIOException",
         E::InvalidSelector(_) => "javax.jms.InvalidSelectorException",
         E::MemoryFull(_)
         | E::MemoryWaitTimeout { .. }

@@ -68,6 +68,21 @@ impl Queue {
         self.scanned_max = self.scanned_max.max(from);
     }
 
+    /// Notes which consumers are full while messages wait for them.
+    pub(super) fn note_pace(&self) {
+        let behind = !self.backlog.is_empty();
+        for subscription in &self.subscriptions {
+            let pace = &subscription.new.window.pace;
+            let waiting = || behind || self.pending.range(subscription.scanned..).next().is_some();
+            pace.takes(subscription.staged.len() as u64);
+            if !subscription.new.window.is_full() {
+                pace.keeps_up();
+            } else if waiting() {
+                pace.falls_behind();
+            }
+        }
+    }
+
     fn choose(&mut self, key: Key, entry: &Entry) -> Choice {
         let group = entry.message.group_id.as_ref();
         let starts_group = group.is_some() && entry.message.group_sequence == 1;

@@ -381,6 +381,7 @@ impl Queue {
         self.retry_at = self.retry_at.filter(|at| now.instant < *at);
         self.expire_due(now, out);
         self.dispatch(now, out);
+        self.note_pace();
         self.read_unlocked(out);
         self.page_in(out);
         self.spill(out);

@@ -31,6 +31,7 @@ impl Queue {
         let window = Arc::clone(&subscription.new.window);
         let settled = subscription.in_flight.settle(ack, &window, extend)?;
         subscription.dequeued += settled.removed.len() as u64;
+        window.pace.acknowledged(now.instant);
         let letters = settled.removed.iter().filter(|entry| match ack.kind {
             AckKind::Poison => true,
             AckKind::Expired => entry.message.is_expired(now.wall_ms),
