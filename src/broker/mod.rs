@@ -15,6 +15,7 @@ pub mod dead_letter;
 pub mod destination;
 pub mod error;
 pub mod forward;
+mod inactive;
 mod names;
 mod offline;
 pub mod outbox;
@@ -35,12 +36,13 @@ use self::destination::{
 };
 use self::error::BrokerError;
 use self::forward::{Forward, ForwardReceiver};
+pub use self::inactive::InactiveSweeps;
 pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
 use self::policy::Policy;
 pub use self::recovery::PreparedFate;
 use self::registry::Registry;
-use self::router::{Listener, Router};
+use self::router::{Ending, Listener, Router};
 use self::transaction::Transactions;
 use self::usage::Usage;
 use crate::jms::info::DestinationInfo;
@@ -85,6 +87,7 @@ pub struct BrokerOptions {
     pub dispatches_early: bool,
     pub prepared_fate: PreparedFate,
     pub offline_durables: OfflineDurables,
+    pub inactive_sweeps: InactiveSweeps,
     /// The address clients are told in advisories when the event came through no connector.
     pub default_url: Text,
 }
@@ -136,6 +139,7 @@ impl Broker {
         tokio::spawn(carry(Arc::downgrade(&broker), receiver));
         broker.recover(found).await?;
         offline::watch(&broker);
+        inactive::watch(&broker);
         Ok(broker)
     }
 
@@ -281,6 +285,17 @@ impl Broker {
     /// Removes a destination with all it holds. Unknown ones are fine.
     pub async fn remove_destination(&self, destination: &Destination, by: Option<&ConnectionId>) {
         let Some((handle, ending)) = self.router.remove(destination) else { return };
+        self.end_destination(&handle, ending, by).await;
+    }
+
+    /// Ends a destination that is out of the table, and its advisory topics.
+    async fn end_destination(
+        &self,
+        handle: &Arc<DestinationHandle>,
+        ending: Ending<'_>,
+        by: Option<&ConnectionId>,
+    ) {
+        let destination = &handle.destination;
         let (receipt, gone) = Receipt::waiter();
         handle.send(vec![Op::Destroy { receipt: Some(receipt) }]).await;
         gone.await.unwrap_or_default();

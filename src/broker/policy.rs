@@ -57,6 +57,10 @@ pub struct Policy {
     pub duplicates_are_dead_letters: bool,
     /// Most destinations the entry may create; none: no limit.
     pub destinations_max: Option<u32>,
+    /// A destination that nobody used for so long is removed; none: it stays.
+    pub inactive_timeout: Option<Duration>,
+    /// Consumers of networks do not keep it.
+    pub gc_with_network_consumers: bool,
     pub advisory_for_consumed: bool,
     pub advisory_for_delivery: bool,
     pub advisory_for_discarding: bool,
@@ -235,6 +239,8 @@ impl Default for Policy {
             audit_producers: 1024,
             duplicates_are_dead_letters: false,
             destinations_max: None,
+            inactive_timeout: None,
+            gc_with_network_consumers: false,
             advisory_for_consumed: false,
             advisory_for_delivery: false,
             advisory_for_discarding: false,

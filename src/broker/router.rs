@@ -95,6 +95,14 @@ impl Listener {
         }
     }
 
+    /// Whether it is of a network.
+    fn is_network(&self) -> bool {
+        match self {
+            Self::Queue(consumer) => consumer.info.network_subscription,
+            Self::Topic(member) => member.info().network_subscription,
+        }
+    }
+
     /// Whether it counts as a consumer.
     fn counts(&self) -> bool {
         match self {
@@ -129,6 +137,44 @@ struct Table {
     fed: HashMap<Text, Vec<Arc<DestinationHandle>>>,
     /// The same for queues whose name ends in a pattern of topics.
     fed_by_pattern: Vec<(Text, Arc<DestinationHandle>)>,
+}
+
+impl Table {
+    fn insert(&mut self, handle: Arc<DestinationHandle>) {
+        if let Some(topic) = virtual_topic(&handle.destination) {
+            if Destination::topic(topic).is_pattern() {
+                self.fed_by_pattern.push((topic.into(), Arc::clone(&handle)));
+            } else {
+                self.fed.entry(topic.into()).or_default().push(Arc::clone(&handle));
+            }
+        }
+        self.destinations.insert(handle.destination.clone(), handle);
+    }
+
+    /// Takes a destination out, which is *ending* until the sender is dropped.
+    fn take(
+        &mut self,
+        destination: &Destination,
+    ) -> Option<(Arc<DestinationHandle>, watch::Sender<()>)> {
+        let removed = self.destinations.remove(destination)?;
+        if let Some(topic) = virtual_topic(destination) {
+            self.fed_by_pattern.retain(|(_, queue)| queue.destination != *destination);
+            if let Some(queues) = self.fed.get_mut(topic) {
+                queues.retain(|queue| queue.destination != *destination);
+                if queues.is_empty() {
+                    self.fed.remove(topic);
+                }
+            }
+        }
+        let (sender, ending) = watch::channel(());
+        self.ending.insert(destination.clone(), ending);
+        Some((removed, sender))
+    }
+
+    /// How often `destination` stands among the queues that virtual topics feed.
+    fn feeds(&self, destination: &Destination) -> usize {
+        usize::from(virtual_topic(destination).is_some())
+    }
 }
 
 /// The virtual topic, by name or pattern, that feeds a queue of this name: what follows the first two
@@ -179,20 +225,13 @@ impl Router {
             return Ok((Arc::clone(present), false));
         }
         let handle = make(table.destinations.len())?;
-        table.destinations.insert(destination.clone(), Arc::clone(&handle));
-        if let Some(topic) = virtual_topic(destination) {
-            if Destination::topic(topic).is_pattern() {
-                table.fed_by_pattern.push((topic.into(), Arc::clone(&handle)));
-            } else {
-                table.fed.entry(topic.into()).or_default().push(Arc::clone(&handle));
-            }
-        }
+        table.insert(Arc::clone(&handle));
         let listeners = table.patterns.iter().filter(|p| matches(&p.pattern, destination));
         let mut ops: Vec<Op> =
             listeners.filter_map(|pattern| pattern.listener.join_op(&handle)).collect();
         for (_, listener) in table.named.get(destination).into_iter().flatten() {
             if listener.counts() {
-                handle.gauges.consumers.add();
+                handle.gauges.add_consumer(listener.is_network());
             }
             ops.extend(listener.join_op(&handle));
         }
@@ -217,26 +256,37 @@ impl Router {
         &self,
         destination: &Destination,
     ) -> Option<(Arc<DestinationHandle>, Ending<'_>)> {
-        let removed = {
-            let mut table = self.table.write();
-            if let Some(topic) = virtual_topic(destination) {
-                table.fed_by_pattern.retain(|(_, queue)| queue.destination != *destination);
-                if let Some(queues) = table.fed.get_mut(topic) {
-                    queues.retain(|queue| queue.destination != *destination);
-                    if queues.is_empty() {
-                        table.fed.remove(topic);
-                    }
-                }
-            }
-            let removed = table.destinations.remove(destination)?;
-            let (sender, ending) = watch::channel(());
-            table.ending.insert(destination.clone(), ending);
-            (removed, sender)
-        };
-        let (handle, sender) = removed;
+        let (handle, sender) = self.table.write().take(destination)?;
         handle.retire();
         let destination = destination.clone();
         Some((handle, Ending { router: self, destination, sender: Some(sender) }))
+    }
+
+    /// As [`Self::remove`], for a destination that nobody has but this table and consumers that do not
+    /// count: nobody can send to it any more. It is not marked as removed yet.
+    pub fn take_unused(
+        &self,
+        destination: &Destination,
+    ) -> Option<(Arc<DestinationHandle>, Ending<'_>)> {
+        let mut table = self.table.write();
+        let handle = table.destinations.get(destination)?;
+        // Each of those consumers knows it as counted there, and a queue also as one of its queues.
+        let each = if destination.kind().is_queue() { 2 } else { 1 };
+        let ignored = handle.ignored_consumers() as usize * each;
+        let known = 1 + table.feeds(destination) + ignored;
+        if Arc::strong_count(handle) > known {
+            return None;
+        }
+        let (handle, sender) = table.take(destination)?;
+        drop(table);
+        let destination = destination.clone();
+        Some((handle, Ending { router: self, destination, sender: Some(sender) }))
+    }
+
+    /// Undoes [`Self::take_unused`].
+    pub fn put_back(&self, handle: Arc<DestinationHandle>, ending: Ending<'_>) {
+        self.table.write().insert(handle);
+        drop(ending);
     }
 
     /// The queues that a virtual topic of this name feeds.

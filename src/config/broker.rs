@@ -67,9 +67,9 @@ element! {
             "enableMessageExpirationOnActiveDurableSubs", false, later;
         /// 0 = inactive destinations are not looked for.
         schedule_period_for_destination_purge: Duration =
-            "schedulePeriodForDestinationPurge", Duration::ZERO, later;
+            "schedulePeriodForDestinationPurge", Duration::ZERO, active;
         /// 0 = all.
-        max_purged_destinations_per_sweep: u32 = "maxPurgedDestinationsPerSweep", 0, later;
+        max_purged_destinations_per_sweep: u32 = "maxPurgedDestinationsPerSweep", 0, active;
         reject_durable_consumers: bool = "rejectDurableConsumers", false, active;
         enable_statistics: bool = "enableStatistics", true, later;
         monitor_connection_splits: bool = "monitorConnectionSplits", false, later;

@@ -102,11 +102,11 @@ element! {
         /// Mark as delivered in the store before the first dispatch.
         persist_jms_redelivered: bool = "persistJMSRedelivered", false, later;
 
-        gc_inactive_destinations: bool = "gcInactiveDestinations", false, later;
+        gc_inactive_destinations: bool = "gcInactiveDestinations", false, active;
         inactive_timeout_before_gc: Duration =
-            "inactiveTimeoutBeforeGC" | "inactiveTimoutBeforeGC", Duration::from_secs(60), later;
+            "inactiveTimeoutBeforeGC" | "inactiveTimoutBeforeGC", Duration::from_secs(60), active;
         /// Network consumers do not keep a destination.
-        gc_with_network_consumers: bool = "gcWithNetworkConsumers", false, later;
+        gc_with_network_consumers: bool = "gcWithNetworkConsumers", false, active;
         /// How many destinations this entry may create; unset (-1) = any number.
         max_destinations: Option<u32> = "maxDestinations", None, active;
         always_retroactive: bool = "alwaysRetroactive", false, active;

@@ -6,7 +6,7 @@ use crate::broker::policy::{
     RecoveryKind, Silence, SlowConsumerStrategy, TopicDispatch,
 };
 use crate::broker::usage::Usage;
-use crate::broker::{BrokerOptions, OfflineDurables, PreparedFate};
+use crate::broker::{BrokerOptions, InactiveSweeps, OfflineDurables, PreparedFate};
 use crate::config::{
     self, Config, MessageEvictionStrategy, PendingMessageLimitStrategy, Plugin, PolicyEntry,
     Protocol, TransportConnector,
@@ -67,6 +67,12 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         offline_durables: OfflineDurables {
             timeout: broker.offline_durable_subscriber_timeout,
             check_every: broker.offline_durable_subscriber_task_schedule,
+        },
+        inactive_sweeps: InactiveSweeps {
+            period: Some(broker.schedule_period_for_destination_purge)
+                .filter(|period| !period.is_zero()),
+            removed_max: Some(broker.max_purged_destinations_per_sweep as usize)
+                .filter(|most| *most > 0),
         },
         default_url: format!("vm://{name}").into(),
         name,
@@ -219,6 +225,9 @@ fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
         audit_producers: entry.max_producers_to_audit as usize,
         duplicates_are_dead_letters: entry.send_duplicate_from_store_to_dlq,
         destinations_max: entry.max_destinations,
+        inactive_timeout: Some(entry.inactive_timeout_before_gc)
+            .filter(|timeout| entry.gc_inactive_destinations && !timeout.is_zero()),
+        gc_with_network_consumers: entry.gc_with_network_consumers,
         advisory_for_consumed: entry.advisory_for_consumed,
         advisory_for_delivery: entry.advisory_for_delivery,
         advisory_for_discarding: entry.advisory_for_discarding_messages,

@@ -77,9 +77,12 @@ impl Attached {
         }
         let mut counts = Vec::new();
         for handle in &counted {
-            let consumers = &handle.gauges.consumers;
+            let gauges = &handle.gauges;
             // A durable subscription counts until it is deleted.
-            let count = if self.durable.is_some() { consumers.count() } else { consumers.remove() };
+            let count = match self.durable {
+                Some(_) => gauges.consumers.count(),
+                None => gauges.remove_consumer(info.network_subscription),
+            };
             counts.push((&handle.destination, count));
         }
         for part in parts.iter().filter(|part| !part.is_advisory()) {

@@ -243,7 +243,7 @@ impl Client {
                 count += if consumer.info.browser || counts_already {
                     consumers.count()
                 } else {
-                    let now = consumers.add();
+                    let now = handle.gauges.add_consumer(consumer.info.network_subscription);
                     consumer.counted.push(handle);
                     now
                 };

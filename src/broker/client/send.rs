@@ -106,6 +106,10 @@ impl Client {
             None if create => self.destination(destination).await?,
             None => return Err(BrokerError::DestinationMissing(destination.clone())),
         };
+        // Who remembers the way keeps the destination.
+        if handle.policy.inactive_timeout.is_some() {
+            return Ok(handle);
+        }
         if self.routes.len() >= ROUTES_MAX {
             self.routes.clear();
         }

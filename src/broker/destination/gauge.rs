@@ -6,7 +6,27 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Debug, Default)]
 pub struct Gauges {
     pub consumers: Gauge,
+    /// Those of them that belong to networks.
+    pub network_consumers: Gauge,
     pub producers: Gauge,
+}
+
+impl Gauges {
+    /// One more consumer; how many there are then.
+    pub fn add_consumer(&self, network: bool) -> u32 {
+        if network {
+            self.network_consumers.add();
+        }
+        self.consumers.add()
+    }
+
+    /// One less; how many there are then.
+    pub fn remove_consumer(&self, network: bool) -> u32 {
+        if network {
+            self.network_consumers.remove();
+        }
+        self.consumers.remove()
+    }
 }
 
 /// How many of something there are. A destination that comes into being again counts from nothing,

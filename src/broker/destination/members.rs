@@ -31,7 +31,7 @@ impl TopicMember {
     }
 
     /// What its consumer, or the last one it had, asked for.
-    pub(super) fn info(&self) -> Arc<ConsumerInfo> {
+    pub fn info(&self) -> Arc<ConsumerInfo> {
         match self {
             Self::Plain(subscription) => Arc::clone(&subscription.info),
             Self::Durable(subscription) => subscription.info(),

@@ -88,6 +88,14 @@ impl DestinationHandle {
         self.gone.load(Ordering::Acquire)
     }
 
+    /// Consumers that do not keep an inactive destination.
+    pub fn ignored_consumers(&self) -> u32 {
+        match self.policy.gc_with_network_consumers {
+            true => self.gauges.network_consumers.count(),
+            false => 0,
+        }
+    }
+
     /// Marks the destination as removed.
     pub fn retire(&self) {
         self.gone.store(true, Ordering::Release);
