@@ -189,6 +189,20 @@ impl Notice {
         Self::about("Producer", destination, removed(info)).with("producerCount", number(count))
     }
 
+    /// A producer without destination comes; its count is always 0, as it is of no destination.
+    pub fn anonymous_producer_added(info: &ProducerInfo) -> Self {
+        Self::anonymous_producer(Described::Producer(info.clone()))
+    }
+
+    pub fn anonymous_producer_removed(info: RemoveInfo) -> Self {
+        Self::anonymous_producer(removed(info))
+    }
+
+    fn anonymous_producer(described: Described) -> Self {
+        Self::new("Producer.Anonymous".into(), Payload::Described(Box::new(described)))
+            .with("producerCount", number(0))
+    }
+
     pub fn master_broker() -> Self {
         Self::new("MasterBroker".into(), Payload::Nothing)
     }

@@ -134,6 +134,7 @@ mod tests {
             policy: Box::new(policy),
             memory_limit_bytes: 0,
             advisories: false,
+            anonymous_producer_advisories: false,
             virtual_topics: true,
             populate_user_id: false,
             create_temporaries_on_send: false,

@@ -64,6 +64,8 @@ pub struct BrokerOptions {
     /// `memoryUsage`, bytes.
     pub memory_limit_bytes: u64,
     pub advisories: bool,
+    /// `anonymousProducerAdvisorySupport`.
+    pub anonymous_producer_advisories: bool,
     /// `useVirtualTopics`.
     pub virtual_topics: bool,
     /// `populateJMSXUserID`.

@@ -35,7 +35,7 @@ element! {
         delete_all_messages_on_startup: bool = "deleteAllMessagesOnStartup", false, active;
         advisory_support: bool = "advisorySupport", true, active;
         anonymous_producer_advisory_support: bool =
-            "anonymousProducerAdvisorySupport", false, later;
+            "anonymousProducerAdvisorySupport", false, active;
         scheduler_support: bool = "schedulerSupport", false, later;
         /// Unset = `<dataDirectory>/<brokerName>/scheduler`.
         scheduler_directory: Option<PathBuf> =

@@ -52,6 +52,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         policy: Box::new(policy),
         memory_limit_bytes,
         advisories: broker.advisory_support,
+        anonymous_producer_advisories: broker.anonymous_producer_advisory_support,
         virtual_topics: broker.use_virtual_topics,
         populate_user_id: broker.populate_jmsx_user_id,
         create_temporaries_on_send: broker.allow_temp_auto_creation_on_send,

@@ -298,10 +298,18 @@ impl Client {
             }
             counted.push(handle);
         }
+        if self.tells_anonymous(&info) {
+            self.announce(Notice::anonymous_producer_added(&info)).await;
+        }
         let info = Arc::new(info);
         self.broker.registry.producer_added(id.clone(), Arc::clone(&info));
         self.producers.insert(id, Producer { info, counted });
         Ok(())
+    }
+
+    /// Whether a producer is one without destination, and those are told of.
+    fn tells_anonymous(&self, info: &ProducerInfo) -> bool {
+        self.broker.options.anonymous_producer_advisories && info.destination.is_none()
     }
 
     /// Whether `id` is a producer of this client that sends ahead of acknowledgements.
@@ -316,17 +324,20 @@ impl Client {
             return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
         };
         self.broker.registry.producer_removed(id);
+        let info = RemoveInfo {
+            object_id: Some(ObjectId::Producer(id.clone())),
+            response_required: producer.info.response_required,
+            ..RemoveInfo::default()
+        };
         for handle in producer.counted {
             let count = handle.gauges.producers.remove();
             if !handle.destination.is_advisory() {
-                let info = RemoveInfo {
-                    object_id: Some(ObjectId::Producer(id.clone())),
-                    response_required: producer.info.response_required,
-                    ..RemoveInfo::default()
-                };
-                let notice = Notice::producer_removed(&handle.destination, info, count);
+                let notice = Notice::producer_removed(&handle.destination, info.clone(), count);
                 self.announce(notice).await;
             }
+        }
+        if self.tells_anonymous(&producer.info) {
+            self.announce(Notice::anonymous_producer_removed(info)).await;
         }
         Ok(())
     }
