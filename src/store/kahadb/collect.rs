@@ -323,6 +323,7 @@ impl View {
         let contents = self.contents.get(&add.destination).filter(|contents| contents.exists());
         let Some(contents) = contents else { return Ok(None) };
         let found = contents.find(&self.tree, add.destination, add.seq)?;
+        let found = found.filter(|(_, row)| contents.is_wanted(add.seq, row));
         Ok(found.map(|(_, row)| (row.lsn, wanted_by(contents, add))))
     }
 

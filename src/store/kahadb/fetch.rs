@@ -173,7 +173,9 @@ impl Core {
                 (search.band, search.seq) = (*band, 0);
             }
             let range = (search.seq, u64::MAX);
-            let (slice, next) = contents.slice(&view.tree, number, search.band, range, SLICE)?;
+            let (mut slice, next) =
+                contents.slice(&view.tree, number, search.band, range, SLICE)?;
+            slice.retain(|seq, row| contents.is_wanted(*seq, row));
             drop(view);
             for (seq, row) in slice.into_iter().filter(|(_, row)| row.expiration_ms > 0) {
                 search.earliest_ms = search.earliest_ms.min(row.expiration_ms);

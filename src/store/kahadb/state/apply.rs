@@ -1,6 +1,6 @@
 //! What each record of the journal does to the state.
 
-use super::contents::{Contents, Tree, nonsense};
+use super::contents::{Contents, Left, Tree, nonsense};
 use super::{Changed, Prepared, Producer, Subscription, View};
 use crate::jms::ProducerId;
 use crate::store::StoredSubscription;
@@ -99,7 +99,7 @@ impl View {
                     lsn,
                 );
             }
-            Record::Unsubscribed { subscription } => return self.unsubscribe(*subscription, by),
+            Record::Unsubscribed { subscription } => self.unsubscribe(*subscription, by),
             Record::Prepare { branch } => {
                 let xid = xid_of_branch(branch).map_err(nonsense)?;
                 let prepared = Prepared { lsn, length: stored.length };
@@ -277,7 +277,8 @@ impl View {
         !self.uncounted.is_empty()
     }
 
-    /// Takes about `max` purged messages from the figures. False if there are no more.
+    /// Takes about `max` messages from the figures that were purged, or left by a deleted subscription.
+    /// False if there are no more.
     pub(in crate::store::kahadb) fn count_purged(
         &mut self,
         max: usize,
@@ -293,6 +294,7 @@ impl View {
                 books.by = by;
                 rows.iter().for_each(|row| books.remove(row));
             }
+            None if self.count_left(number, max)? => {}
             None => drop(self.uncounted.remove(&number)),
         }
         Ok(!self.uncounted.is_empty())
@@ -369,6 +371,7 @@ impl View {
             producer.marks.remove(&number);
         }
         let Some(contents) = self.contents.get_mut(&number) else { return };
+        contents.left.clear();
         for (subscription, pending) in std::mem::take(&mut contents.pending) {
             let keys = pending.chunks().into_iter().map(|c| pending_key(number, subscription, c));
             self.changed.rows.extend(keys.map(|key| (key, None)));
@@ -387,24 +390,43 @@ impl View {
         books.state(before, Some(lsn));
     }
 
-    fn unsubscribe(&mut self, subscription: u64, by: u32) -> Result<(), IndexError> {
-        let Some(gone) = self.subscriptions.remove(&subscription) else { return Ok(()) };
+    fn unsubscribe(&mut self, subscription: u64, by: u32) {
+        let Some(gone) = self.subscriptions.remove(&subscription) else { return };
         self.changed.subscriptions.insert(subscription);
         for number in gone.topics {
-            let (mut books, contents, tree) = self.books(by);
+            let (books, contents, _) = self.books(by);
             let Some(contents) = contents.get_mut(&number) else { continue };
             let Some(pending) = contents.pending.remove(&subscription) else { continue };
             books.changed.contents.insert(number);
             for chunk in pending.chunks() {
                 books.changed.rows.insert(pending_key(number, subscription, chunk), None);
             }
-            for seq in pending.range(0, u64::MAX) {
-                done_with(contents, tree, &mut books, number, seq)?;
+            if pending.count() > 0 {
+                contents.left.push_back(Left { pending, by });
+                self.uncounted.insert(number);
             }
         }
         let (mut books, ..) = self.books(by);
         books.state(Some(gone.lsn), None);
-        Ok(())
+    }
+
+    /// Lets about `max` messages go that a deleted subscription has left to nobody. False if there
+    /// are none.
+    fn count_left(&mut self, number: u32, max: usize) -> Result<bool, IndexError> {
+        let (mut books, contents, tree) = self.books(0);
+        let Some(contents) = contents.get_mut(&number) else { return Ok(false) };
+        let Some(left) = contents.left.front_mut() else { return Ok(false) };
+        books.by = left.by;
+        books.changed.contents.insert(number);
+        let slice: Vec<u64> = left.pending.range(0, u64::MAX).take(max).collect();
+        slice.iter().for_each(|seq| drop(left.pending.remove(*seq)));
+        if left.pending.count() == 0 {
+            contents.left.pop_front();
+        }
+        for seq in slice {
+            done_with(contents, tree, &mut books, number, seq)?;
+        }
+        Ok(true)
     }
 
     fn prepared_changed(&mut self, before: Option<Prepared>, now: Option<Prepared>, by: u32) {

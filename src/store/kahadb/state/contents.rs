@@ -10,7 +10,8 @@
 //!
 //! A purge hides what it ends at once, by a mark in the delta. How many messages that were, and of
 //! which files, is counted afterwards, a slice at a time: there may be millions of them. No
-//! checkpoint begins before that is done.
+//! checkpoint begins before that is done. What a durable subscription leaves behind that is deleted
+//! goes in the same way.
 
 use crate::jms::Destination;
 use crate::store::kahadb::fields::Malformed;
@@ -52,6 +53,14 @@ pub(super) struct Uncounted {
     upper: Delta,
 }
 
+/// What a deleted subscription had not acknowledged.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) pending: Pending,
+    /// File of the record that says so.
+    pub(super) by: u32,
+}
+
 #[derive(Debug)]
 pub(in crate::store::kahadb) struct Contents {
     pub(in crate::store::kahadb) destination: Destination,
@@ -71,6 +80,8 @@ pub(in crate::store::kahadb) struct Contents {
     pub(super) frozen: Option<Arc<Delta>>,
     /// Oldest first; they have no row in common.
     pub(super) uncounted: VecDeque<Uncounted>,
+    /// Messages in here that nobody else wants are as good as gone.
+    pub(super) left: VecDeque<Left>,
 }
 
 /// A search for expired messages that goes on with the next fetch.
@@ -135,6 +146,7 @@ impl Contents {
             delta: Delta::default(),
             frozen: None,
             uncounted: VecDeque::new(),
+            left: VecDeque::new(),
         }
     }
 
@@ -144,6 +156,14 @@ impl Contents {
 
     pub(in crate::store::kahadb) fn exists(&self) -> bool {
         self.lsn.is_some()
+    }
+
+    /// Whether the message of a row, which may be left behind by a deleted subscription, is for
+    /// anybody.
+    pub(in crate::store::kahadb) fn is_wanted(&self, seq: u64, row: &Row) -> bool {
+        self.left.is_empty()
+            || !row.is_topic
+            || self.pending.values().any(|pending| pending.contains(seq))
     }
 
     pub(super) fn insert(&mut self, key: (u8, u64), row: Row) {
