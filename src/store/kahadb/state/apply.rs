@@ -419,7 +419,9 @@ impl View {
         books.by = left.by;
         books.changed.contents.insert(number);
         let slice: Vec<u64> = left.pending.range(0, u64::MAX).take(max).collect();
-        slice.iter().for_each(|seq| drop(left.pending.remove(*seq)));
+        for seq in &slice {
+            left.pending.remove(*seq);
+        }
         if left.pending.count() == 0 {
             contents.left.pop_front();
         }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// Batches per seed; a batch has 2 commands on average.
 const BATCHES: usize = 250;
-const SEEDS: u64 = 420;
+const SEEDS: u64 = 2000;
 
 const CONNECTIONS: [&str; 2] = ["c0", "c1"];
 const KINDS: [&str; 2] = ["a", "b"];
