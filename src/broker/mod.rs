@@ -46,6 +46,7 @@ use self::router::{Ending, Listener, Router};
 use self::transaction::Transactions;
 use self::usage::Usage;
 use crate::jms::info::DestinationInfo;
+use crate::jms::selector::SelectorPool;
 use crate::jms::{BrokerId, ConnectionId, ConsumerId, Destination, Text};
 use crate::security::Authenticator;
 use crate::store::spool::Spool;
@@ -101,6 +102,8 @@ pub struct Broker {
     pub registry: Registry,
     pub transactions: Arc<Transactions>,
     pub memory: Arc<Usage>,
+    /// What consumers ask for, parsed.
+    pub selectors: SelectorPool,
     sequence: Arc<AtomicI64>,
     outlet: Outlet,
     announcer: Announcer,
@@ -130,6 +133,7 @@ impl Broker {
             registry: Registry::default(),
             transactions: Arc::default(),
             memory: Usage::new(options.memory_limit_bytes, None),
+            selectors: SelectorPool::default(),
             sequence: Arc::new(AtomicI64::new(found.last_sequence)),
             outlet: Outlet { store, forward },
             announcer,

@@ -10,7 +10,6 @@ use super::error::BrokerError;
 use super::outbox::{Outbox, Receipt};
 use super::router::Listener;
 use super::transaction::{PendingSend, Transaction};
-use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Text};
 use crate::store::{PreparedBranch, Recovered, RecoveredDestination, RecoveredSubscription};
 use std::sync::Arc;
@@ -47,7 +46,7 @@ impl Broker {
             // It was understood when the subscription was made; one that is not any more matches nothing
             // by itself, and its consumer is told when it comes back.
             let selector =
-                subscription.selector.as_ref().and_then(|text| Selector::parse(text).ok());
+                subscription.selector.as_ref().and_then(|text| self.selectors.parse(text).ok());
             let parts = subscription.destination.parts();
             let first = parts.first().unwrap_or(&subscription.destination);
             let durable = DurableSubscription::new(NewDurable {

@@ -13,7 +13,7 @@ use super::super::router::{Listener, QueueConsumer};
 use super::super::slow_consumers;
 use super::{Attached, Client, Consumer, Notice, Pulls};
 use crate::jms::info::ConsumerInfo;
-use crate::jms::selector::Selector;
+use crate::jms::selector::{Selector, SelectorPool};
 use crate::jms::{AckKind, ConsumerId, Destination, MessageAck, MessagePull, Text};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Client {
         if parts.iter().all(|part| part.name().trim().is_empty()) {
             return Err(BrokerError::DestinationNameEmpty);
         }
-        let selector = parse_selector(info.selector.as_ref())?;
+        let selector = parse_selector(&self.broker.selectors, info.selector.as_ref())?;
         self.flush().await;
         for part in &parts {
             self.adopt_temporary(part).await?;
@@ -503,9 +503,12 @@ fn settle(receipt: &mut Option<Receipt>) {
     }
 }
 
-fn parse_selector(text: Option<&Text>) -> Result<Option<Selector>, BrokerError> {
+fn parse_selector(
+    pool: &SelectorPool,
+    text: Option<&Text>,
+) -> Result<Option<Selector>, BrokerError> {
     let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return Ok(None) };
-    match Selector::parse(text) {
+    match pool.parse(text) {
         Ok(selector) => Ok(Some(selector)),
         Err(error) => {
             tracing::debug!(selector = %text, %error, "invalid selector");

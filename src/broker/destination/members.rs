@@ -5,6 +5,7 @@
 
 use super::durable::DurableSubscription;
 use super::in_flight::Entry;
+use super::selector_index::SelectorIndex;
 use super::subscription::TopicSubscription;
 use super::{Effects, Now};
 use crate::broker::candidate::Candidate;
@@ -46,7 +47,7 @@ impl TopicMember {
     }
 }
 
-/// A member, and the messages of this batch for it, if it is a durable one.
+/// A member, and the messages of this batch for it, if it is a durable one or was found by its selector.
 #[derive(Debug)]
 pub(super) struct Joined {
     pub(super) member: TopicMember,
@@ -60,11 +61,20 @@ pub(super) struct Joined {
 pub(super) struct Members {
     list: Vec<Joined>,
     dispatch: TopicDispatch,
+    places: Places,
+}
+
+/// Who is where in the list, found out when it is asked for after a change.
+#[derive(Debug, Default)]
+struct Places {
+    known: bool,
+    durables: Vec<usize>,
+    plain: SelectorIndex,
 }
 
 impl Members {
     pub(super) fn new(dispatch: TopicDispatch) -> Self {
-        Self { list: Vec::new(), dispatch }
+        Self { list: Vec::new(), dispatch, places: Places::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -81,11 +91,13 @@ impl Members {
 
     pub(super) fn join(&mut self, member: TopicMember) {
         self.list.push(Joined { member, staged: Vec::new(), shadowed: false });
+        self.places.known = false;
         self.arrange();
     }
 
     pub(super) fn leave(&mut self, key: SubscriptionKey) {
         self.list.retain(|joined| joined.member.key() != key);
+        self.places.known = false;
         self.arrange();
     }
 
@@ -99,7 +111,15 @@ impl Members {
         message: &Message,
     ) -> impl Iterator<Item = (&Arc<DurableSubscription>, &mut Vec<Entry>)> {
         let only = self.addressee(message);
-        self.list.iter_mut().filter_map(move |joined| match &joined.member {
+        self.find_places();
+        let (mut rest, mut passed) = (&mut self.list[..], 0);
+        let durables = self.places.durables.iter().filter_map(move |place| {
+            let (_, from) = std::mem::take(&mut rest).split_at_mut(place - passed);
+            let (joined, behind) = from.split_first_mut()?;
+            (rest, passed) = (behind, place + 1);
+            Some(joined)
+        });
+        durables.filter_map(move |joined| match &joined.member {
             TopicMember::Durable(durable)
                 if !joined.shadowed
                     && only.as_ref().is_none_or(|only| *only == durable.owner.client) =>
@@ -110,10 +130,53 @@ impl Members {
         })
     }
 
+    fn find_places(&mut self) {
+        if self.places.known {
+            return;
+        }
+        let mut places = Places { known: true, ..Places::default() };
+        for (place, joined) in self.list.iter().enumerate() {
+            match &joined.member {
+                TopicMember::Durable(_) => places.durables.push(place),
+                TopicMember::Plain(plain) => places.plain.add(place, plain.selector()),
+            }
+        }
+        self.places = places;
+    }
+
+    /// Serves all that may want something of what arrived.
+    fn serve_found(&mut self, arrived: &[Entry], now: Now, out: &mut Effects) -> u64 {
+        self.find_places();
+        let Places { durables, plain, .. } = &self.places;
+        let mut served = 0;
+        for place in plain.others().iter().chain(durables) {
+            served += self.list[*place].serve(arrived, now, out);
+        }
+        let mut touched = Vec::new();
+        for entry in arrived {
+            let candidate = Candidate { message: &entry.message, redeliveries: entry.redeliveries };
+            plain.each_for(&candidate, |place| {
+                let staged = &mut self.list[place].staged;
+                if staged.is_empty() {
+                    touched.push(place);
+                }
+                staged.push(entry.clone());
+            });
+        }
+        for place in touched {
+            let joined = &mut self.list[place];
+            let staged = std::mem::take(&mut joined.staged);
+            served += joined.serve(&staged, now, out);
+            joined.staged = staged;
+            joined.staged.clear();
+        }
+        served
+    }
+
     /// Gives the members what arrived; how many deliveries that were.
     pub(super) fn fan_out(&mut self, arrived: &[Entry], now: Now, out: &mut Effects) -> u64 {
         match self.dispatch {
-            TopicDispatch::Simple => self.serve(arrived, now, out),
+            TopicDispatch::Simple => self.serve_found(arrived, now, out),
             TopicDispatch::Priority | TopicDispatch::PriorityNetwork => {
                 // Who has a durable subscription changes while it is here.
                 self.arrange();
@@ -125,6 +188,7 @@ impl Members {
                     served += self.serve(std::slice::from_ref(entry), now, out);
                     if !self.list.is_empty() {
                         self.list.rotate_left(1);
+                        self.places.known = false;
                     }
                 }
                 served
@@ -157,6 +221,7 @@ impl Members {
         if !matches!(self.dispatch, TopicDispatch::Priority | TopicDispatch::PriorityNetwork) {
             return;
         }
+        self.places.known = false;
         self.list.sort_by_key(|joined| Reverse(joined.member.info().priority));
         if self.dispatch == TopicDispatch::Priority {
             return;

@@ -20,6 +20,7 @@ pub mod pace;
 mod parking;
 pub mod queue;
 mod recovery;
+mod selector_index;
 pub mod subscription;
 mod tally;
 mod task;

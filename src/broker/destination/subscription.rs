@@ -139,6 +139,10 @@ impl TopicSubscription {
         })
     }
 
+    pub(super) fn selector(&self) -> Option<&Selector> {
+        self.selector.as_ref()
+    }
+
     /// Takes the messages that match; returns how many were sent at once.
     pub fn offer(&self, entries: &[Entry], now: Now, out: &mut Effects) -> u64 {
         let matches = |entry: &&Entry| {

@@ -102,6 +102,19 @@ impl Kind {
 }
 
 impl Expression {
+    /// A name, and the string it must be equal to for this to be true.
+    pub(super) fn required_text(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::And(operands) => operands.iter().find_map(Self::required_text),
+            Self::Equal(pair) => match &**pair {
+                [Self::Property(name), Self::Constant(Value::String(text))]
+                | [Self::Constant(Value::String(text)), Self::Property(name)] => Some((name, text)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     pub(super) fn kind(&self) -> Kind {
         match self {
             Self::Constant(Value::Null) => Kind::Null,

@@ -32,6 +32,7 @@ mod function;
 mod lexer;
 mod like;
 mod parser;
+mod pool;
 mod value;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use expression::Expression;
+pub use pool::SelectorPool;
 pub use value::Value;
 
 /// Longest selector text accepted, bytes.
@@ -94,6 +96,13 @@ impl Selector {
     pub fn matches(&self, source: &(impl Source + ?Sized)) -> bool {
         let Parsed { condition, convert_strings, .. } = &*self.parsed;
         evaluate::evaluation(source, *convert_strings).matches(condition) == Ok(true)
+    }
+
+    /// A header or property, and the string it must be equal to wherever this matches. None if that cannot
+    /// be said.
+    pub fn required_text(&self) -> Option<(&str, &str)> {
+        let Parsed { condition, convert_strings, .. } = &*self.parsed;
+        if *convert_strings { None } else { condition.required_text() }
     }
 
     /// The text this was parsed from.
