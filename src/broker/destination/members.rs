@@ -5,7 +5,7 @@
 
 use super::durable::DurableSubscription;
 use super::in_flight::Entry;
-use super::selector_index::SelectorIndex;
+use super::selector_index::{Match, SelectorIndex};
 use super::subscription::TopicSubscription;
 use super::{Effects, Now};
 use crate::broker::candidate::Candidate;
@@ -155,20 +155,26 @@ impl Members {
         let mut touched = Vec::new();
         for entry in arrived {
             let candidate = Candidate { message: &entry.message, redeliveries: entry.redeliveries };
-            plain.each_for(&candidate, |place| {
+            plain.each_for(&candidate, |place, is| {
                 let staged = &mut self.list[place].staged;
                 if staged.is_empty() {
-                    touched.push(place);
+                    touched.push((place, is));
                 }
                 staged.push(entry.clone());
             });
         }
-        for place in touched {
+        // Each is found in one way only.
+        for (place, is) in touched {
             let joined = &mut self.list[place];
-            let staged = std::mem::take(&mut joined.staged);
-            served += joined.serve(&staged, now, out);
+            let mut staged = std::mem::take(&mut joined.staged);
+            if let TopicMember::Plain(plain) = &joined.member {
+                served += match is {
+                    Match::Sure => plain.offer_matching(&staged, now, out),
+                    Match::Possible => plain.offer(&staged, now, out),
+                };
+            }
+            staged.clear();
             joined.staged = staged;
-            joined.staged.clear();
         }
         served
     }

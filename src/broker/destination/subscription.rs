@@ -145,9 +145,24 @@ impl TopicSubscription {
 
     /// Takes the messages that match; returns how many were sent at once.
     pub fn offer(&self, entries: &[Entry], now: Now, out: &mut Effects) -> u64 {
+        self.offer_to(self.selector.as_ref(), entries, now, out)
+    }
+
+    /// As [`Self::offer`], for messages its selector is known to match.
+    pub(super) fn offer_matching(&self, entries: &[Entry], now: Now, out: &mut Effects) -> u64 {
+        self.offer_to(None, entries, now, out)
+    }
+
+    fn offer_to(
+        &self,
+        selector: Option<&Selector>,
+        entries: &[Entry],
+        now: Now,
+        out: &mut Effects,
+    ) -> u64 {
         let matches = |entry: &&Entry| {
             let candidate = Candidate { message: &entry.message, redeliveries: entry.redeliveries };
-            super::accepts(&self.info, self.selector.as_ref(), &candidate)
+            super::accepts(&self.info, selector, &candidate)
         };
         // Selectors are evaluated before the lock is taken.
         let accepted: Vec<&Entry> = entries.iter().filter(matches).collect();

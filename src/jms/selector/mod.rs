@@ -98,6 +98,11 @@ impl Selector {
         evaluate::evaluation(source, *convert_strings).matches(condition) == Ok(true)
     }
 
+    /// The same for selectors that share their parsed form.
+    pub fn identity(&self) -> usize {
+        Arc::as_ptr(&self.parsed).addr()
+    }
+
     /// A header or property, and the string it must be equal to wherever this matches. None if that cannot
     /// be said.
     pub fn required_text(&self) -> Option<(&str, &str)> {
