@@ -22,12 +22,14 @@ pub mod policy;
 mod recovery;
 pub mod registry;
 pub mod router;
+pub mod snapshot;
 pub mod transaction;
 pub mod usage;
 
 use self::advisory::{Announcer, Notice};
 use self::dead_letter::{DeadLetter, Leaving};
 use self::destination::audit::Audit;
+use self::destination::counters::Gone;
 use self::destination::queue::History;
 use self::destination::{
     DestinationHandle, Effects, Incoming, NewDestination, Now, Op, Outlet, spawn,
@@ -73,6 +75,8 @@ pub struct BrokerOptions {
     pub rollback_only_on_async_failure: bool,
     /// `rejectDurableConsumers`.
     pub reject_durables: bool,
+    /// `enableStatistics`: what is counted is shown.
+    pub statistics: bool,
     pub authenticator: Authenticator,
     /// Disk space of the store; the store says how much is used.
     pub store_usage: Arc<Usage>,
@@ -98,6 +102,8 @@ pub struct Broker {
     sequence: Arc<AtomicI64>,
     outlet: Outlet,
     announcer: Announcer,
+    /// Counters of destinations that were removed.
+    gone: Gone,
     /// What each dead letter queue got recently.
     dead_letters: Mutex<HashMap<Destination, Audit>>,
     next_number: AtomicU64,
@@ -127,6 +133,7 @@ impl Broker {
             sequence: Arc::new(AtomicI64::new(found.last_sequence)),
             outlet: Outlet { store, forward },
             announcer,
+            gone: Gone::default(),
             dead_letters: Mutex::default(),
             next_number: AtomicU64::new(1),
             last_durable: AtomicU64::new(found.last_subscription),
@@ -243,6 +250,7 @@ impl Broker {
                 creator: creator.cloned(),
                 sequence: Arc::clone(&self.sequence),
                 history,
+                gone: self.gone.clone(),
             };
             Ok(spawn(new, self.outlet.clone()))
         })

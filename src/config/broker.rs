@@ -71,7 +71,7 @@ element! {
         /// 0 = all.
         max_purged_destinations_per_sweep: u32 = "maxPurgedDestinationsPerSweep", 0, later;
         reject_durable_consumers: bool = "rejectDurableConsumers", false, active;
-        enable_statistics: bool = "enableStatistics", true, later;
+        enable_statistics: bool = "enableStatistics", true, active;
         monitor_connection_splits: bool = "monitorConnectionSplits", false, later;
         /// The name is that of the host.
         use_local_host_broker_name: bool = "useLocalHostBrokerName", false, later;

@@ -222,6 +222,7 @@ async fn serve(
     let options = &shared.options;
     let closing = Closing::default();
     let transport = Transport {
+        connector: Text::clone(&shared.options.name),
         remote: format!("tcp://{peer}").into(),
         connector_url: Text::clone(&shared.published),
         stop: Arc::clone(&stop),

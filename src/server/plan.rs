@@ -58,6 +58,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         keep_durables_active: broker.keep_durable_subs_active,
         rollback_only_on_async_failure: broker.rollback_only_on_async_exception,
         reject_durables: broker.reject_durable_consumers,
+        statistics: broker.enable_statistics,
         authenticator: authenticator(&broker.plugins),
         store_usage: Usage::new(0, None),
         temp_usage: Usage::new(0, None),

@@ -4,6 +4,7 @@
 //! this connection, keeps the client's sessions, producers, consumers and open transactions, and hands
 //! work to destinations, consecutive operations for one destination together.
 
+mod blocked;
 mod closing;
 mod consume;
 mod destinations;
@@ -22,7 +23,7 @@ use super::destination::subscription::TopicSubscription;
 use super::destination::{DestinationHandle, Effects, Now, Op};
 use super::error::BrokerError;
 use super::outbox::{Outbox, SubscriptionKey};
-use super::registry::{Admission, ConnectionEntry};
+use super::registry::{Admission, ConnectionEntry, ProducerEntry};
 use super::router::QueueConsumer;
 use super::transaction::Transaction;
 use super::{Broker, Notice, names};
@@ -39,6 +40,8 @@ use tokio::sync::Notify;
 pub struct Transport {
     /// The peer, such as `tcp://127.0.0.1:51234`.
     pub remote: Text,
+    /// The connector's name.
+    pub connector: Text,
     /// The connector's published address.
     pub connector_url: Text,
     /// Ends the transport.
@@ -73,7 +76,7 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Producer {
-    info: Arc<ProducerInfo>,
+    entry: Arc<ProducerEntry>,
     /// Where it is counted.
     counted: Vec<Arc<DestinationHandle>>,
 }
@@ -119,14 +122,7 @@ impl Client {
         let number = broker.next_number();
         let entry = loop {
             let name = &broker.options.name;
-            let admission = broker.registry.enter(
-                number,
-                &info,
-                &transport.remote,
-                &transport.stop,
-                transport.allow_link_stealing,
-                name,
-            )?;
+            let admission = broker.registry.enter(number, &info, &transport, &outbox, name)?;
             match admission {
                 Admission::Welcome(entry) => break entry,
                 Admission::Wait(mut gone) => {
@@ -288,15 +284,15 @@ impl Client {
             }
             counted.push(handle);
         }
-        let info = Arc::new(info);
-        self.broker.registry.producer_added(id.clone(), Arc::clone(&info));
-        self.producers.insert(id, Producer { info, counted });
+        let entry = ProducerEntry::new(info);
+        self.broker.registry.producer_added(id.clone(), Arc::clone(&entry));
+        self.producers.insert(id, Producer { entry, counted });
         Ok(())
     }
 
     /// Whether `id` is a producer of this client that sends ahead of acknowledgements.
     pub fn has_window(&self, id: &ProducerId) -> bool {
-        self.producers.get(id).is_some_and(|producer| producer.info.window_size > 0)
+        self.producers.get(id).is_some_and(|producer| producer.entry.info.window_size > 0)
     }
 
     /// Closes a producer.
@@ -311,7 +307,7 @@ impl Client {
             if !handle.destination.is_advisory() {
                 let info = RemoveInfo {
                     object_id: Some(ObjectId::Producer(id.clone())),
-                    response_required: producer.info.response_required,
+                    response_required: producer.entry.info.response_required,
                     ..RemoveInfo::default()
                 };
                 let notice = Notice::producer_removed(&handle.destination, info, count);

@@ -9,9 +9,11 @@ use super::super::outbox::Receipt;
 use super::super::router::VIRTUAL_TOPIC_PREFIX;
 use super::super::transaction::PendingSend;
 use super::super::usage::Credit;
+use super::blocked::Blocked;
 use super::{Client, Notice, ROUTES_MAX};
 use crate::jms::{Destination, DestinationKind, Message, Text, TransactionId};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Client {
     /// Sends a message. Returns when it is on its way; `receipt` is taken then, and resolves when the
@@ -24,10 +26,13 @@ impl Client {
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
         let destination = message.destination.clone().ok_or(BrokerError::DestinationNameEmpty)?;
-        let known = message.producer_id.as_ref().is_some_and(|id| self.producers.contains_key(id));
-        if !known {
+        let producer = message.producer_id.as_ref().and_then(|id| self.producers.get(id));
+        let Some(producer) = producer else {
             return Err(BrokerError::ProducerUnknown { destination });
-        }
+        };
+        // Nobody else writes it.
+        let sent = &producer.entry.sent;
+        sent.store(sent.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         names::check_message(&message)?;
         // Nobody shares it yet: nothing is copied.
         let stamped = Arc::make_mut(&mut message);
@@ -253,11 +258,13 @@ impl Client {
         };
         let closing = &self.transport.closing;
         let patience = policy.send_fail_after;
+        let blocked = self.blocked(handle, message);
         let waited = if patience.is_zero() {
             closing.unless(room).await.map(Ok)
         } else {
             closing.unless(tokio::time::timeout(patience, room)).await
         };
+        drop(blocked);
         match waited {
             Some(Ok(())) => {}
             Some(Err(_)) => return Err(failed(is_disk_full(), producer)),
@@ -265,6 +272,16 @@ impl Client {
         }
         *handle.fast_producer_told.lock() = None;
         Ok(if controlled { Admission::Credited } else { Admission::Forced })
+    }
+
+    /// Notes that the sender of `message` waits for room in `handle`, until the result is ended.
+    fn blocked(&self, handle: &Arc<DestinationHandle>, message: &Message) -> Blocked {
+        let producer = message.producer_id.as_ref().and_then(|id| self.producers.get(id));
+        Blocked::begin(
+            Arc::clone(handle),
+            Arc::clone(&self.entry),
+            producer.map(|producer| Arc::clone(&producer.entry)),
+        )
     }
 
     /// Advisories for a destination that is full, once per producer until it has room.

@@ -7,6 +7,7 @@ use super::super::transaction::Transaction;
 use super::{Client, OBJECTS_MAX};
 use crate::jms::{TransactionId, XaId};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Client {
     /// Runs `work` on an open transaction.
@@ -32,6 +33,7 @@ impl Client {
                 if !self.transactions.contains_key(&id) {
                     self.check_limit("transaction", self.transactions.len(), OBJECTS_MAX)?;
                     self.transactions.insert(id, self.broker.transactions.begin_local());
+                    self.note_transactions();
                 }
             }
             TransactionId::Xa(xid) => {
@@ -59,12 +61,19 @@ impl Client {
 
     fn take(&mut self, id: &TransactionId, prepared: bool) -> Result<Transaction, BrokerError> {
         match id {
-            TransactionId::Local { .. } => self
-                .transactions
-                .remove(id)
-                .ok_or_else(|| BrokerError::TransactionUnknown(id.to_string().into())),
+            TransactionId::Local { .. } => {
+                let taken = self.transactions.remove(id);
+                self.note_transactions();
+                taken.ok_or_else(|| BrokerError::TransactionUnknown(id.to_string().into()))
+            }
             TransactionId::Xa(xid) => self.broker.transactions.take_xa(xid, prepared),
         }
+    }
+
+    /// Whoever looks at the connection sees how many are open.
+    fn note_transactions(&self) {
+        let open = u32::try_from(self.transactions.len()).unwrap_or(u32::MAX);
+        self.entry.transactions.store(open, Ordering::Relaxed);
     }
 
     /// Commits: what was sent becomes visible, what was acknowledged goes. `receipt` resolves when all

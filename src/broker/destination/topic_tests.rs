@@ -269,3 +269,26 @@ fn a_pull_that_was_answered_does_not_end_the_next_one() {
     let outbox = world.durable_outbox.as_ref().expect("it is active");
     assert_eq!(numbers(outbox), [0]);
 }
+
+#[test]
+fn a_topic_counts_what_its_subscriptions_get_and_settle() {
+    let mut world = world(Policy::default(), 2);
+    for number in 1..=3 {
+        world.send(number);
+    }
+    world.settle();
+    let report = |world: &mut World| {
+        let (answer, mut report) = tokio::sync::oneshot::channel();
+        world.topic.handle(Op::Report(answer), world.clock.now(), &mut world.out);
+        report.try_recv().expect("it answers at once")
+    };
+    let before = report(&mut world);
+    assert_eq!((before.own.enqueued, before.own.dispatched, before.in_flight), (3, 2, 2));
+    world.plain.acknowledge(AckKind::Standard, 2, world.clock.now(), &mut world.out);
+    let after = report(&mut world);
+    assert_eq!((after.own.dispatched, after.own.dequeued, after.in_flight), (3, 2, 1));
+    let plain = &after.subscriptions[0];
+    assert_eq!((plain.enqueued, plain.dispatched, plain.dequeued, plain.pending), (3, 3, 2, 0));
+    let durable = &after.subscriptions[1];
+    assert_eq!((durable.active, durable.enqueued, durable.pending), (false, 3, 3));
+}
