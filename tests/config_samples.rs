@@ -95,7 +95,6 @@ fn samples_that_start_say_exactly_what_they_do_not_get() {
         (
             "-specjms",
             vec![
-                later(41, "attribute 'enableStatistics' of <broker>"),
                 kaha(92, "indexWriteBatchSize", ALL_AT_ONCE),
             ],
         ),

@@ -193,6 +193,24 @@ impl Notice {
         Self::new("MasterBroker".into(), Payload::Nothing)
     }
 
+    /// The kind of thing that happened, as in the name of the topic.
+    pub fn what(&self) -> &str {
+        self.suffix.split_once('.').map_or(&*self.suffix, |(what, _)| what)
+    }
+
+    /// What it happened to, as in the name of the topic.
+    pub fn about_what(&self) -> &str {
+        self.suffix.split_once('.').map_or("", |(_, about)| about)
+    }
+
+    /// The message it is about.
+    pub fn described_message(&self) -> Option<&Message> {
+        match &self.payload {
+            Payload::Message(message) | Payload::Itself(message) => Some(message),
+            Payload::Nothing | Payload::Described(_) => None,
+        }
+    }
+
     /// The advisory topic.
     pub fn topic(&self) -> Destination {
         Destination::topic(format!("{}{}", Destination::ADVISORY_PREFIX, self.suffix))

@@ -18,6 +18,7 @@ pub mod forward;
 mod names;
 mod offline;
 pub mod outbox;
+pub mod plugins;
 pub mod policy;
 mod recovery;
 pub mod registry;
@@ -38,6 +39,7 @@ use self::error::BrokerError;
 use self::forward::{Forward, ForwardReceiver};
 pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
+use self::plugins::{Event, Passage, Plugins};
 use self::policy::Policy;
 pub use self::recovery::PreparedFate;
 use self::registry::Registry;
@@ -88,6 +90,11 @@ pub struct BrokerOptions {
     pub dispatches_early: bool,
     pub prepared_fate: PreparedFate,
     pub offline_durables: OfflineDurables,
+    pub plugins: Plugins,
+    /// Addresses of the connectors, by their schemes.
+    pub addresses: Vec<(Text, Text)>,
+    /// `dataDirectory`, for those who ask.
+    pub data_directory: Text,
     /// The address clients are told in advisories when the event came through no connector.
     pub default_url: Text,
 }
@@ -139,6 +146,10 @@ impl Broker {
             last_durable: AtomicU64::new(found.last_subscription),
             options,
         });
+        if broker.options.plugins.hears_notices() {
+            broker.outlet.forward.listener_added();
+        }
+        broker.options.plugins.note(&Event::Started(&broker.options.name));
         tokio::spawn(carry(Arc::downgrade(&broker), receiver));
         broker.recover(found).await?;
         offline::watch(&broker);
@@ -194,6 +205,7 @@ impl Broker {
         let (handle, made) = self.enter(destination, creator, History::default())?;
         if made && !destination.is_advisory() {
             tracing::debug!(%destination, "destination created");
+            self.options.plugins.note(&Event::DestinationAdded(destination));
             if !destination.kind().is_temporary() {
                 let ops = vec![StoreOp::Create { destination: destination.clone() }];
                 self.outlet.run(&mut Effects { removals: ops, ..Effects::default() }, None);
@@ -294,6 +306,7 @@ impl Broker {
         self.dead_letters.lock().remove(destination);
         drop(ending);
         tracing::debug!(%destination, "destination removed");
+        self.options.plugins.note(&Event::DestinationRemoved(destination));
         if !destination.is_advisory() {
             self.announce_destination(destination, by, 1).await;
             let name = destination.name();
@@ -333,6 +346,7 @@ impl Broker {
 
     /// As [`Self::publish`], naming the connector the event came through.
     pub async fn publish_from(&self, notice: Notice, origin_url: Option<&str>) {
+        self.options.plugins.note(&Event::Noticed(&notice));
         if !self.options.advisories {
             return;
         }
@@ -373,6 +387,7 @@ impl Broker {
         let (leaves, receipt) = (letter.leaves.take(), letter.receipt.take());
         let target = strategy.destination(&letter);
         let target = target.filter(|at| !(strategy.audit && self.was_buried(&letter, at, &policy)));
+        let target = target.filter(|_| self.options.plugins.may_bury(&letter));
         let handle = match &target {
             Some(target) => self.destination(target, None).await,
             None => return self.drop_dead(leaves, receipt),
@@ -389,7 +404,11 @@ impl Broker {
             }
             (None, Ok(_)) => return,
         };
-        let message = strategy.copy(&letter, &target, Now::read().wall_ms);
+        let now_ms = Now::read().wall_ms;
+        let mut message = strategy.copy(&letter, &target, now_ms);
+        let plugins = &self.options.plugins;
+        // A dead letter is no question.
+        drop(plugins.pass(&mut message, Passage::Buried, &self.options.name, now_ms));
         let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
         let moved = leaves.into_iter().collect();
         let incoming = Incoming::of_broker(Arc::new(message), bytes);

@@ -145,6 +145,11 @@ impl Registry {
         self.state.lock().connections.values().cloned().collect()
     }
 
+    pub fn connection(&self, id: Option<&Text>) -> Option<Arc<ConnectionEntry>> {
+        let id = ConnectionId::new(Text::clone(id?));
+        self.state.lock().connections.get(&id).cloned()
+    }
+
     pub fn consumer_added(&self, id: ConsumerId, info: Arc<ConsumerInfo>) {
         self.state.lock().consumers.insert(id, info);
     }

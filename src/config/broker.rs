@@ -7,7 +7,7 @@ use super::connectors::{self, TransportConnector};
 use super::destination::DestinationList;
 use super::macros::{choice, element};
 use super::network::{self, NetworkConnector, ProxyConnector};
-use super::plugins::{Plugin, Redelivery};
+use super::plugins::{self, Plugin, Redelivery};
 use super::policy::PolicyMap;
 use super::report::{Problem, Remark};
 use super::store::{KahaDb, MemoryStore, PersistenceAdapter};
@@ -175,8 +175,12 @@ pub(crate) fn finish(broker: &mut BrokerConfig, reading: &mut Reading<'_>) {
     });
     network::check(&mut broker.network_connectors, reading);
     for plugin in &broker.plugins {
-        if let Plugin::Redelivery(plugin) = plugin {
-            check_redelivery(plugin, broker.scheduler_support, reading);
+        match plugin {
+            Plugin::Redelivery(plugin) => {
+                check_redelivery(plugin, broker.scheduler_support, reading);
+            }
+            Plugin::DiscardingDlq(plugin) => plugins::check_patterns(plugin, reading),
+            _ => {}
         }
     }
 }

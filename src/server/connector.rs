@@ -125,13 +125,16 @@ impl Connector {
         &self.shared.published
     }
 
+    /// Its scheme, and the address clients are told with the options behind it.
+    pub fn address_and_scheme(&self) -> (Text, Text) {
+        let address = format!("{}{}", self.shared.published, self.shared.query());
+        (Text::clone(&self.shared.options.scheme), address.into())
+    }
+
     /// Begins to serve.
     pub fn serve(&self, listener: TcpListener, broker: Arc<Broker>) {
         let options = &self.shared.options;
-        let query = match options.query.as_str() {
-            "" => String::new(),
-            query => format!("?{query}"),
-        };
+        let query = self.shared.query();
         tracing::info!("Listening for connections at: {}{query}", self.shared.published);
         tokio::spawn(accept(Arc::clone(&self.shared), listener, broker));
         tracing::info!("Connector {} started", options.name);
@@ -247,6 +250,14 @@ async fn serve(
 }
 
 impl Shared {
+    /// The options behind its address.
+    fn query(&self) -> String {
+        match self.options.query.as_str() {
+            "" => String::new(),
+            query => format!("?{query}"),
+        }
+    }
+
     /// Writes a warning about a connection, unless there were many just now.
     fn warn(&self, text: &str) {
         let left_out = {

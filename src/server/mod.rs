@@ -8,6 +8,7 @@ pub mod connector;
 pub mod disk;
 mod note;
 mod plan;
+mod plugins;
 mod space;
 pub mod store;
 
@@ -173,6 +174,8 @@ impl Server {
                 Err(source) => return Err(StartError::Bind { name, uri, source }),
             }
         }
+        plan.broker.addresses =
+            bound.iter().map(|(connector, _)| connector.address_and_scheme()).collect();
         if let Some((connector, _)) = bound.first() {
             plan.broker.default_url = Text::clone(connector.published());
         }

@@ -1,6 +1,7 @@
 //! From the configuration to what the broker and its connectors are started with.
 
 use super::connector::ConnectorOptions;
+use super::plugins;
 use crate::broker::policy::{
     Cursor, DeadLetterStrategy, DeadLetterTarget, Eviction, GroupMapKind, PendingLimit, Policy,
     RecoveryKind,
@@ -17,6 +18,7 @@ use crate::protocol::openwire::OpenWireOptions;
 use crate::protocol::openwire::negotiation::Offer;
 use crate::security::{Authenticator, SimpleAuthentication};
 use crate::transport::listener::SocketOptions;
+use std::path::Path;
 use std::time::Duration;
 
 /// What a broker starts with.
@@ -69,6 +71,9 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
             timeout: broker.offline_durable_subscriber_timeout,
             check_every: broker.offline_durable_subscriber_task_schedule,
         },
+        plugins: plugins::of_config(&broker.plugins),
+        addresses: Vec::new(),
+        data_directory: absolute(&broker.data_directory),
         default_url: format!("vm://{name}").into(),
         name,
     };
@@ -79,6 +84,12 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
     let destinations =
         destinations.map(|d| Destination::new(d.kind, Some(d.name.as_str().into()))).collect();
     (Plan { broker: options, connectors, destinations }, notes)
+}
+
+/// `folder` from the root on, as text.
+fn absolute(folder: &Path) -> Text {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    absolute.to_string_lossy().into()
 }
 
 /// What stands for the Java heap: `-Xmx` where somebody set it, else a quarter of the memory there is,

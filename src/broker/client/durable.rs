@@ -3,6 +3,7 @@
 use super::super::destination::durable::{DurableKey, DurableSubscription, NewDurable};
 use super::super::destination::topic::TopicMember;
 use super::super::error::BrokerError;
+use super::super::plugins::Event;
 use super::{Client, Consumer, Notice};
 use crate::jms::info::RemoveSubscriptionInfo;
 use crate::jms::selector::Selector;
@@ -100,6 +101,7 @@ impl Client {
         if durable.is_active() {
             return Err(BrokerError::DurableActive);
         }
+        self.note(&Event::SubscriptionRemoved(&info));
         self.broker.destroy_durable(&owner).await?;
         for part in durable.destination.parts() {
             let topic = self.broker.router.find(&part);

@@ -23,6 +23,7 @@ use super::destination::subscription::TopicSubscription;
 use super::destination::{DestinationHandle, Effects, Now, Op};
 use super::error::BrokerError;
 use super::outbox::{Outbox, SubscriptionKey};
+use super::plugins::Event;
 use super::registry::{Admission, ConnectionEntry, ProducerEntry};
 use super::router::QueueConsumer;
 use super::transaction::Transaction;
@@ -147,6 +148,7 @@ impl Client {
             batch: None,
             parking: Parking::default(),
         };
+        client.note(&Event::ConnectionAdded(&client.entry.info));
         client.announce(Notice::connection_added(&client.entry.info)).await;
         Ok(client)
     }
@@ -195,6 +197,11 @@ impl Client {
         self.broker.destination(destination, Some(&self.connection_id())).await
     }
 
+    /// Tells the plugins what happened.
+    fn note(&self, event: &Event<'_>) {
+        self.broker.options.plugins.note(event);
+    }
+
     async fn announce(&self, notice: Notice) {
         self.broker.publish_from(notice, Some(&self.transport.connector_url)).await;
     }
@@ -210,6 +217,7 @@ impl Client {
     /// Opens a session; one that is open already is fine.
     pub fn add_session(&mut self, id: SessionId) -> Result<(), BrokerError> {
         self.check_limit("session", self.sessions.len(), OBJECTS_MAX)?;
+        self.note(&Event::SessionAdded(&id));
         self.sessions.insert(id);
         Ok(())
     }
@@ -256,6 +264,7 @@ impl Client {
         for producer in producers {
             self.remove_producer(&producer).await?;
         }
+        self.note(&Event::SessionRemoved(id));
         Ok(())
     }
 
@@ -284,6 +293,7 @@ impl Client {
             }
             counted.push(handle);
         }
+        self.note(&Event::ProducerAdded(&info));
         let entry = ProducerEntry::new(info);
         self.broker.registry.producer_added(id.clone(), Arc::clone(&entry));
         self.producers.insert(id, Producer { entry, counted });
@@ -301,6 +311,8 @@ impl Client {
             let action = "remove a producer";
             return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
         };
+        let sent = producer.entry.snapshot().sent;
+        self.note(&Event::ProducerRemoved(&producer.entry.info, sent));
         self.broker.registry.producer_removed(id);
         for handle in producer.counted {
             let count = handle.gauges.producers.remove();
@@ -340,6 +352,7 @@ impl Client {
         for destination in std::mem::take(&mut self.temporaries) {
             self.broker.remove_destination(&destination, Some(&self.connection_id())).await;
         }
+        self.note(&Event::ConnectionRemoved(&self.entry.info));
         self.broker.registry.leave(&self.entry);
         let info = RemoveInfo {
             object_id: Some(ObjectId::Connection(self.connection_id())),

@@ -6,6 +6,7 @@ use super::super::destination::{
 use super::super::error::BrokerError;
 use super::super::names;
 use super::super::outbox::Receipt;
+use super::super::plugins::Passage;
 use super::super::router::VIRTUAL_TOPIC_PREFIX;
 use super::super::transaction::PendingSend;
 use super::super::usage::Credit;
@@ -34,6 +35,14 @@ impl Client {
         let sent = &producer.entry.sent;
         sent.store(sent.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         names::check_message(&message)?;
+        if !self.broker.options.plugins.is_empty()
+            && self.pass_plugins(Arc::make_mut(&mut message), now_ms).await?
+        {
+            if let Some(receipt) = receipt.take() {
+                receipt.resolve(Ok(()));
+            }
+            return Ok(());
+        }
         // Nobody shares it yet: nothing is copied.
         let stamped = Arc::make_mut(&mut message);
         stamped.broker_in_time = now_ms;
@@ -61,6 +70,21 @@ impl Client {
             }
         }
         self.route(&destination, message, receipt).await
+    }
+
+    /// Lets `message` pass the plugins; true when one of them has answered it.
+    async fn pass_plugins(
+        &mut self,
+        message: &mut Message,
+        now_ms: i64,
+    ) -> Result<bool, BrokerError> {
+        let options = &self.broker.options;
+        let question = options.plugins.pass(message, Passage::Sent, &options.name, now_ms);
+        let Some(question) = question else { return Ok(false) };
+        // What it sent before counts.
+        self.flush().await;
+        self.broker.answer(question).await?;
+        Ok(true)
     }
 
     /// Sends a copy to each of `parts`, which `original` stands for.

@@ -3,6 +3,7 @@
 use super::super::error::BrokerError;
 use super::super::names;
 use super::super::outbox::Receipt;
+use super::super::plugins::Event;
 use super::super::transaction::Transaction;
 use super::{Client, OBJECTS_MAX};
 use crate::jms::{TransactionId, XaId};
@@ -28,6 +29,7 @@ impl Client {
     /// Begins a transaction; a repeated begin is ignored (failover replays it).
     pub fn begin(&mut self, id: TransactionId) -> Result<(), BrokerError> {
         names::check_transaction(&id)?;
+        self.note(&Event::Began(&id));
         match &id {
             TransactionId::Local { .. } => {
                 if !self.transactions.contains_key(&id) {
@@ -47,6 +49,7 @@ impl Client {
 
     /// Prepares an XA branch: 0 when it waits for its commit, 3 when there was nothing in it.
     pub async fn prepare(&mut self, id: &TransactionId) -> Result<i32, BrokerError> {
+        self.note(&Event::Prepared(id));
         self.flush().await;
         match id {
             TransactionId::Local { .. } => Err(BrokerError::PrepareUnknown(id.to_string().into())),
@@ -56,7 +59,9 @@ impl Client {
 
     /// XA branches that wait for their second phase.
     pub fn recover(&self) -> Vec<Arc<XaId>> {
-        self.broker.transactions.prepared()
+        let prepared = self.broker.transactions.prepared();
+        self.note(&Event::Recovered(&prepared));
+        prepared
     }
 
     fn take(&mut self, id: &TransactionId, prepared: bool) -> Result<Transaction, BrokerError> {
@@ -84,6 +89,7 @@ impl Client {
         two_phase: bool,
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
+        self.note(&Event::Committed(id));
         let mut transaction = self.take(id, two_phase)?;
         if let Some(cause) = transaction.rollback_only.take() {
             self.roll_back(transaction, None).await;
@@ -100,6 +106,7 @@ impl Client {
         id: &TransactionId,
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
+        self.note(&Event::RolledBack(id));
         let transaction = self.take(id, false)?;
         self.roll_back(transaction, receipt.take()).await;
         Ok(())
