@@ -64,11 +64,18 @@ pub struct BrokerOptions {
     pub policy: Box<dyn Fn(&Destination) -> Policy + Send + Sync>,
     /// `memoryUsage`, bytes.
     pub memory_limit_bytes: u64,
+    /// Memory of what is in destinations.
+    pub producer_memory: MemoryShare,
+    /// Memory of what waits for subscriptions of topics.
+    pub consumer_memory: MemoryShare,
     pub advisories: bool,
     /// `useVirtualTopics`.
     pub virtual_topics: bool,
-    /// `populateJMSXUserID`.
-    pub populate_user_id: bool,
+    pub user_id: UserId,
+    /// `populateUserNameInMBeans`.
+    pub shows_users: bool,
+    /// `anonymousProducerAdvisorySupport`.
+    pub anonymous_producer_advisories: bool,
     /// `allowTempAutoCreationOnSend`.
     pub create_temporaries_on_send: bool,
     /// `keepDurableSubsActive`: offline durable subscriptions keep non-persistent messages too.
@@ -99,6 +106,38 @@ pub struct BrokerOptions {
     pub default_url: Text,
 }
 
+/// Where JMSXUserID of a message comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserId {
+    /// From its sender (`populateJMSXUserID` is off).
+    AsSent,
+    /// It is the user name its connection gave.
+    User,
+    /// It is who that turned out to be (`useAuthenticatedPrincipalForJMSXUserID`).
+    Principal,
+}
+
+/// Memory of producers or of consumers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryShare {
+    /// That of the broker.
+    Broker,
+    /// So many bytes of it (`splitSystemUsageForProducersConsumers`).
+    Part(u64),
+    /// So many bytes apart from it (`<producerSystemUsage>`, `<consumerSystemUsage>`).
+    Own(u64),
+}
+
+impl MemoryShare {
+    fn usage(self, broker: &Arc<Usage>) -> Arc<Usage> {
+        match self {
+            Self::Broker => Arc::clone(broker),
+            Self::Part(bytes) => Usage::new(bytes, Some(Arc::clone(broker))),
+            Self::Own(bytes) => Usage::new(bytes, None),
+        }
+    }
+}
+
 /// A running broker.
 pub struct Broker {
     pub options: BrokerOptions,
@@ -106,6 +145,8 @@ pub struct Broker {
     pub registry: Registry,
     pub transactions: Arc<Transactions>,
     pub memory: Arc<Usage>,
+    producer_memory: Arc<Usage>,
+    consumer_memory: Arc<Usage>,
     sequence: Arc<AtomicI64>,
     outlet: Outlet,
     announcer: Announcer,
@@ -132,11 +173,14 @@ impl Broker {
         let connection = format!("{}-broker", options.id);
         let announcer =
             Announcer::new(Text::clone(&options.name), options.id.clone(), connection.into());
+        let memory = Usage::new(options.memory_limit_bytes, None);
         let broker = Arc::new(Self {
             router: Router::default(),
             registry: Registry::default(),
             transactions: Arc::default(),
-            memory: Usage::new(options.memory_limit_bytes, None),
+            producer_memory: options.producer_memory.usage(&memory),
+            consumer_memory: options.consumer_memory.usage(&memory),
+            memory,
             sequence: Arc::new(AtomicI64::new(found.last_sequence)),
             outlet: Outlet { store, forward },
             announcer,
@@ -250,7 +294,8 @@ impl Broker {
                 let policy = Text::clone(&policy.name);
                 return Err(BrokerError::TooManyDestinations { limit, policy });
             }
-            let usage = Usage::new(policy.memory_limit_bytes, Some(Arc::clone(&self.memory)));
+            let usage =
+                Usage::new(policy.memory_limit_bytes, Some(Arc::clone(&self.producer_memory)));
             let new = NewDestination {
                 destination: destination.clone(),
                 policy,

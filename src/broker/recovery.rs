@@ -60,7 +60,7 @@ impl Broker {
                 policy: Arc::new(self.policy(first)),
                 keeps_transient: self.options.keep_durables_active,
                 outlet: self.outlet.clone(),
-                usage: Arc::clone(&self.memory),
+                usage: Arc::clone(&self.consumer_memory),
                 pending,
             });
             self.registry.durable_added(Arc::clone(&durable));

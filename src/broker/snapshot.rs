@@ -8,7 +8,7 @@ use super::destination::counters::{Counters, Whose};
 use super::destination::report::{Report, SubscriptionReport};
 use super::destination::{DestinationHandle, Op};
 use super::registry::{ConnectionEntry, ProducerEntry};
-use crate::jms::{ConsumerInfo, Destination};
+use crate::jms::{ConsumerInfo, Destination, Text};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub struct Totals {
 #[derive(Clone, Debug)]
 pub struct ConnectionSnapshot {
     pub entry: Arc<ConnectionEntry>,
+    /// Who it is, where users may be shown.
+    pub user: Option<Text>,
     /// Its sender waits for room in some destination.
     pub blocked: bool,
     /// One of its consumers is too far behind.
@@ -170,7 +172,9 @@ impl Broker {
                 let producer = producer.info.producer_id.as_ref();
                 producer.is_some_and(|producer| producer.connection.as_deref() == id)
             };
+            let user = entry.info.user_name.clone().filter(|_| self.options.shows_users);
             ConnectionSnapshot {
+                user,
                 blocked: entry.blocked.load(Ordering::Relaxed),
                 slow: subscriptions.iter().any(|s| s.slow && s.active && mine(&s.info)),
                 dispatch_queue: entry.outbox.deliveries(),

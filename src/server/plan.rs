@@ -7,10 +7,10 @@ use crate::broker::policy::{
     RecoveryKind,
 };
 use crate::broker::usage::Usage;
-use crate::broker::{BrokerOptions, OfflineDurables, PreparedFate};
+use crate::broker::{BrokerOptions, MemoryShare, OfflineDurables, PreparedFate, UserId};
 use crate::config::{
-    self, Config, MessageEvictionStrategy, PendingMessageLimitStrategy, Plugin, PolicyEntry,
-    Protocol, TransportConnector,
+    self, BrokerConfig, Config, MessageEvictionStrategy, PendingMessageLimitStrategy, Plugin,
+    PolicyEntry, Protocol, TransportConnector,
 };
 use crate::jms::{BrokerId, Destination, Text};
 use crate::protocol::drive::Patience;
@@ -44,7 +44,8 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         ));
     }
     let policies = broker.destination_policy.clone();
-    let system = usage.clone();
+    // What waits or fails is a producer.
+    let system = broker.producer_system_usage.clone().unwrap_or_else(|| usage.clone());
     let policy = move |destination: &Destination| {
         resolve(policies.entry_for(destination.kind(), destination.name()), &system)
     };
@@ -53,9 +54,25 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         id,
         policy: Box::new(policy),
         memory_limit_bytes,
+        producer_memory: share(
+            broker,
+            broker.producer_system_usage.as_ref(),
+            Side::Producers,
+            memory_limit_bytes,
+            heap,
+        ),
+        consumer_memory: share(
+            broker,
+            broker.consumer_system_usage.as_ref(),
+            Side::Consumers,
+            memory_limit_bytes,
+            heap,
+        ),
         advisories: broker.advisory_support,
         virtual_topics: broker.use_virtual_topics,
-        populate_user_id: broker.populate_jmsx_user_id,
+        user_id: user_id(broker),
+        shows_users: broker.populate_user_name_in_mbeans,
+        anonymous_producer_advisories: broker.anonymous_producer_advisory_support,
         create_temporaries_on_send: broker.allow_temp_auto_creation_on_send,
         keep_durables_active: broker.keep_durable_subs_active,
         rollback_only_on_async_failure: broker.rollback_only_on_async_exception,
@@ -84,6 +101,42 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
     let destinations =
         destinations.map(|d| Destination::new(d.kind, Some(d.name.as_str().into()))).collect();
     (Plan { broker: options, connectors, destinations }, notes)
+}
+
+/// What becomes JMSXUserID.
+fn user_id(broker: &BrokerConfig) -> UserId {
+    match (broker.populate_jmsx_user_id, broker.use_authenticated_principal_for_jmsx_user_id) {
+        (false, _) => UserId::AsSent,
+        (true, false) => UserId::User,
+        (true, true) => UserId::Principal,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Producers,
+    Consumers,
+}
+
+/// The memory of one side: what is configured for it alone, or its portion when memory is split.
+fn share(
+    broker: &BrokerConfig,
+    own: Option<&config::SystemUsage>,
+    side: Side,
+    memory_limit_bytes: u64,
+    heap: u64,
+) -> MemoryShare {
+    let portion = match side {
+        Side::Producers => broker.producer_system_usage_portion,
+        Side::Consumers => broker.consumer_system_usage_portion,
+    };
+    match own {
+        Some(own) => MemoryShare::Own(own.memory.limit_bytes(heap)),
+        None if broker.split_system_usage => {
+            MemoryShare::Part(memory_limit_bytes / 100 * u64::from(portion))
+        }
+        None => MemoryShare::Broker,
+    }
 }
 
 /// `folder` from the root on, as text.
@@ -116,7 +169,8 @@ fn authenticator(plugins: &[Plugin]) -> Authenticator {
         .users
         .iter()
         .map(|user| (user.username.as_str().into(), user.password.reveal().into()));
-    let simple = SimpleAuthentication::new(users, simple.anonymous_access_allowed);
+    let anonymous = simple.anonymous_access_allowed.then(|| simple.anonymous_user.as_str().into());
+    let simple = SimpleAuthentication::new(users, anonymous);
     Authenticator::Simple(simple)
 }
 

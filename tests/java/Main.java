@@ -22,7 +22,7 @@ final class Main {
 
     /** They need a broker with plugins.xml. */
     private static final List<Class<? extends Rules>> PLUGIN_GROUPS = List.of(
-            Statistics.class, Plugins.class, ConnectorAttributes.class);
+            Statistics.class, Plugins.class, Attributes.class);
 
     private record Scenario(String name, Method method) {
         boolean isBeyondOriginal() {

@@ -157,7 +157,7 @@ impl Client {
             let policy: Policy = self.broker.policy(topics[0]);
             let in_memory = policy.topic_cursor == Cursor::Memory || topics[0].is_advisory();
             let memory = Memory {
-                usage: Arc::clone(&self.broker.memory),
+                usage: Arc::clone(&self.broker.consumer_memory),
                 spool: self.broker.options.spool.clone().filter(|_| !in_memory),
                 outlet: self.broker.outlet.clone(),
             };

@@ -72,7 +72,7 @@ impl Client {
             policy: Arc::new(self.broker.policy(&parts[0])),
             keeps_transient: self.broker.options.keep_durables_active,
             outlet: self.broker.outlet.clone(),
-            usage: Arc::clone(&self.broker.memory),
+            usage: Arc::clone(&self.broker.consumer_memory),
             pending: 0,
         });
         self.with_effects(|now, out| {

@@ -293,6 +293,9 @@ impl Client {
             }
             counted.push(handle);
         }
+        if info.destination.is_none() && self.broker.options.anonymous_producer_advisories {
+            self.announce(Notice::anonymous_producer_added(&info)).await;
+        }
         self.note(&Event::ProducerAdded(&info));
         let entry = ProducerEntry::new(info);
         self.broker.registry.producer_added(id.clone(), Arc::clone(&entry));
@@ -314,15 +317,19 @@ impl Client {
         let sent = producer.entry.snapshot().sent;
         self.note(&Event::ProducerRemoved(&producer.entry.info, sent));
         self.broker.registry.producer_removed(id);
+        let info = &producer.entry.info;
+        let removed = || RemoveInfo {
+            object_id: Some(ObjectId::Producer(id.clone())),
+            response_required: info.response_required,
+            ..RemoveInfo::default()
+        };
+        if info.destination.is_none() && self.broker.options.anonymous_producer_advisories {
+            self.announce(Notice::anonymous_producer_removed(removed())).await;
+        }
         for handle in producer.counted {
             let count = handle.gauges.producers.remove();
             if !handle.destination.is_advisory() {
-                let info = RemoveInfo {
-                    object_id: Some(ObjectId::Producer(id.clone())),
-                    response_required: producer.entry.info.response_required,
-                    ..RemoveInfo::default()
-                };
-                let notice = Notice::producer_removed(&handle.destination, info, count);
+                let notice = Notice::producer_removed(&handle.destination, removed(), count);
                 self.announce(notice).await;
             }
         }

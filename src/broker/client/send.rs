@@ -12,6 +12,7 @@ use super::super::transaction::PendingSend;
 use super::super::usage::Credit;
 use super::blocked::Blocked;
 use super::{Client, Notice, ROUTES_MAX};
+use crate::broker::UserId;
 use crate::jms::{Destination, DestinationKind, Message, Text, TransactionId};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -43,13 +44,19 @@ impl Client {
             }
             return Ok(());
         }
+        let options = &self.broker.options;
         // Nobody shares it yet: nothing is copied.
         let stamped = Arc::make_mut(&mut message);
         stamped.broker_in_time = now_ms;
         stamped.broker_out_time = 0;
         stamped.target_consumer_id = None;
-        if self.broker.options.populate_user_id {
-            stamped.user_id.clone_from(&self.entry.info.user_name);
+        let user = self.entry.info.user_name.as_ref();
+        match options.user_id {
+            UserId::AsSent => {}
+            UserId::User => stamped.user_id = user.cloned(),
+            UserId::Principal => {
+                stamped.user_id = options.authenticator.principal(user).cloned();
+            }
         }
         if destination.is_composite() {
             let parts = destination.parts();

@@ -1,12 +1,18 @@
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import javax.jms.JMSException;
+import javax.jms.MessageConsumer;
+import javax.jms.MessageProducer;
 import javax.jms.Queue;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.ActiveMQMessage;
+import org.apache.activemq.command.ActiveMQTopic;
+import org.apache.activemq.command.ProducerInfo;
+import org.apache.activemq.command.RemoveInfo;
 
 /** Attributes of the broker and its connectors. */
-final class ConnectorAttributes extends Rules {
+final class Attributes extends Rules {
     private static final int MAX = 20;
 
     @Rule
@@ -41,6 +47,28 @@ final class ConnectorAttributes extends Rules {
         ActiveMQConnection second = connectAs(clientId);
         check(ended.await(WAIT_MS, TimeUnit.MILLISECONDS), "the first connection lives on");
         sendText(auto(second), queue(), "x");
+    }
+
+    @Rule
+    void producersWithoutDestinationAreAnnounced() throws Exception {
+        MessageConsumer watch =
+                session().createConsumer(new ActiveMQTopic("ActiveMQ.Advisory.Producer.Anonymous"));
+        ActiveMQConnection connection = connect();
+        String id = connection.getConnectionInfo().getConnectionId().toString() + ":";
+        MessageProducer producer = auto(connection).createProducer(null);
+        ActiveMQMessage came;
+        do {
+            came = (ActiveMQMessage) next(watch);
+        } while (!(came.getDataStructure() instanceof ProducerInfo info)
+                || !info.getProducerId().toString().startsWith(id));
+        equal(0, came.getIntProperty("producerCount"), "producerCount");
+        producer.close();
+        ActiveMQMessage went;
+        do {
+            went = (ActiveMQMessage) next(watch);
+        } while (!(went.getDataStructure() instanceof RemoveInfo gone)
+                || !gone.getObjectId().toString().startsWith(id));
+        equal(0, went.getIntProperty("producerCount"), "producerCount");
     }
 
     @Rule
