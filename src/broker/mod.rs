@@ -12,6 +12,7 @@ pub mod candidate;
 pub mod client;
 mod coordinator;
 pub mod dead_letter;
+mod departed;
 pub mod destination;
 pub mod error;
 pub mod forward;
@@ -29,6 +30,7 @@ pub mod usage;
 
 use self::advisory::{Announcer, Notice};
 use self::dead_letter::{DeadLetter, Leaving};
+use self::departed::Departed;
 use self::destination::audit::Audit;
 use self::destination::counters::Gone;
 use self::destination::queue::History;
@@ -55,6 +57,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What a broker is started with.
 pub struct BrokerOptions {
@@ -80,6 +83,10 @@ pub struct BrokerOptions {
     pub create_temporaries_on_send: bool,
     /// `keepDurableSubsActive`: offline durable subscriptions keep non-persistent messages too.
     pub keep_durables_active: bool,
+    /// `enableMessageExpirationOnActiveDurableSubs`.
+    pub expire_active_durables: bool,
+    /// `cacheTempDestinations`: temporary destinations can come again for so long after they went.
+    pub keep_temporaries: Option<Duration>,
     /// `rollbackOnlyOnAsyncException`.
     pub rollback_only_on_async_failure: bool,
     /// `rejectDurableConsumers`.
@@ -150,6 +157,8 @@ pub struct Broker {
     sequence: Arc<AtomicI64>,
     outlet: Outlet,
     announcer: Announcer,
+    /// Temporary destinations that may come again.
+    departed: Departed,
     /// Counters of destinations that were removed.
     gone: Gone,
     /// What each dead letter queue got recently.
@@ -184,6 +193,7 @@ impl Broker {
             sequence: Arc::new(AtomicI64::new(found.last_sequence)),
             outlet: Outlet { store, forward },
             announcer,
+            departed: Departed::default(),
             gone: Gone::default(),
             dead_letters: Mutex::default(),
             next_number: AtomicU64::new(1),
@@ -287,6 +297,9 @@ impl Broker {
         history: History,
     ) -> Result<(Arc<DestinationHandle>, bool), BrokerError> {
         self.router.find_or_insert(destination, |present| {
+            if let Some(back) = self.departed.take(destination) {
+                return Ok(back);
+            }
             let policy = Arc::new(self.policy(destination));
             if let Some(limit) = policy.destinations_max
                 && present >= limit as usize
@@ -345,9 +358,14 @@ impl Broker {
     /// Removes a destination with all it holds. Unknown ones are fine.
     pub async fn remove_destination(&self, destination: &Destination, by: Option<&ConnectionId>) {
         let Some((handle, ending)) = self.router.remove(destination) else { return };
-        let (receipt, gone) = Receipt::waiter();
-        handle.send(vec![Op::Destroy { receipt: Some(receipt) }]).await;
-        gone.await.unwrap_or_default();
+        match self.options.keep_temporaries.filter(|_| destination.kind().is_temporary()) {
+            Some(time) => self.departed.keep(handle, time),
+            None => {
+                let (receipt, gone) = Receipt::waiter();
+                handle.send(vec![Op::Destroy { receipt: Some(receipt) }]).await;
+                gone.await.unwrap_or_default();
+            }
+        }
         self.dead_letters.lock().remove(destination);
         drop(ending);
         tracing::debug!(%destination, "destination removed");

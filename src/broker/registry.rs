@@ -68,6 +68,8 @@ struct State {
     consumers: HashMap<ConsumerId, Arc<ConsumerInfo>>,
     producers: HashMap<ProducerId, Arc<ProducerEntry>>,
     durables: HashMap<DurableKey, Arc<DurableSubscription>>,
+    /// Connections there have been.
+    connected: u64,
 }
 
 /// Whom a new connection must wait for.
@@ -120,6 +122,7 @@ impl Registry {
             transactions: AtomicU32::new(0),
             gone: watch::Sender::new(false),
         });
+        state.connected += 1;
         state.clients.insert(client, id.clone());
         state.connections.insert(id, Arc::clone(&entry));
         Ok(Admission::Welcome(entry))
@@ -139,6 +142,11 @@ impl Registry {
         }
         drop(state);
         entry.gone.send_replace(true);
+    }
+
+    /// How many connections there have been since the broker's start.
+    pub fn connected(&self) -> u64 {
+        self.state.lock().connected
     }
 
     pub fn connections(&self) -> Vec<Arc<ConnectionEntry>> {

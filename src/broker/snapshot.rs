@@ -154,6 +154,12 @@ impl Broker {
                 }
             }
         }
+        // Those whose topics do not exist.
+        for durable in self.registry.durables() {
+            if !all.iter().any(|known| known.key == durable.key) {
+                all.push(durable.report(&Arc::default()).0);
+            }
+        }
         all
     }
 

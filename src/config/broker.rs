@@ -53,9 +53,9 @@ element! {
             "useAuthenticatedPrincipalForJMSXUserID", false, active;
         populate_user_name_in_mbeans: bool = "populateUserNameInMBeans", false, active;
         allow_temp_auto_creation_on_send: bool = "allowTempAutoCreationOnSend", false, active;
-        cache_temp_destinations: bool = "cacheTempDestinations", false, later;
+        cache_temp_destinations: bool = "cacheTempDestinations", false, active;
         time_before_purge_temp_destinations: Duration =
-            "timeBeforePurgeTempDestinations", Duration::from_secs(5), later;
+            "timeBeforePurgeTempDestinations", Duration::from_secs(5), active;
         keep_durable_subs_active: bool = "keepDurableSubsActive", true, active;
         /// Unset (-1) = never deleted.
         offline_durable_subscriber_timeout: Option<Duration> =
@@ -63,7 +63,7 @@ element! {
         offline_durable_subscriber_task_schedule: Duration =
             "offlineDurableSubscriberTaskSchedule", Duration::from_secs(300), active;
         expire_on_active_durable_subs: bool =
-            "enableMessageExpirationOnActiveDurableSubs", false, later;
+            "enableMessageExpirationOnActiveDurableSubs", false, active;
         /// 0 = inactive destinations are not looked for.
         schedule_period_for_destination_purge: Duration =
             "schedulePeriodForDestinationPurge", Duration::ZERO, later;

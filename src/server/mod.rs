@@ -9,6 +9,7 @@ pub mod disk;
 mod note;
 mod plan;
 mod plugins;
+pub mod publish;
 mod space;
 pub mod store;
 

@@ -2,6 +2,7 @@
 
 use super::connector::ConnectorOptions;
 use super::plugins;
+use super::publish::{HostForm, Publish};
 use crate::broker::policy::{
     Cursor, DeadLetterStrategy, DeadLetterTarget, Eviction, GroupMapKind, PendingLimit, Policy,
     RecoveryKind,
@@ -10,7 +11,7 @@ use crate::broker::usage::Usage;
 use crate::broker::{BrokerOptions, MemoryShare, OfflineDurables, PreparedFate, UserId};
 use crate::config::{
     self, BrokerConfig, Config, MessageEvictionStrategy, PendingMessageLimitStrategy, Plugin,
-    PolicyEntry, Protocol, TransportConnector,
+    PolicyEntry, Protocol, PublishedHost, TransportConnector,
 };
 use crate::jms::{BrokerId, Destination, Text};
 use crate::protocol::drive::Patience;
@@ -75,6 +76,10 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         anonymous_producer_advisories: broker.anonymous_producer_advisory_support,
         create_temporaries_on_send: broker.allow_temp_auto_creation_on_send,
         keep_durables_active: broker.keep_durable_subs_active,
+        expire_active_durables: broker.expire_on_active_durable_subs,
+        keep_temporaries: broker
+            .cache_temp_destinations
+            .then_some(broker.time_before_purge_temp_destinations),
         rollback_only_on_async_failure: broker.rollback_only_on_async_exception,
         reject_durables: broker.reject_durable_consumers,
         statistics: broker.enable_statistics,
@@ -204,11 +209,12 @@ fn connector(connector: &TransportConnector) -> ConnectorOptions {
             traffic_class: socket.traffic_class,
         },
         patience: Patience {
-            write: Some(socket.so_write_timeout).filter(|timeout| !timeout.is_zero()),
+            write: write_patience(socket.so_write_timeout, connector.enable_status_monitor),
             read: Some(socket.so_timeout).filter(|timeout| !timeout.is_zero()),
             handshake: socket.connection_timeout,
         },
         warn_on_remote_close: connector.warn_on_remote_close,
+        publish: publish(&connector.published_address_policy),
         openwire: OpenWireOptions {
             offer: Offer {
                 version: i32::try_from(wire.version).unwrap_or(i32::MAX),
@@ -231,6 +237,28 @@ fn connector(connector: &TransportConnector) -> ConnectorOptions {
             keep_alive: socket.use_keep_alive,
             trace: socket.trace,
         },
+    }
+}
+
+/// How long a peer may take nothing: `soWriteTimeout`, or two looks of the status monitor.
+fn write_patience(timeout: Duration, is_monitored: bool) -> Option<Duration> {
+    let monitored = is_monitored.then_some(STATUS_MONITOR_PATIENCE);
+    Some(timeout).filter(|timeout| !timeout.is_zero()).into_iter().chain(monitored).min()
+}
+
+/// ActiveMQ's monitor looks every 5 s and ends what was blocked the time before.
+const STATUS_MONITOR_PATIENCE: Duration = Duration::from_secs(10);
+
+fn publish(policy: &config::PublishedAddressPolicy) -> Publish {
+    Publish {
+        host: match policy.host_strategy {
+            PublishedHost::Default => HostForm::AsConfigured,
+            PublishedHost::IpAddress => HostForm::IpAddress,
+            PublishedHost::Hostname | PublishedHost::FullyQualified => HostForm::Name,
+        },
+        hosts: policy.host_mapping.clone(),
+        ports: policy.port_mapping.clone(),
+        query: policy.cluster_client_uri_query.clone(),
     }
 }
 

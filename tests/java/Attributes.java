@@ -5,6 +5,7 @@ import javax.jms.MessageConsumer;
 import javax.jms.MessageProducer;
 import javax.jms.Queue;
 import javax.jms.Session;
+import javax.jms.TemporaryQueue;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQMessage;
 import org.apache.activemq.command.ActiveMQTopic;
@@ -69,6 +70,20 @@ final class Attributes extends Rules {
         } while (!(went.getDataStructure() instanceof RemoveInfo gone)
                 || !gone.getObjectId().toString().startsWith(id));
         equal(0, went.getIntProperty("producerCount"), "producerCount");
+    }
+
+    /** With cacheTempDestinations; from the original the message does not come back. */
+    @Rule(beyondOriginal = true)
+    void temporaryQueuesOutliveTheirConnectionForAWhile() throws Exception {
+        Proxy proxy = proxy();
+        ActiveMQConnection connection = connectAt(proxy.failoverUrl(), "");
+        Session session = auto(connection);
+        TemporaryQueue queue = session.createTemporaryQueue();
+        sendText(session, queue, "kept");
+        CountDownLatch resumed = resumption(connection);
+        proxy.cut();
+        check(resumed.await(WAIT_MS, TimeUnit.MILLISECONDS), "the client does not reconnect");
+        equal("kept", nextText(session.createConsumer(queue)), "text");
     }
 
     @Rule

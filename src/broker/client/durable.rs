@@ -71,6 +71,7 @@ impl Client {
             selector,
             policy: Arc::new(self.broker.policy(&parts[0])),
             keeps_transient: self.broker.options.keep_durables_active,
+            expires_active: self.broker.options.expire_active_durables,
             outlet: self.broker.outlet.clone(),
             usage: Arc::clone(&self.broker.consumer_memory),
             pending: 0,

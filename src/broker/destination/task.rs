@@ -91,6 +91,11 @@ impl DestinationHandle {
         self.gone.load(Ordering::Acquire)
     }
 
+    /// The destination is there again.
+    pub fn reinstate(&self) {
+        self.gone.store(false, Ordering::Release);
+    }
+
     /// Marks the destination as removed.
     pub fn retire(&self) {
         self.gone.store(true, Ordering::Release);

@@ -492,11 +492,10 @@ impl Topic {
                 TopicMember::Plain(_) => None,
             });
             // With a consumer it is in memory, and expires there.
-            let held =
-                durables.map(|durable| durable.expire(sequence)).filter(|held| *held).count();
-            if held > 0 {
+            if durables.clone().any(|durable| durable.holds(sequence)) {
                 continue;
             }
+            durables.for_each(|durable| durable.expire(sequence));
             self.counters.now.expired += 1;
             let from = self.context.destination.clone();
             out.notice(Notice::expired(&from, &message));

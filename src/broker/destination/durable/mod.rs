@@ -3,6 +3,7 @@
 //! It outlives connections. Like [`TopicSubscription`](super::subscription::TopicSubscription) it is
 //! shared by topics and one connection, with the push to the outbox under its lock, for the same reason.
 
+mod expiry;
 mod pulls;
 mod report;
 
@@ -51,6 +52,8 @@ pub struct DurableSubscription {
     pub retroactive: bool,
     /// Whether it keeps non-persistent messages while nobody has it.
     keeps_transient: bool,
+    /// Whether messages expire while they wait for a consumer that has it.
+    expires_active: bool,
     selector: Option<Selector>,
     policy: Arc<Policy>,
     outlet: Outlet,
@@ -70,6 +73,8 @@ pub struct NewDurable {
     pub selector: Option<Selector>,
     pub policy: Arc<Policy>,
     pub keeps_transient: bool,
+    /// Whether messages expire while they wait for a consumer that has it.
+    pub expires_active: bool,
     pub outlet: Outlet,
     pub usage: Arc<Usage>,
     /// Messages the store has for it.
@@ -121,6 +126,7 @@ impl DurableSubscription {
             no_local: new.info.no_local,
             retroactive: new.info.retroactive,
             keeps_transient: new.keeps_transient,
+            expires_active: new.expires_active,
             selector: new.selector,
             policy: new.policy,
             outlet: new.outlet,
@@ -343,21 +349,6 @@ impl DurableSubscription {
             receipt.resolve(Ok(()));
         });
         self.outlet.store.fetch(fetch, done);
-    }
-
-    /// Message `sequence` is past its time and leaves the store, unless it is in memory: then true, and it
-    /// expires when its turn comes.
-    pub fn expire(&self, sequence: i64) -> bool {
-        let mut state = self.state.lock();
-        let held = state.in_flight.iter().any(|held| held.entry.sequence == sequence)
-            || state.orphans.iter().any(|(_, entry)| entry.sequence == sequence)
-            || state.pending.keys().any(|key| key.sequence == sequence)
-            || state.expected.contains(&sequence)
-            || state.backlog.is_reading();
-        if !held {
-            state.backlog.gone(0, sequence);
-        }
-        held
     }
 
     /// Applies an acknowledgement. `receipt` is to wait for what it takes out of the store, unless it is

@@ -17,7 +17,10 @@ impl DurableSubscription {
     }
 
     /// What it tells about itself, and how many messages of the topic with these `counts` it holds.
-    pub(in super::super) fn report(&self, counts: &Arc<SharedCounts>) -> (SubscriptionReport, u64) {
+    pub(in crate::broker) fn report(
+        &self,
+        counts: &Arc<SharedCounts>,
+    ) -> (SubscriptionReport, u64) {
         let state = self.state.lock();
         let window = state.active.as_ref().map(|active| active.window.prefetch());
         let report = SubscriptionReport {
