@@ -47,7 +47,7 @@ pub use self::recovery::PreparedFate;
 use self::registry::Registry;
 use self::router::{Listener, Router};
 use self::transaction::Transactions;
-use self::usage::Usage;
+use self::usage::{MemoryShare, Usage};
 use crate::jms::info::DestinationInfo;
 use crate::jms::{BrokerId, ConnectionId, ConsumerId, Destination, Text};
 use crate::security::Authenticator;
@@ -122,27 +122,6 @@ pub enum UserId {
     User,
     /// It is who that turned out to be (`useAuthenticatedPrincipalForJMSXUserID`).
     Principal,
-}
-
-/// Memory of producers or of consumers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemoryShare {
-    /// That of the broker.
-    Broker,
-    /// So many bytes of it (`splitSystemUsageForProducersConsumers`).
-    Part(u64),
-    /// So many bytes apart from it (`<producerSystemUsage>`, `<consumerSystemUsage>`).
-    Own(u64),
-}
-
-impl MemoryShare {
-    fn usage(self, broker: &Arc<Usage>) -> Arc<Usage> {
-        match self {
-            Self::Broker => Arc::clone(broker),
-            Self::Part(bytes) => Usage::new(bytes, Some(Arc::clone(broker))),
-            Self::Own(bytes) => Usage::new(bytes, None),
-        }
-    }
 }
 
 /// A running broker.

@@ -7,8 +7,8 @@ use crate::broker::policy::{
     Cursor, DeadLetterStrategy, DeadLetterTarget, Eviction, GroupMapKind, PendingLimit, Policy,
     RecoveryKind,
 };
-use crate::broker::usage::Usage;
-use crate::broker::{BrokerOptions, MemoryShare, OfflineDurables, PreparedFate, UserId};
+use crate::broker::usage::{MemoryShare, Usage};
+use crate::broker::{BrokerOptions, OfflineDurables, PreparedFate, UserId};
 use crate::config::{
     self, BrokerConfig, Config, MessageEvictionStrategy, PendingMessageLimitStrategy, Plugin,
     PolicyEntry, Protocol, PublishedHost, TransportConnector,

@@ -35,20 +35,14 @@ impl Sources {
         self.topics.remove(topic);
     }
 
-    fn of(&self, topic: Option<&Destination>) -> Option<&Arc<SharedCounts>> {
-        match self.topics.len() {
-            1 => self.topics.values().next(),
-            _ => self.topics.get(topic?),
-        }
-    }
-
     /// A message of `topic` goes to the consumer. [`Self::tell`] is to follow.
     pub(super) fn give(&mut self, topic: Option<&Destination>) {
         self.dispatched += 1;
-        let Some(counts) = self.of(topic).cloned() else { return };
+        let Some(counts) = counts_of(&self.topics, topic) else { return };
         match self.held.back_mut() {
-            Some((last, count)) if Arc::ptr_eq(last, &counts) => *count += 1,
+            Some((last, count)) if Arc::ptr_eq(last, counts) => *count += 1,
             _ => {
+                let counts = Arc::clone(counts);
                 self.tell();
                 self.held.push_back((counts, 1));
             }
@@ -85,7 +79,7 @@ impl Sources {
 
     /// A message of `topic` has expired while it waited.
     pub(super) fn expire(&self, topic: Option<&Destination>) {
-        if let Some(counts) = self.of(topic) {
+        if let Some(counts) = counts_of(&self.topics, topic) {
             counts.expired.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -99,6 +93,17 @@ impl Sources {
     pub(super) fn in_flight_of(&self, counts: &Arc<SharedCounts>) -> u64 {
         let held = self.held.iter().filter(|(of, _)| Arc::ptr_eq(of, counts));
         held.map(|(_, count)| count).sum()
+    }
+}
+
+/// Usually there is one topic.
+fn counts_of<'a>(
+    topics: &'a HashMap<Destination, Arc<SharedCounts>>,
+    topic: Option<&Destination>,
+) -> Option<&'a Arc<SharedCounts>> {
+    match topics.len() {
+        1 => topics.values().next(),
+        _ => topics.get(topic?),
     }
 }
 
