@@ -7,8 +7,10 @@ use super::Broker;
 use super::destination::counters::{Counters, Whose};
 use super::destination::report::{Report, SubscriptionReport};
 use super::destination::{DestinationHandle, Op};
+use super::outbox::SubscriptionKey;
 use super::registry::{ConnectionEntry, ProducerEntry};
 use crate::jms::{ConsumerInfo, Destination, Text};
+use hashbrown::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -144,19 +146,23 @@ impl Broker {
     /// All subscriptions, durable ones without consumer too.
     pub async fn subscriptions(&self) -> Vec<SubscriptionReport> {
         let mut all: Vec<SubscriptionReport> = Vec::new();
+        let mut places: HashMap<SubscriptionKey, usize> = HashMap::new();
         for DestinationSnapshot { handle, report } in self.snapshots(|_| true).await {
             let is_queue = handle.destination.kind().is_queue();
             for part in report.subscriptions {
-                match all.iter_mut().find(|known| known.key == part.key) {
-                    Some(known) if is_queue => add_part(known, &part),
+                match places.get(&part.key) {
+                    Some(place) if is_queue => add_part(&mut all[*place], &part),
                     Some(_) => {}
-                    None => all.push(part),
+                    None => {
+                        places.insert(part.key, all.len());
+                        all.push(part);
+                    }
                 }
             }
         }
         // Those whose topics do not exist.
         for durable in self.registry.durables() {
-            if !all.iter().any(|known| known.key == durable.key) {
+            if !places.contains_key(&durable.key) {
                 all.push(durable.report(&Arc::default()).0);
             }
         }

@@ -201,6 +201,39 @@ final class Statistics extends Rules {
         has(one(aboutQueues(nameOf(queue))), "enqueueCount", 2L);
     }
 
+    /** The answer about the subscription that listens to this. */
+    private Map<String, Object> subscription(String name) throws JMSException {
+        Session asking = session();
+        TemporaryQueue answers = asking.createTemporaryQueue();
+        MessageConsumer told = asking.createConsumer(answers);
+        Message question = asking.createMessage();
+        question.setJMSReplyTo(answers);
+        asking.createProducer(new ActiveMQQueue(PREFIX + "Subscription")).send(question);
+        while (true) {
+            Map<String, Object> fields = fields((MapMessage) next(told));
+            if (name.equals(fields.get("destinationName"))) {
+                return fields;
+            }
+        }
+    }
+
+    @Rule
+    void aConsumerOfSeveralQueuesIsOneSubscription() throws Exception {
+        String family = unique("SEVERAL");
+        Session session = session();
+        MessageConsumer consumer = session.createConsumer(new ActiveMQQueue(family + ".*"));
+        for (String last : new String[] {"A", "B"}) {
+            send(session, new ActiveMQQueue(family + "." + last), 0, 1);
+        }
+        take(consumer, 2);
+        settled();
+        Map<String, Object> fields = subscription(family + ".*");
+        has(fields, "enqueueCounter", 2L);
+        has(fields, "dispatchedCounter", 2L);
+        has(fields, "dequeueCounter", 2L);
+        has(fields, "dispatchedQueueSize", 0L);
+    }
+
     @Rule
     void subscriptionsTellTheirCounters() throws Exception {
         Queue queue = queue();
@@ -211,16 +244,7 @@ final class Statistics extends Rules {
         MessageConsumer consumer = session.createConsumer(queue, "JMSPriority = 4");
         takes(consumer, 0, 1);
         settled();
-        Session asking = session();
-        TemporaryQueue answers = asking.createTemporaryQueue();
-        MessageConsumer told = asking.createConsumer(answers);
-        Message question = asking.createMessage();
-        question.setJMSReplyTo(answers);
-        asking.createProducer(new ActiveMQQueue(PREFIX + "Subscription")).send(question);
-        Map<String, Object> fields;
-        do {
-            fields = fields((MapMessage) next(told));
-        } while (!nameOf(queue).equals(fields.get("destinationName")));
+        Map<String, Object> fields = subscription(nameOf(queue));
         equal(Set.of("brokerName", "brokerId", "destinationName", "clientId", "connectionId",
                 "sessionId", "selector", "enqueueCounter", "dequeueCounter", "dispatchedCounter",
                 "dispatchedQueueSize", "prefetchSize", "maximumPendingMessageLimit", "exclusive",
