@@ -12,9 +12,11 @@ pub mod candidate;
 pub mod client;
 mod coordinator;
 pub mod dead_letter;
+mod deliver;
 pub mod destination;
 pub mod error;
 pub mod forward;
+pub mod interceptors;
 mod names;
 mod offline;
 pub mod outbox;
@@ -26,7 +28,7 @@ pub mod transaction;
 pub mod usage;
 
 use self::advisory::{Announcer, Notice};
-use self::dead_letter::{DeadLetter, Leaving};
+use self::dead_letter::DeadLetter;
 use self::destination::audit::Audit;
 use self::destination::queue::History;
 use self::destination::{
@@ -34,6 +36,7 @@ use self::destination::{
 };
 use self::error::BrokerError;
 use self::forward::{Forward, ForwardReceiver};
+use self::interceptors::Interceptors;
 pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
 use self::policy::Policy;
@@ -61,8 +64,8 @@ pub struct BrokerOptions {
     /// `memoryUsage`, bytes.
     pub memory_limit_bytes: u64,
     pub advisories: bool,
-    /// `useVirtualTopics`.
-    pub virtual_topics: bool,
+    /// Virtual topics, composite destinations and mirrored queues.
+    pub interceptors: Arc<Interceptors>,
     /// `populateJMSXUserID`.
     pub populate_user_id: bool,
     /// `allowTempAutoCreationOnSend`.
@@ -120,7 +123,7 @@ impl Broker {
         let announcer =
             Announcer::new(Text::clone(&options.name), options.id.clone(), connection.into());
         let broker = Arc::new(Self {
-            router: Router::default(),
+            router: Router::new(Arc::clone(&options.interceptors)),
             registry: Registry::default(),
             transactions: Arc::default(),
             memory: Usage::new(options.memory_limit_bytes, None),
@@ -206,6 +209,9 @@ impl Broker {
         creator: Option<&ConnectionId>,
     ) -> Result<Vec<Arc<DestinationHandle>>, BrokerError> {
         if part.is_pattern() {
+            if self.options.interceptors.make_queue_of(part) {
+                self.destination(part, creator).await?;
+            }
             return Ok(self.router.listen(key, part.clone(), listener));
         }
         loop {
@@ -365,36 +371,16 @@ impl Broker {
         let (leaves, receipt) = (letter.leaves.take(), letter.receipt.take());
         let target = strategy.destination(&letter);
         let target = target.filter(|at| !(strategy.audit && self.was_buried(&letter, at, &policy)));
-        let handle = match &target {
-            Some(target) => self.destination(target, None).await,
-            None => return self.drop_dead(leaves, receipt),
-        };
-        let (target, handle) = match (target, handle) {
-            (Some(target), Ok(handle)) => (target, handle),
-            (target, Err(error)) => {
-                let destination = target.map(|target| target.to_string()).unwrap_or_default();
-                tracing::error!(%destination, %error, "a dead message could not be moved");
-                if let Some(receipt) = receipt {
-                    receipt.resolve(Err(error));
-                }
-                return;
-            }
-            (None, Ok(_)) => return,
-        };
-        let message = strategy.copy(&letter, &target, Now::read().wall_ms);
-        let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
-        let moved = leaves.into_iter().collect();
-        let incoming = Incoming::of_broker(Arc::new(message), bytes);
-        handle.send(vec![Op::Send(Incoming { moved, receipt, ..incoming })]).await;
+        let Some(target) = target else { return self.depart(leaves, receipt) };
+        let message = Arc::new(strategy.copy(&letter, &target, Now::read().wall_ms));
+        if let Err(error) =
+            self.deliver(message, policy.minimum_message_bytes, leaves, receipt).await
+        {
+            let destination = target;
+            tracing::error!(%destination, %error, "a dead message could not be moved");
+            return;
+        }
         self.publish(Notice::dead(&letter.from, &letter.message)).await;
-    }
-
-    /// Nobody keeps a dead message.
-    fn drop_dead(&self, leaves: Option<Leaving>, receipt: Option<Receipt>) {
-        let mut effects = Effects::default();
-        effects.leave(leaves);
-        effects.when_removed(receipt);
-        self.outlet.run(&mut effects, None);
     }
 
     fn was_buried(&self, letter: &DeadLetter, at: &Destination, policy: &Policy) -> bool {

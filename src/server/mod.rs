@@ -6,6 +6,7 @@
 
 pub mod connector;
 pub mod disk;
+mod interceptors;
 mod note;
 mod plan;
 mod space;

@@ -17,6 +17,7 @@ use crate::protocol::openwire::OpenWireOptions;
 use crate::protocol::openwire::negotiation::Offer;
 use crate::security::{Authenticator, SimpleAuthentication};
 use crate::transport::listener::SocketOptions;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a broker starts with.
@@ -52,7 +53,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         policy: Box::new(policy),
         memory_limit_bytes,
         advisories: broker.advisory_support,
-        virtual_topics: broker.use_virtual_topics,
+        interceptors: Arc::new(super::interceptors::of_config(broker)),
         populate_user_id: broker.populate_jmsx_user_id,
         create_temporaries_on_send: broker.allow_temp_auto_creation_on_send,
         keep_durables_active: broker.keep_durable_subs_active,
@@ -75,8 +76,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
     let served = served.filter(|c| c.listen.protocol == Protocol::OpenWire && !c.listen.tls);
     let connectors = served.map(connector).collect();
     let destinations = broker.destinations.0.iter();
-    let destinations =
-        destinations.map(|d| Destination::new(d.kind, Some(d.name.as_str().into()))).collect();
+    let destinations = destinations.flat_map(config::DestinationName::destinations).collect();
     (Plan { broker: options, connectors, destinations }, notes)
 }
 

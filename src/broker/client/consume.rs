@@ -207,7 +207,7 @@ impl Client {
                 Some(handle) => vec![handle],
                 None if part.is_pattern() => {
                     let all = self.broker.router.all().into_iter();
-                    all.filter(|h| super::super::router::matches(part, &h.destination)).collect()
+                    all.filter(|h| self.broker.router.reads(part, &h.destination)).collect()
                 }
                 None => Vec::new(),
             };
