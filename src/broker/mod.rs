@@ -26,6 +26,7 @@ pub mod registry;
 pub mod router;
 pub mod transaction;
 pub mod usage;
+mod virtual_demand;
 
 use self::advisory::{Announcer, Notice};
 use self::dead_letter::DeadLetter;
@@ -45,6 +46,8 @@ use self::registry::Registry;
 use self::router::{Listener, Router};
 use self::transaction::Transactions;
 use self::usage::Usage;
+use self::virtual_demand::VirtualDemand;
+pub use self::virtual_demand::VirtualSubscriptions;
 use crate::jms::info::DestinationInfo;
 use crate::jms::{BrokerId, ConnectionId, ConsumerId, Destination, Text};
 use crate::security::Authenticator;
@@ -66,6 +69,7 @@ pub struct BrokerOptions {
     pub advisories: bool,
     /// Virtual topics, composite destinations and mirrored queues.
     pub interceptors: Arc<Interceptors>,
+    pub virtual_subscriptions: VirtualSubscriptions,
     /// `populateJMSXUserID`.
     pub populate_user_id: bool,
     /// `allowTempAutoCreationOnSend`.
@@ -103,6 +107,7 @@ pub struct Broker {
     announcer: Announcer,
     /// What each dead letter queue got recently.
     dead_letters: Mutex<HashMap<Destination, Audit>>,
+    virtual_demand: VirtualDemand,
     next_number: AtomicU64,
     /// Number of the durable subscription made last.
     last_durable: AtomicU64,
@@ -131,12 +136,16 @@ impl Broker {
             outlet: Outlet { store, forward },
             announcer,
             dead_letters: Mutex::default(),
+            virtual_demand: VirtualDemand::default(),
             next_number: AtomicU64::new(1),
             last_durable: AtomicU64::new(found.last_subscription),
             options,
         });
         tokio::spawn(carry(Arc::downgrade(&broker), receiver));
         broker.recover(found).await?;
+        for present in broker.router.all() {
+            broker.virtual_queue_made(&present.destination).await;
+        }
         offline::watch(&broker);
         Ok(broker)
     }
@@ -195,6 +204,7 @@ impl Broker {
                 self.outlet.run(&mut Effects { removals: ops, ..Effects::default() }, None);
             }
             self.announce_destination(destination, creator, 0).await;
+            self.virtual_queue_made(destination).await;
         }
         Ok(handle)
     }
@@ -290,10 +300,14 @@ impl Broker {
         handle.send(vec![Op::Destroy { receipt: Some(receipt) }]).await;
         gone.await.unwrap_or_default();
         self.dead_letters.lock().remove(destination);
+        if let Some(cache) = &self.options.interceptors.selector_cache {
+            cache.forget(destination);
+        }
         drop(ending);
         tracing::debug!(%destination, "destination removed");
         if !destination.is_advisory() {
             self.announce_destination(destination, by, 1).await;
+            self.virtual_queue_removed(destination).await;
             let name = destination.name();
             let (family, kind) = (
                 if destination.kind().is_queue() { "Queue" } else { "Topic" },

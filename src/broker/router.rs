@@ -118,6 +118,8 @@ struct Pattern {
 pub struct Router {
     interceptors: Arc<Interceptors>,
     table: RwLock<Table>,
+    /// Counts what comes and goes.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -139,7 +141,12 @@ pub fn matches(pattern: &Destination, destination: &Destination) -> bool {
 impl Router {
     /// An empty table of destinations that are intercepted so.
     pub fn new(interceptors: Arc<Interceptors>) -> Self {
-        Self { interceptors, table: RwLock::default() }
+        Self { interceptors, ..Self::default() }
+    }
+
+    /// Changes whenever a destination comes or goes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     pub fn interceptors(&self) -> &Arc<Interceptors> {
@@ -183,6 +190,7 @@ impl Router {
         let handle = make(table.destinations.len())?;
         table.destinations.insert(destination.clone(), Arc::clone(&handle));
         table.fed.add(&self.interceptors, &handle);
+        self.changes.send_modify(|changes| *changes += 1);
         let listeners = table.patterns.iter().filter(|p| self.reads(&p.pattern, destination));
         let mut ops: Vec<Op> =
             listeners.filter_map(|pattern| pattern.listener.join_op(&handle)).collect();
@@ -217,6 +225,7 @@ impl Router {
             let mut table = self.table.write();
             table.fed.remove(&self.interceptors, destination);
             let removed = table.destinations.remove(destination)?;
+            self.changes.send_modify(|changes| *changes += 1);
             let (sender, ending) = watch::channel(());
             table.ending.insert(destination.clone(), ending);
             (removed, sender)

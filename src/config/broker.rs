@@ -46,8 +46,8 @@ element! {
         use_virtual_topics: bool = "useVirtualTopics", true, active;
         use_mirrored_queues: bool = "useMirroredQueues", false, active;
         use_temp_mirrored_queues: bool = "useTempMirroredQueues", true, active;
-        use_virtual_dest_subs: bool = "useVirtualDestSubs", false, later;
-        use_virtual_dest_subs_on_creation: bool = "useVirtualDestSubsOnCreation", false, later;
+        use_virtual_dest_subs: bool = "useVirtualDestSubs", false, active;
+        use_virtual_dest_subs_on_creation: bool = "useVirtualDestSubsOnCreation", false, active;
         /// JMSXUserID is set to the user of the connection.
         populate_jmsx_user_id: bool = "populateJMSXUserID", false, active;
         use_authenticated_principal_for_jmsx_user_id: bool =

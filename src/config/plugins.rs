@@ -26,9 +26,10 @@ choice! {
         ForcePersistency(ForcePersistency) = "forcePersistencyModeBrokerPlugin", later;
         DestinationPathSeparator(DestinationPathSeparator) =
             "destinationPathSeparatorPlugin", later;
-        Destinations(DestinationsPlugin) = "destinationsPlugin", later;
+        Destinations(DestinationsPlugin) = "destinationsPlugin", active;
         TraceBrokerPath(TraceBrokerPath) = "traceBrokerPathPlugin", later;
-        VirtualSelectorCache(VirtualSelectorCache) = "virtualSelectorCacheBrokerPlugin", later;
+        VirtualSelectorCache(VirtualSelectorCache) =
+            "virtualSelectorCacheBrokerPlugin", active;
         RuntimeConfiguration(RuntimeConfiguration) = "runtimeConfigurationPlugin", later;
     }
     without_effect {

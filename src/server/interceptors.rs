@@ -1,16 +1,42 @@
 //! From `<destinationInterceptors>` to what the broker does with them.
 
+use crate::broker::VirtualSubscriptions;
+use crate::broker::interceptors::selector_cache::{SelectorCache, SelectorCacheOptions};
 use crate::broker::interceptors::{
     Composite, Forward, Interceptors, Layer, Mirror, Naming, Rule, VirtualTopic,
 };
 use crate::config::{
-    self, BrokerConfig, DestinationInterceptor, DestinationKind, VirtualDestination,
+    self, BrokerConfig, DestinationInterceptor, DestinationKind, Plugin, VirtualDestination,
 };
 use crate::jms::Destination;
 use crate::jms::selector::Selector;
+use std::sync::Arc;
 
 /// The interceptors that `broker` describes, or the default ones.
 pub(super) fn of_config(broker: &BrokerConfig) -> Interceptors {
+    let selector_cache = broker.plugins.iter().find_map(|plugin| match plugin {
+        Plugin::VirtualSelectorCache(cache) => Some(cache),
+        _ => None,
+    });
+    let selector_cache = selector_cache.map(|cache| {
+        Arc::new(SelectorCache::new(SelectorCacheOptions {
+            single: cache.single_selector_per_destination,
+            ignore_wildcards: cache.ignore_wildcard_selectors,
+        }))
+    });
+    Interceptors { selector_cache, ..listed(broker) }
+}
+
+/// Which virtual consumers are announced.
+pub(super) fn virtual_subscriptions(broker: &BrokerConfig) -> VirtualSubscriptions {
+    match (broker.use_virtual_dest_subs, broker.use_virtual_dest_subs_on_creation) {
+        (false, _) => VirtualSubscriptions::Nothing,
+        (true, false) => VirtualSubscriptions::Consumers,
+        (true, true) => VirtualSubscriptions::ConsumersAndQueues,
+    }
+}
+
+fn listed(broker: &BrokerConfig) -> Interceptors {
     let Some(listed) = &broker.destination_interceptors.0 else { return defaults(broker) };
     let mut interceptors = Interceptors::default();
     for interceptor in listed {

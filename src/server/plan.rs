@@ -1,6 +1,7 @@
 //! From the configuration to what the broker and its connectors are started with.
 
 use super::connector::ConnectorOptions;
+use super::kept::Kept;
 use crate::broker::policy::{
     Cursor, DeadLetterStrategy, DeadLetterTarget, Eviction, GroupMapKind, PendingLimit, Policy,
     RecoveryKind,
@@ -26,6 +27,7 @@ pub struct Plan {
     pub connectors: Vec<ConnectorOptions>,
     /// Created at start.
     pub destinations: Vec<Destination>,
+    pub kept: Kept,
 }
 
 /// The plan for `config`, and what an operator should read about it.
@@ -54,6 +56,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         memory_limit_bytes,
         advisories: broker.advisory_support,
         interceptors: Arc::new(super::interceptors::of_config(broker)),
+        virtual_subscriptions: super::interceptors::virtual_subscriptions(broker),
         populate_user_id: broker.populate_jmsx_user_id,
         create_temporaries_on_send: broker.allow_temp_auto_creation_on_send,
         keep_durables_active: broker.keep_durable_subs_active,
@@ -77,7 +80,8 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
     let connectors = served.map(connector).collect();
     let destinations = broker.destinations.0.iter();
     let destinations = destinations.flat_map(config::DestinationName::destinations).collect();
-    (Plan { broker: options, connectors, destinations }, notes)
+    let kept = Kept::of_config(broker);
+    (Plan { broker: options, connectors, destinations, kept }, notes)
 }
 
 /// What stands for the Java heap: `-Xmx` where somebody set it, else a quarter of the memory there is,

@@ -15,6 +15,8 @@ import org.apache.activemq.command.ActiveMQDestination;
 import org.apache.activemq.command.ActiveMQMessage;
 import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTopic;
+import org.apache.activemq.command.ConsumerInfo;
+import org.apache.activemq.command.RemoveInfo;
 
 /** Virtual topics and composite destinations, as destinationInterceptors in peer.xml has them. */
 final class VirtualDestinations extends Rules {
@@ -309,6 +311,74 @@ final class VirtualDestinations extends Rules {
             }
         }
         throw new AssertionError("it takes everything");
+    }
+
+    /** The original announces the end on the topic of the pattern, "VirtualTopic.>": all see both. */
+    @Rule
+    void consumersOfAFedQueueAreAnnouncedForItsTopic() throws Exception {
+        Topic topic = virtualTopic();
+        Topic advisory = new ActiveMQTopic(
+                "ActiveMQ.Advisory.VirtualDestination.Consumer.Topic." + nameOf(topic));
+        Session session = session();
+        MessageConsumer watcher = session.createConsumer(advisory);
+        MessageConsumer ends = session.createConsumer(new ActiveMQTopic(
+                "ActiveMQ.Advisory.VirtualDestination.Consumer.Topic.VirtualTopic.>"));
+        Session apart = session();
+        MessageConsumer consumer = apart.createConsumer(fed("Consumer.A.", topic));
+        ActiveMQMessage added = (ActiveMQMessage) next(watcher);
+        ConsumerInfo info = (ConsumerInfo) added.getDataStructure();
+        equal(topic, info.getDestination(), "destination of the consumer");
+        equal(0, added.getIntProperty("consumerCount"), "consumerCount");
+        ActiveMQMessage replayed = (ActiveMQMessage) next(session().createConsumer(advisory));
+        equal(info.getConsumerId(),
+                ((ConsumerInfo) replayed.getDataStructure()).getConsumerId(), "replayed");
+        consumer.close();
+        Object ended;
+        do {
+            ended = ((ActiveMQMessage) next(ends)).getDataStructure();
+        } while (!(ended instanceof RemoveInfo removed
+                && removed.getObjectId().equals(info.getConsumerId())));
+    }
+
+    @Rule
+    void consumersOfAForwardTargetAreAnnouncedForTheComposite() throws Exception {
+        Topic advisory =
+                new ActiveMQTopic("ActiveMQ.Advisory.VirtualDestination.Consumer.Queue.COMPOSE.kept");
+        Session session = session();
+        MessageConsumer watcher = session.createConsumer(advisory);
+        session().createConsumer(named("COMPOSE.kept.a"));
+        ConsumerInfo info =
+                (ConsumerInfo) ((ActiveMQMessage) next(watcher)).getDataStructure();
+        equal(named("COMPOSE.kept"), info.getDestination(), "destination of the consumer");
+    }
+
+    // Room
+
+    /** The connection goes on while its send waits, so that its own consumer can make room. */
+    @Rule
+    void sendToAFullQueueOfAVirtualTopicWaitsForRoom() throws Exception {
+        Topic topic = topic("Blocked");
+        Queue slow = fed("BLOCK.A.", topic);
+        Queue free = fed("BLOCK.B.", topic);
+        ActiveMQConnection connection = connect();
+        MessageConsumer other = auto(connection).createConsumer(free);
+        MessageConsumer consumer = auto(connect("jms.prefetchPolicy.all=1")).createConsumer(slow);
+        Session session = auto(connection);
+        String body = "x".repeat(10_000);
+        var sending = meanwhile(() -> {
+            MessageProducer producer = session.createProducer(topic);
+            for (int i = 0; i < 40; i++) {
+                producer.send(session.createTextMessage(i + body));
+            }
+        });
+        for (int i = 0; i < 40; i++) {
+            if (i == 20) {
+                check(!sending.isDone(), "the queue took more than its limit");
+            }
+            check(nextText(consumer).startsWith(i + "x"), "order of the slow queue");
+            check(nextText(other).startsWith(i + "x"), "order of the other queue");
+        }
+        finishes(sending);
     }
 
     // Composite destinations

@@ -55,6 +55,9 @@ impl Client {
         }
         let (info, changed) = self.apply_policy_prefetch(info, &parts);
         let info = Arc::new(info);
+        if let Some(cache) = &self.broker.options.interceptors.selector_cache {
+            cache.note(&info, selector.as_ref());
+        }
         let durable_name = info.subscription_name.clone().filter(|name| !name.is_empty());
         let mut consumer = Consumer {
             key: self.broker.next_subscription(),
@@ -225,6 +228,7 @@ impl Client {
             }
             if !part.is_advisory() {
                 self.announce(Notice::consumer_added(part, &consumer.info, count)).await;
+                self.broker.virtual_consumer_added(part, &consumer.info).await;
             }
         }
     }
@@ -282,6 +286,7 @@ impl Client {
                 ..RemoveInfo::default()
             };
             self.announce(Notice::consumer_removed(part, info, count)).await;
+            self.broker.virtual_consumer_removed(part, id).await;
         }
     }
 
