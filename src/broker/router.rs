@@ -153,10 +153,13 @@ impl Router {
         &self.interceptors
     }
 
-    /// Whether a consumer of `pattern` gets what is in `destination`.
+    /// Whether a consumer of `pattern` gets what is in `destination`. Of queues that are fed and have a pattern
+    /// for a name, it is its own only: the others have the same messages.
     pub fn reads(&self, pattern: &Destination, destination: &Destination) -> bool {
         matches(pattern, destination)
-            && (pattern == destination || !self.interceptors.feed(destination))
+            && (pattern == destination
+                || !destination.is_pattern()
+                || !self.interceptors.feed(destination))
     }
 
     pub fn find(&self, destination: &Destination) -> Option<Arc<DestinationHandle>> {

@@ -129,8 +129,7 @@ impl Interceptors {
         }
     }
 
-    /// Whether virtual topics feed this queue. Only its own consumers get what is in it: a pattern that
-    /// happens to match its name does not.
+    /// Whether virtual topics feed this queue.
     pub fn feed(&self, queue: &Destination) -> bool {
         self.virtual_topics.iter().any(|topic| topic.fed_part(queue).is_some())
     }

@@ -104,14 +104,15 @@ async fn a_queue_with_a_pattern_in_its_name_is_fed_by_all_topics_it_matches() {
 }
 
 #[tokio::test]
-async fn a_pattern_reads_only_the_fed_queue_of_its_own_name() {
+async fn of_fed_queues_with_a_pattern_for_a_name_a_consumer_reads_its_own() {
     let router = router(Interceptors::default_virtual_topics(), &[]);
     let pattern = Destination::queue("Consumer.A.VirtualTopic.>");
     assert!(router.interceptors().make_queue_of(&pattern));
     assert!(!router.interceptors().make_queue_of(&Destination::queue("A.>")));
     assert!(!router.interceptors().make_queue_of(&Destination::topic("Consumer.A.>")));
     let reads = |name: &str| router.reads(&pattern, &Destination::queue(name));
-    assert!(reads("Consumer.A.VirtualTopic.>") && !reads("Consumer.A.VirtualTopic.X"));
+    assert!(reads("Consumer.A.VirtualTopic.>") && reads("Consumer.A.VirtualTopic.X"));
+    assert!(!reads("Consumer.A.VirtualTopic.X.>"));
     assert!(router.reads(&Destination::queue("A.>"), &Destination::queue("A.B")));
 }
 
