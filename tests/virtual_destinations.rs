@@ -135,3 +135,35 @@ async fn selectors_of_absent_consumers_are_known_after_a_restart() {
     }
     assert_eq!(drained(&session, queue).await, ["a", "a"]);
 }
+
+#[tokio::test]
+async fn another_path_separator_stands_for_dots_and_options_for_nothing() {
+    let broker = Broker::start_with(
+        "<destinations><queue physicalName='MADE.HERE?x=y'/></destinations>\
+         <plugins><destinationPathSeparatorPlugin/></plugins>",
+    );
+    let connection = open(&broker).await;
+    let session = connection.session().await.unwrap();
+    send(&session, &Destination::queue("A/B/C?consumer.prefetchSize=1"), "1", None, true).await;
+    let mut wildcard = consumer(&session, "A/*/C", None).await;
+    assert_eq!(next_text(&mut wildcard).await, "1");
+    let mut dispatches = consumer(&session, "A.B.C", None).await;
+    send(&session, &Destination::queue("A/B/C"), "2", None, true).await;
+    wildcard.close().await.unwrap();
+    let dispatch = timeout(PATIENCE, dispatches.receive()).await.expect("a dispatch").unwrap();
+    assert_eq!(dispatch.message.unwrap().destination, Some(Destination::queue("A.B.C")));
+    let options = ConsumerOptions::default();
+    let queues = Destination::topic("ActiveMQ.Advisory.Queue");
+    let mut made = session.consumer(queues, options).await.unwrap();
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let dispatch = timeout(PATIENCE, made.receive()).await.expect("a notice").unwrap();
+        let described = dispatch.message.unwrap().described.unwrap();
+        let broker::jms::Described::Destination(info) = &*described else {
+            panic!("{described:?}")
+        };
+        names.push(info.destination.as_ref().unwrap().to_string());
+    }
+    names.sort();
+    assert_eq!(names, ["queue://A.B.C", "queue://MADE.HERE"]);
+}

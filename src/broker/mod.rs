@@ -70,6 +70,8 @@ pub struct BrokerOptions {
     /// Virtual topics, composite destinations and mirrored queues.
     pub interceptors: Arc<Interceptors>,
     pub virtual_subscriptions: VirtualSubscriptions,
+    /// `destinationPathSeparatorPlugin`: stands for a dot in what clients name.
+    pub path_separator: Option<Text>,
     /// `populateJMSXUserID`.
     pub populate_user_id: bool,
     /// `allowTempAutoCreationOnSend`.

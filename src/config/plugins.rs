@@ -25,7 +25,7 @@ choice! {
         DiscardingDlq(DiscardingDlq) = "discardingDLQBrokerPlugin", later;
         ForcePersistency(ForcePersistency) = "forcePersistencyModeBrokerPlugin", later;
         DestinationPathSeparator(DestinationPathSeparator) =
-            "destinationPathSeparatorPlugin", later;
+            "destinationPathSeparatorPlugin", active;
         Destinations(DestinationsPlugin) = "destinationsPlugin", active;
         TraceBrokerPath(TraceBrokerPath) = "traceBrokerPathPlugin", later;
         VirtualSelectorCache(VirtualSelectorCache) =

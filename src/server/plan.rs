@@ -57,6 +57,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         advisories: broker.advisory_support,
         interceptors: Arc::new(super::interceptors::of_config(broker)),
         virtual_subscriptions: super::interceptors::virtual_subscriptions(broker),
+        path_separator: path_separator(&broker.plugins),
         populate_user_id: broker.populate_jmsx_user_id,
         create_temporaries_on_send: broker.allow_temp_auto_creation_on_send,
         keep_durables_active: broker.keep_durable_subs_active,
@@ -96,6 +97,13 @@ fn heap_bytes(configured: Option<u64>) -> (u64, &'static str) {
     let group = group.ok().and_then(|text| text.trim().parse::<u64>().ok());
     let there = group.map_or(machine, |group| group.min(machine));
     ((there / 4).min(1 << 30), "a quarter of the memory there is, at most 1024 mb")
+}
+
+fn path_separator(plugins: &[Plugin]) -> Option<Text> {
+    plugins.iter().find_map(|plugin| match plugin {
+        Plugin::DestinationPathSeparator(plugin) => Some(plugin.path_separator.as_str().into()),
+        _ => None,
+    })
 }
 
 fn authenticator(plugins: &[Plugin]) -> Authenticator {

@@ -29,7 +29,8 @@ mod client_default {
 
 impl Client {
     /// Opens a consumer; one that is open already is fine.
-    pub async fn add_consumer(&mut self, info: ConsumerInfo) -> Result<(), BrokerError> {
+    pub async fn add_consumer(&mut self, mut info: ConsumerInfo) -> Result<(), BrokerError> {
+        names::resolve(&mut info.destination, self.broker.options.path_separator.as_deref());
         let field = |field| BrokerError::FieldMissing { command: "ConsumerInfo", field };
         let id = info.consumer_id.clone().ok_or_else(|| field("consumerId"))?;
         let destination = info.destination.clone().ok_or_else(|| field("destination"))?;

@@ -264,7 +264,8 @@ impl Client {
     }
 
     /// Opens a producer; one that is open already is fine.
-    pub async fn add_producer(&mut self, info: ProducerInfo) -> Result<(), BrokerError> {
+    pub async fn add_producer(&mut self, mut info: ProducerInfo) -> Result<(), BrokerError> {
+        names::resolve(&mut info.destination, self.broker.options.path_separator.as_deref());
         let field = || BrokerError::FieldMissing { command: "ProducerInfo", field: "producerId" };
         let id = info.producer_id.clone().ok_or_else(field)?;
         if !self.knows_session(&id.session_id()) {

@@ -23,13 +23,15 @@ impl Client {
         now_ms: i64,
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
+        // Nobody shares it yet: nothing is copied.
+        let sent = Arc::make_mut(&mut message);
+        names::resolve(&mut sent.destination, self.broker.options.path_separator.as_deref());
         let destination = message.destination.clone().ok_or(BrokerError::DestinationNameEmpty)?;
         let known = message.producer_id.as_ref().is_some_and(|id| self.producers.contains_key(id));
         if !known {
             return Err(BrokerError::ProducerUnknown { destination });
         }
         names::check_message(&message)?;
-        // Nobody shares it yet: nothing is copied.
         let stamped = Arc::make_mut(&mut message);
         stamped.broker_in_time = now_ms;
         stamped.broker_out_time = 0;
