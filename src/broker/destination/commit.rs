@@ -158,7 +158,7 @@ impl Commit {
     ) -> Vec<Ballot> {
         let commit = Arc::new(Self { transaction, store, state: Mutex::new(state) });
         if handles.is_empty() {
-            commit.submit();
+            commit.submit(Store::submit);
             return Vec::new();
         }
         let ballot = |handle| Ballot { commit: Some(Arc::clone(&commit)), handle };
@@ -166,7 +166,7 @@ impl Commit {
     }
 
     /// Everybody has voted.
-    fn submit(self: &Arc<Self>) {
+    fn submit(self: &Arc<Self>, to: fn(&dyn Store, Submit)) {
         let ops = std::mem::take(&mut self.state.lock().ops);
         if ops.is_empty() {
             self.decide(Ok(()));
@@ -179,7 +179,7 @@ impl Commit {
             Err(StoreError::TooLarge(_)) if !again.is_empty() => commit.submit_apart(again),
             result => commit.decide(result.map_err(Into::into)),
         });
-        self.store.submit(Submit { ops, durable: true, done });
+        to(&*self.store, Submit { ops, durable: true, done });
     }
 
     /// The copies are too large together: each goes by itself. What was to leave with them leaves when all
@@ -281,13 +281,29 @@ impl Departure {
 }
 
 impl Ballot {
-    /// The destination's part: what the store has to do, and what it gets back with the decision.
+    /// The destination's part: what the store has to do, and what it gets back with the decision. Called by
+    /// the destination's task.
     pub fn cast(mut self, ops: Vec<StoreOp>, entries: Vec<Entry>, receipt: Option<Receipt>) {
-        self.settle(ops, entries, receipt);
+        if let Some(commit) = self.settle(ops, entries, receipt) {
+            commit.submit(Store::submit_leading);
+        }
     }
 
-    fn settle(&mut self, ops: Vec<StoreOp>, entries: Vec<Entry>, receipt: Option<Receipt>) {
-        let Some(commit) = self.commit.take() else { return };
+    /// The destination has ended, and has no part in it.
+    pub fn abstain(mut self, receipt: Option<Receipt>) {
+        if let Some(commit) = self.settle(Vec::new(), Vec::new(), receipt) {
+            commit.submit(Store::submit);
+        }
+    }
+
+    /// Returns the commit if this was the last ballot.
+    fn settle(
+        &mut self,
+        ops: Vec<StoreOp>,
+        entries: Vec<Entry>,
+        receipt: Option<Receipt>,
+    ) -> Option<Arc<Commit>> {
+        let commit = self.commit.take()?;
         let last = {
             let mut state = commit.state.lock();
             state.ops.extend(ops);
@@ -299,14 +315,14 @@ impl Ballot {
             state.open -= 1;
             state.open == 0
         };
-        if last {
-            commit.submit();
-        }
+        last.then_some(commit)
     }
 }
 
 impl Drop for Ballot {
     fn drop(&mut self) {
-        self.settle(Vec::new(), Vec::new(), None);
+        if let Some(commit) = self.settle(Vec::new(), Vec::new(), None) {
+            commit.submit(Store::submit);
+        }
     }
 }

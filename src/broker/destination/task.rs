@@ -112,7 +112,7 @@ fn discard(ops: impl IntoIterator<Item = Op>, usage: &Usage) {
             Op::Vote(vote) => {
                 let Vote { sends, ballot, receipt, .. } = *vote;
                 sends.iter().for_each(|CommittedSend { bytes, .. }| usage.release(*bytes));
-                ballot.cast(Vec::new(), Vec::new(), receipt);
+                ballot.abstain(receipt);
             }
             Op::Decide(decision) => {
                 let Decision { outcome, entries, receipt, .. } = *decision;
@@ -208,6 +208,11 @@ async fn run(
         discard(ops, &usage);
         logic.settle_batch(now, &mut effects);
         outlet.run(&mut effects, Some(&handle));
+        if outlet.store.awaits_lead() {
+            // Others who are ready may have something for it as well.
+            tokio::task::yield_now().await;
+            outlet.store.lead();
+        }
         if effects.destroyed {
             mailbox.close();
             let answered = answers.lock().take();
