@@ -167,3 +167,25 @@ async fn another_path_separator_stands_for_dots_and_options_for_nothing() {
     names.sort();
     assert_eq!(names, ["queue://A.B.C", "queue://MADE.HERE"]);
 }
+
+#[tokio::test]
+async fn advisories_go_where_a_composite_forwards_them() {
+    let broker = Broker::start_with(
+        "<destinationInterceptors><virtualDestinationInterceptor><virtualDestinations>\
+         <compositeTopic name='ActiveMQ.Advisory.Queue'><forwardTo><queue physicalName='MADE'/></forwardTo>\
+         </compositeTopic></virtualDestinations></virtualDestinationInterceptor></destinationInterceptors>",
+    );
+    let connection = open(&broker).await;
+    let session = connection.session().await.unwrap();
+    send(&session, &Destination::queue("A"), "1", None, true).await;
+    let mut made = consumer(&session, "MADE", None).await;
+    let mut names = Vec::new();
+    while !names.contains(&"queue://A".to_owned()) {
+        let dispatch = timeout(PATIENCE, made.receive()).await.expect("a notice").unwrap();
+        let described = dispatch.message.unwrap().described.unwrap();
+        let broker::jms::Described::Destination(info) = &*described else {
+            panic!("{described:?}")
+        };
+        names.push(info.destination.as_ref().unwrap().to_string());
+    }
+}

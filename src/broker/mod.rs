@@ -144,6 +144,9 @@ impl Broker {
             options,
         });
         tokio::spawn(carry(Arc::downgrade(&broker), receiver));
+        if broker.options.interceptors.forward_advisories() {
+            broker.outlet.forward.listener_added();
+        }
         broker.recover(found).await?;
         for present in broker.router.all() {
             broker.virtual_queue_made(&present.destination).await;
@@ -280,7 +283,9 @@ impl Broker {
         };
         let notice = Notice::destination(info);
         let topic = notice.topic();
-        if !self.options.advisories || !self.router.has_listener(&topic) {
+        let is_heard =
+            self.options.interceptors.intercept(&topic) || self.router.has_listener(&topic);
+        if !self.options.advisories || !is_heard {
             return;
         }
         // Clients refuse to send to a temporary destination they have not heard of: whoever learns of
@@ -351,7 +356,7 @@ impl Broker {
             return;
         }
         let topic = notice.topic();
-        if self.router.has_listener(&topic) {
+        if self.options.interceptors.intercept(&topic) || self.router.has_listener(&topic) {
             self.send_notice(&notice, &topic, origin_url, None, None).await;
         }
     }
@@ -371,7 +376,14 @@ impl Broker {
     ) {
         let body = notice.subject.as_ref().is_some_and(|of| self.policy(of).advisory_includes_body);
         let url = origin_url.unwrap_or(&self.options.default_url);
-        let message = self.announcer.message(notice, topic, url, body, target);
+        let message = self.announcer.message(notice, topic, url, body, target.clone());
+        if target.is_none() && self.options.interceptors.intercept(topic) {
+            // Boxed: what it goes to may come into being, and that is announced.
+            let delivered = Box::pin(self.deliver(Arc::new(message), 0, None, receipt)).await;
+            return delivered.unwrap_or_else(|error| {
+                tracing::warn!(%topic, %error, "an advisory was not delivered");
+            });
+        }
         // Boxed: creating the topic may itself be announced, though never for advisory topics.
         let Ok(handle) = Box::pin(self.destination(topic, None)).await else { return };
         let bytes = message.size() as u64;

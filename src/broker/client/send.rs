@@ -39,7 +39,7 @@ impl Client {
         if self.broker.options.populate_user_id {
             stamped.user_id.clone_from(&self.entry.info.user_name);
         }
-        let interceptors = Arc::clone(&self.broker.options.interceptors);
+        let interceptors = &self.broker.options.interceptors;
         if !destination.is_composite() && !interceptors.intercept(&destination) {
             return self.route(&destination, message, receipt).await;
         }
@@ -47,7 +47,7 @@ impl Client {
         if parts.is_empty() {
             return Err(BrokerError::DestinationNameEmpty);
         }
-        let mut expansion = Expansion::new(&interceptors, &self.broker.router, &message);
+        let mut expansion = Expansion::new(interceptors, &self.broker.router, &message);
         for part in &parts {
             let original = match *part == destination {
                 true => message.original_destination.clone(),

@@ -122,6 +122,21 @@ impl Interceptors {
         })
     }
 
+    /// Whether a composite forwards advisories: then somebody always hears them.
+    pub fn forward_advisories(&self) -> bool {
+        let rules = self.layers.iter().filter_map(|layer| match layer {
+            Layer::Virtual(rules) => Some(rules),
+            Layer::Mirror(_) => None,
+        });
+        rules.flatten().any(|rule| match rule {
+            Rule::Composite(composite) => {
+                let name = &composite.name;
+                name.kind() == DestinationKind::Topic && (name.is_advisory() || name.is_pattern())
+            }
+            Rule::Topic(_) => false,
+        })
+    }
+
     fn applies(&self, rule: &Rule, destination: &Destination) -> bool {
         match rule {
             Rule::Topic(at) => self.virtual_topics[*at].covers(destination),
