@@ -330,7 +330,9 @@ impl Client {
         self.refuse_where_full(copies).await?;
         // What this connection sent before must get in, or it would wait for itself.
         self.flush().await;
+        let blocked = copies.first().map(|copy| self.blocked(&copy.handle, &copy.message));
         let waited = self.transport.closing.unless(take_all_in_time(copies)).await;
+        drop(blocked);
         waited.ok_or(BrokerError::SendAborted)?
     }
 

@@ -165,7 +165,7 @@ impl KahaDb {
             if let Some(error) = self.core.failure() {
                 return Err(error);
             }
-            if self.core.is_short.load(Ordering::Relaxed) {
+            if self.core.is_short() {
                 let folder = self.core.options.directory.display().to_string();
                 return Err(StoreError::NoSpace(folder.into()));
             }
