@@ -14,7 +14,8 @@ final class Main {
             Connections.class, Queues.class, Browsers.class, Topics.class, Durable.class,
             Acks.class, Redelivery.class, Transactions.class, Xa.class, Messages.class,
             Selectors.class, Destinations.class, TempDestinations.class, DeadLetters.class,
-            Advisories.class, FlowControl.class, Wire.class, Failover.class, Scale.class);
+            Advisories.class, FlowControl.class, Wire.class, Failover.class, Scale.class,
+            VirtualDestinations.class);
     /** They need somebody who restarts the broker. Those that load it until it ends come last. */
     private static final List<Class<? extends Rules>> RESTART_GROUPS = List.of(
             RestartQueues.class, RestartTopics.class, RestartTransactions.class, RestartXa.class,
