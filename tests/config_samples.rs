@@ -30,7 +30,6 @@ fn samples_that_start_say_exactly_what_they_do_not_get() {
     let kaha = |line, name: &str, why: &str| {
         format!("{line}: attribute '{name}' of <kahaDB> is accepted but has no effect: {why}")
     };
-    let of_entry = |line, name: &str| later(line, &format!("element <{name}> of <policyEntry>"));
     let silent = |line, name: &str, scheme: &str| {
         format!(
             "{line}: connector '{name}' ({scheme}) is accepted, not active yet: nothing listens \
@@ -47,7 +46,6 @@ fn samples_that_start_say_exactly_what_they_do_not_get() {
         (
             "-demo",
             vec![
-                of_entry(69, "dispatchPolicy"),
                 kaha(134, "enableIndexWriteAsync", OWN_THREAD),
                 later(161, "element <sslContext> of <broker>"),
                 discovery(198),
@@ -92,13 +90,7 @@ fn samples_that_start_say_exactly_what_they_do_not_get() {
                 kaha(63, "enableIndexWriteAsync", OWN_THREAD),
             ],
         ),
-        (
-            "-specjms",
-            vec![
-                later(41, "attribute 'enableStatistics' of <broker>"),
-                kaha(92, "indexWriteBatchSize", ALL_AT_ONCE),
-            ],
-        ),
+        ("-specjms", vec![kaha(92, "indexWriteBatchSize", ALL_AT_ONCE)]),
         ("-static-network-broker1", vec![format!("63: {RMI}"), vain(85, "name", "storeUsage")]),
         (
             "-static-network-broker2",

@@ -1,5 +1,6 @@
 //! What benches of destinations share: messages, and a destination without tasks and store.
 
+use broker::broker::destination::counters::Gone;
 use broker::broker::destination::queue::QueueContext;
 use broker::broker::destination::{Incoming, Now, Outlet};
 use broker::broker::forward;
@@ -36,6 +37,8 @@ pub(crate) fn context(
         spool: None,
         dispatches_early: true,
         sequence: Arc::new(AtomicI64::new(0)),
+        shared: Arc::default(),
+        gone: Gone::default(),
         tell: Arc::new(drop),
         wake: Arc::new(|| {}),
     }

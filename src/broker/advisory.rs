@@ -171,6 +171,18 @@ impl Notice {
         Self::about("Consumer", destination, removed(info)).with("consumerCount", number(count))
     }
 
+    /// A consumer gets what is sent to the virtual `source`, by way of another destination.
+    pub fn virtual_consumer_added(source: &Destination, info: &ConsumerInfo, count: u32) -> Self {
+        let info = ConsumerInfo { destination: Some(source.clone()), ..info.clone() };
+        Self::about("VirtualDestination.Consumer", source, Described::Consumer(info))
+            .with("consumerCount", number(count))
+    }
+
+    pub fn virtual_consumer_removed(source: &Destination, info: RemoveInfo, count: u32) -> Self {
+        Self::about("VirtualDestination.Consumer", source, removed(info))
+            .with("consumerCount", number(count))
+    }
+
     pub fn durable_removed(
         destination: &Destination,
         info: RemoveSubscriptionInfo,
@@ -185,26 +197,41 @@ impl Notice {
             .with("producerCount", number(count))
     }
 
+    /// A producer without destination came; they are not counted.
+    pub fn anonymous_producer_added(info: &ProducerInfo) -> Self {
+        let described = Payload::Described(Box::new(Described::Producer(info.clone())));
+        Self::new(ANONYMOUS_PRODUCER.into(), described).with("producerCount", number(0))
+    }
+
+    pub fn anonymous_producer_removed(info: RemoveInfo) -> Self {
+        let described = Payload::Described(Box::new(removed(info)));
+        Self::new(ANONYMOUS_PRODUCER.into(), described).with("producerCount", number(0))
+    }
+
     pub fn producer_removed(destination: &Destination, info: RemoveInfo, count: u32) -> Self {
         Self::about("Producer", destination, removed(info)).with("producerCount", number(count))
     }
 
-    /// A producer without destination comes; its count is always 0, as it is of no destination.
-    pub fn anonymous_producer_added(info: &ProducerInfo) -> Self {
-        Self::anonymous_producer(Described::Producer(info.clone()))
-    }
-
-    pub fn anonymous_producer_removed(info: RemoveInfo) -> Self {
-        Self::anonymous_producer(removed(info))
-    }
-
-    fn anonymous_producer(described: Described) -> Self {
-        Self::new("Producer.Anonymous".into(), Payload::Described(Box::new(described)))
-            .with("producerCount", number(0))
-    }
-
     pub fn master_broker() -> Self {
         Self::new("MasterBroker".into(), Payload::Nothing)
+    }
+
+    /// The kind of thing that happened, as in the name of the topic.
+    pub fn what(&self) -> &str {
+        self.suffix.split_once('.').map_or(&*self.suffix, |(what, _)| what)
+    }
+
+    /// What it happened to, as in the name of the topic.
+    pub fn about_what(&self) -> &str {
+        self.suffix.split_once('.').map_or("", |(_, about)| about)
+    }
+
+    /// The message it is about.
+    pub fn described_message(&self) -> Option<&Message> {
+        match &self.payload {
+            Payload::Message(message) | Payload::Itself(message) => Some(message),
+            Payload::Nothing | Payload::Described(_) => None,
+        }
     }
 
     /// The advisory topic.
@@ -212,6 +239,8 @@ impl Notice {
         Destination::topic(format!("{}{}", Destination::ADVISORY_PREFIX, self.suffix))
     }
 }
+
+const ANONYMOUS_PRODUCER: &str = "Producer.Anonymous";
 
 fn number(count: u32) -> PropertyValue {
     PropertyValue::Int(i32::try_from(count).unwrap_or(i32::MAX))

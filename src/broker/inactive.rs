@@ -4,7 +4,8 @@
 //! that is not in its mailbox already, and what is there is looked at once more before the end.
 
 use super::Broker;
-use super::destination::{DestinationHandle, Op, QueueCounters};
+use super::destination::DestinationHandle;
+use super::destination::report::Report;
 use crate::jms::Destination;
 use hashbrown::HashMap;
 use std::sync::{Arc, Weak};
@@ -47,13 +48,13 @@ impl Broker {
         for handle in self.router.all() {
             let destination = &handle.destination;
             let Some(patience) = handle.policy.inactive_timeout else { continue };
-            let Some(counters) = counters_if_idle(&handle).await else {
+            let Some(report) = report_if_idle(&handle).await else {
                 idle.remove(destination);
                 continue;
             };
-            let seen = idle.entry(destination.clone()).or_insert((now, counters.enqueued));
-            if seen.1 != counters.enqueued {
-                *seen = (now, counters.enqueued);
+            let seen = idle.entry(destination.clone()).or_insert((now, report.own.enqueued));
+            if seen.1 != report.own.enqueued {
+                *seen = (now, report.own.enqueued);
             }
             if now.saturating_duration_since(seen.0) >= patience {
                 candidates.push((destination.clone(), patience));
@@ -76,7 +77,7 @@ impl Broker {
     async fn remove_if_idle(&self, destination: &Destination, patience: Duration) -> bool {
         let Some((handle, ending)) = self.router.take_unused(destination) else { return false };
         // What was in its mailbox is done when this is answered.
-        if counters_if_idle(&handle).await.is_none() {
+        if report_if_idle(&handle).await.is_none() {
             self.router.put_back(handle, ending);
             return false;
         }
@@ -95,26 +96,27 @@ impl Broker {
     }
 }
 
-/// The counters of a destination that nobody uses and that has no messages.
-async fn counters_if_idle(handle: &Arc<DestinationHandle>) -> Option<QueueCounters> {
-    let consumers = handle.gauges.consumers.count();
+/// What a destination tells that nobody uses and that has no messages.
+async fn report_if_idle(handle: &Arc<DestinationHandle>) -> Option<Report> {
     let ignored = handle.ignored_consumers();
-    if handle.gauges.producers.count() > 0 || consumers > ignored {
+    if handle.gauges.producers.count() > 0 || handle.gauges.consumers.count() > ignored {
         return None;
     }
-    let (answer, counters) = tokio::sync::oneshot::channel();
-    handle.send(vec![Op::Counters(answer)]).await;
-    let counters = counters.await.ok()?;
-    (counters.size == 0 && counters.consumers <= u64::from(ignored)).then_some(counters)
+    let report = handle.report().await?;
+    (report.size == 0 && report.consumers <= u64::from(ignored)).then_some(report)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::destination::Incoming;
+    use crate::broker::destination::{Incoming, Op};
+    use crate::broker::interceptors::{Interceptors, VirtualTopic};
+    use crate::broker::plugins::Plugins;
     use crate::broker::policy::Policy;
-    use crate::broker::usage::Usage;
-    use crate::broker::{BrokerOptions, OfflineDurables, PreparedFate};
+    use crate::broker::usage::{MemoryShare, Usage};
+    use crate::broker::{
+        BrokerOptions, OfflineDurables, PreparedFate, UserId, VirtualSubscriptions,
+    };
     use crate::jms::{BrokerId, Message};
     use crate::security::Authenticator;
     use crate::store::memory::MemoryStore;
@@ -128,19 +130,29 @@ mod tests {
             gc_with_network_consumers: destination.name().starts_with("NET"),
             ..Policy::default()
         };
+        let mut interceptors = Interceptors::default();
+        interceptors.add_virtual_topic(VirtualTopic::default());
         let options = BrokerOptions {
             name: "test".into(),
             id: BrokerId::default(),
             policy: Box::new(policy),
             memory_limit_bytes: 0,
+            producer_memory: MemoryShare::Broker,
+            consumer_memory: MemoryShare::Broker,
             advisories: false,
+            interceptors: Arc::new(interceptors),
+            virtual_subscriptions: VirtualSubscriptions::default(),
+            path_separator: None,
+            user_id: UserId::AsSent,
+            shows_users: false,
             anonymous_producer_advisories: false,
-            virtual_topics: true,
-            populate_user_id: false,
             create_temporaries_on_send: false,
             keep_durables_active: true,
+            expire_active_durables: false,
+            keep_temporaries: None,
             rollback_only_on_async_failure: true,
             reject_durables: false,
+            statistics: true,
             authenticator: Authenticator::Open,
             store_usage: Usage::new(0, None),
             temp_usage: Usage::new(0, None),
@@ -149,6 +161,9 @@ mod tests {
             prepared_fate: PreparedFate::Wait,
             offline_durables: OfflineDurables { timeout: None, check_every: PATIENCE },
             inactive_sweeps: InactiveSweeps::default(),
+            plugins: Plugins::default(),
+            addresses: Vec::new(),
+            data_directory: "".into(),
             default_url: "vm://test".into(),
         };
         Broker::start(options, Arc::new(MemoryStore)).await.expect("nothing is in its way")
@@ -186,7 +201,7 @@ mod tests {
         assert_eq!(names(&broker).len(), all.len(), "it is too early");
         broker.remove_inactive(&mut idle, usize::MAX, start + PATIENCE).await;
         assert_eq!(names(&broker), ["CONSUMED", "FULL", "HELD", "PRODUCED", "STAYS"]);
-        assert!(broker.router.fed_by("VirtualTopic.T").is_empty());
+        assert!(broker.router.fed_by(0, "VirtualTopic.T").is_empty());
         drop(held);
         find("CONSUMED").gauges.remove_consumer(false);
         broker.remove_inactive(&mut idle, usize::MAX, start + 2 * PATIENCE).await;
@@ -237,7 +252,7 @@ mod tests {
         let (handle, ending) = broker.router.take_unused(&queue).expect("nobody has it");
         let message = Arc::new(Message::default());
         handle.send(vec![Op::Send(Incoming::of_broker(message, 1))]).await;
-        assert!(counters_if_idle(&handle).await.is_none());
+        assert!(report_if_idle(&handle).await.is_none());
         broker.router.put_back(handle, ending);
         assert!(!broker.remove_if_idle(&queue, PATIENCE).await);
         assert_eq!(names(&broker), ["IDLE"]);

@@ -12,24 +12,32 @@ pub mod candidate;
 pub mod client;
 mod coordinator;
 pub mod dead_letter;
+mod deliver;
+mod departed;
 pub mod destination;
 pub mod error;
 pub mod forward;
 mod inactive;
+pub mod interceptors;
 mod names;
 mod offline;
 pub mod outbox;
+pub mod plugins;
 pub mod policy;
 mod recovery;
 pub mod registry;
 pub mod router;
 mod slow_consumers;
+pub mod snapshot;
 pub mod transaction;
 pub mod usage;
+mod virtual_demand;
 
 use self::advisory::{Announcer, Notice};
-use self::dead_letter::{DeadLetter, Leaving};
+use self::dead_letter::DeadLetter;
+use self::departed::Departed;
 use self::destination::audit::Audit;
+use self::destination::counters::Gone;
 use self::destination::queue::History;
 use self::destination::{
     DestinationHandle, Effects, Incoming, NewDestination, Now, Op, Outlet, spawn,
@@ -37,14 +45,18 @@ use self::destination::{
 use self::error::BrokerError;
 use self::forward::{Forward, ForwardReceiver};
 pub use self::inactive::InactiveSweeps;
+use self::interceptors::Interceptors;
 pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
+use self::plugins::{Event, Passage, Plugins};
 use self::policy::Policy;
 pub use self::recovery::PreparedFate;
 use self::registry::Registry;
 use self::router::{Ending, Listener, Router};
 use self::transaction::Transactions;
-use self::usage::Usage;
+use self::usage::{MemoryShare, Usage};
+use self::virtual_demand::VirtualDemand;
+pub use self::virtual_demand::VirtualSubscriptions;
 use crate::jms::info::DestinationInfo;
 use crate::jms::selector::SelectorPool;
 use crate::jms::{BrokerId, ConnectionId, ConsumerId, Destination, Text};
@@ -55,6 +67,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What a broker is started with.
 pub struct BrokerOptions {
@@ -64,21 +77,35 @@ pub struct BrokerOptions {
     pub policy: Box<dyn Fn(&Destination) -> Policy + Send + Sync>,
     /// `memoryUsage`, bytes.
     pub memory_limit_bytes: u64,
+    /// Memory of what is in destinations.
+    pub producer_memory: MemoryShare,
+    /// Memory of what waits for subscriptions of topics.
+    pub consumer_memory: MemoryShare,
     pub advisories: bool,
+    /// Virtual topics, composite destinations and mirrored queues.
+    pub interceptors: Arc<Interceptors>,
+    pub virtual_subscriptions: VirtualSubscriptions,
+    /// `destinationPathSeparatorPlugin`: stands for a dot in what clients name.
+    pub path_separator: Option<Text>,
+    pub user_id: UserId,
+    /// `populateUserNameInMBeans`.
+    pub shows_users: bool,
     /// `anonymousProducerAdvisorySupport`.
     pub anonymous_producer_advisories: bool,
-    /// `useVirtualTopics`.
-    pub virtual_topics: bool,
-    /// `populateJMSXUserID`.
-    pub populate_user_id: bool,
     /// `allowTempAutoCreationOnSend`.
     pub create_temporaries_on_send: bool,
     /// `keepDurableSubsActive`: offline durable subscriptions keep non-persistent messages too.
     pub keep_durables_active: bool,
+    /// `enableMessageExpirationOnActiveDurableSubs`.
+    pub expire_active_durables: bool,
+    /// `cacheTempDestinations`: temporary destinations can come again for so long after they went.
+    pub keep_temporaries: Option<Duration>,
     /// `rollbackOnlyOnAsyncException`.
     pub rollback_only_on_async_failure: bool,
     /// `rejectDurableConsumers`.
     pub reject_durables: bool,
+    /// `enableStatistics`: what is counted is shown.
+    pub statistics: bool,
     pub authenticator: Authenticator,
     /// Disk space of the store; the store says how much is used.
     pub store_usage: Arc<Usage>,
@@ -91,8 +118,24 @@ pub struct BrokerOptions {
     pub prepared_fate: PreparedFate,
     pub offline_durables: OfflineDurables,
     pub inactive_sweeps: InactiveSweeps,
+    pub plugins: Plugins,
+    /// Addresses of the connectors, by their schemes.
+    pub addresses: Vec<(Text, Text)>,
+    /// `dataDirectory`, for those who ask.
+    pub data_directory: Text,
     /// The address clients are told in advisories when the event came through no connector.
     pub default_url: Text,
+}
+
+/// Where JMSXUserID of a message comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserId {
+    /// From its sender (`populateJMSXUserID` is off).
+    AsSent,
+    /// It is the user name its connection gave.
+    User,
+    /// It is who that turned out to be (`useAuthenticatedPrincipalForJMSXUserID`).
+    Principal,
 }
 
 /// A running broker.
@@ -104,11 +147,18 @@ pub struct Broker {
     pub memory: Arc<Usage>,
     /// What consumers ask for, parsed.
     pub selectors: SelectorPool,
+    producer_memory: Arc<Usage>,
+    consumer_memory: Arc<Usage>,
     sequence: Arc<AtomicI64>,
     outlet: Outlet,
     announcer: Announcer,
+    /// Temporary destinations that may come again.
+    departed: Departed,
+    /// Counters of destinations that were removed.
+    gone: Gone,
     /// What each dead letter queue got recently.
     dead_letters: Mutex<HashMap<Destination, Audit>>,
+    virtual_demand: VirtualDemand,
     next_number: AtomicU64,
     /// Number of the durable subscription made last.
     last_durable: AtomicU64,
@@ -128,22 +178,38 @@ impl Broker {
         let connection = format!("{}-broker", options.id);
         let announcer =
             Announcer::new(Text::clone(&options.name), options.id.clone(), connection.into());
+        let memory = Usage::new(options.memory_limit_bytes, None);
         let broker = Arc::new(Self {
-            router: Router::default(),
+            router: Router::new(Arc::clone(&options.interceptors)),
             registry: Registry::default(),
             transactions: Arc::default(),
-            memory: Usage::new(options.memory_limit_bytes, None),
+            producer_memory: options.producer_memory.usage(&memory),
+            consumer_memory: options.consumer_memory.usage(&memory),
+            memory,
             selectors: SelectorPool::default(),
             sequence: Arc::new(AtomicI64::new(found.last_sequence)),
             outlet: Outlet { store, forward },
             announcer,
+            departed: Departed::default(),
+            gone: Gone::default(),
             dead_letters: Mutex::default(),
+            virtual_demand: VirtualDemand::default(),
             next_number: AtomicU64::new(1),
             last_durable: AtomicU64::new(found.last_subscription),
             options,
         });
+        if broker.options.plugins.hears_notices() {
+            broker.outlet.forward.listener_added();
+        }
+        broker.options.plugins.note(&Event::Started(&broker.options.name));
         tokio::spawn(carry(Arc::downgrade(&broker), receiver));
+        if broker.options.interceptors.forward_advisories() {
+            broker.outlet.forward.listener_added();
+        }
         broker.recover(found).await?;
+        for present in broker.router.all() {
+            broker.virtual_queue_made(&present.destination).await;
+        }
         offline::watch(&broker);
         inactive::watch(&broker);
         Ok(broker)
@@ -198,11 +264,13 @@ impl Broker {
         let (handle, made) = self.enter(destination, creator, History::default())?;
         if made && !destination.is_advisory() {
             tracing::debug!(%destination, "destination created");
+            self.options.plugins.note(&Event::DestinationAdded(destination));
             if !destination.kind().is_temporary() {
                 let ops = vec![StoreOp::Create { destination: destination.clone() }];
                 self.outlet.run(&mut Effects { removals: ops, ..Effects::default() }, None);
             }
             self.announce_destination(destination, creator, 0).await;
+            self.virtual_queue_made(destination).await;
         }
         Ok(handle)
     }
@@ -217,6 +285,9 @@ impl Broker {
         creator: Option<&ConnectionId>,
     ) -> Result<Vec<Arc<DestinationHandle>>, BrokerError> {
         if part.is_pattern() {
+            if self.options.interceptors.make_queue_of(part) {
+                self.destination(part, creator).await?;
+            }
             return Ok(self.router.listen(key, part.clone(), listener));
         }
         loop {
@@ -235,6 +306,9 @@ impl Broker {
         history: History,
     ) -> Result<(Arc<DestinationHandle>, bool), BrokerError> {
         self.router.find_or_insert(destination, |present| {
+            if let Some(back) = self.departed.take(destination) {
+                return Ok(back);
+            }
             let policy = Arc::new(self.policy(destination));
             if let Some(limit) = policy.destinations_max
                 && present >= limit as usize
@@ -242,7 +316,8 @@ impl Broker {
                 let policy = Text::clone(&policy.name);
                 return Err(BrokerError::TooManyDestinations { limit, policy });
             }
-            let usage = Usage::new(policy.memory_limit_bytes, Some(Arc::clone(&self.memory)));
+            let usage =
+                Usage::new(policy.memory_limit_bytes, Some(Arc::clone(&self.producer_memory)));
             let new = NewDestination {
                 destination: destination.clone(),
                 policy,
@@ -254,6 +329,7 @@ impl Broker {
                 creator: creator.cloned(),
                 sequence: Arc::clone(&self.sequence),
                 history,
+                gone: self.gone.clone(),
             };
             Ok(spawn(new, self.outlet.clone()))
         })
@@ -273,7 +349,9 @@ impl Broker {
         };
         let notice = Notice::destination(info);
         let topic = notice.topic();
-        if !self.options.advisories || !self.router.has_listener(&topic) {
+        let is_heard =
+            self.options.interceptors.intercept(&topic) || self.router.has_listener(&topic);
+        if !self.options.advisories || !is_heard {
             return;
         }
         // Clients refuse to send to a temporary destination they have not heard of: whoever learns of
@@ -302,14 +380,24 @@ impl Broker {
         by: Option<&ConnectionId>,
     ) {
         let destination = &handle.destination;
-        let (receipt, gone) = Receipt::waiter();
-        handle.send(vec![Op::Destroy { receipt: Some(receipt) }]).await;
-        gone.await.unwrap_or_default();
+        match self.options.keep_temporaries.filter(|_| destination.kind().is_temporary()) {
+            Some(time) => self.departed.keep(Arc::clone(handle), time),
+            None => {
+                let (receipt, gone) = Receipt::waiter();
+                handle.send(vec![Op::Destroy { receipt: Some(receipt) }]).await;
+                gone.await.unwrap_or_default();
+            }
+        }
         self.dead_letters.lock().remove(destination);
+        if let Some(cache) = &self.options.interceptors.selector_cache {
+            cache.forget(destination);
+        }
         drop(ending);
         tracing::debug!(%destination, "destination removed");
+        self.options.plugins.note(&Event::DestinationRemoved(destination));
         if !destination.is_advisory() {
             self.announce_destination(destination, by, 1).await;
+            self.virtual_queue_removed(destination).await;
             let name = destination.name();
             let (family, kind) = (
                 if destination.kind().is_queue() { "Queue" } else { "Topic" },
@@ -347,11 +435,12 @@ impl Broker {
 
     /// As [`Self::publish`], naming the connector the event came through.
     pub async fn publish_from(&self, notice: Notice, origin_url: Option<&str>) {
+        self.options.plugins.note(&Event::Noticed(&notice));
         if !self.options.advisories {
             return;
         }
         let topic = notice.topic();
-        if self.router.has_listener(&topic) {
+        if self.options.interceptors.intercept(&topic) || self.router.has_listener(&topic) {
             self.send_notice(&notice, &topic, origin_url, None, None).await;
         }
     }
@@ -371,7 +460,14 @@ impl Broker {
     ) {
         let body = notice.subject.as_ref().is_some_and(|of| self.policy(of).advisory_includes_body);
         let url = origin_url.unwrap_or(&self.options.default_url);
-        let message = self.announcer.message(notice, topic, url, body, target);
+        let message = self.announcer.message(notice, topic, url, body, target.clone());
+        if target.is_none() && self.options.interceptors.intercept(topic) {
+            // Boxed: what it goes to may come into being, and that is announced.
+            let delivered = Box::pin(self.deliver(Arc::new(message), 0, None, receipt)).await;
+            return delivered.unwrap_or_else(|error| {
+                tracing::warn!(%topic, %error, "an advisory was not delivered");
+            });
+        }
         // Boxed: creating the topic may itself be announced, though never for advisory topics.
         let Ok(handle) = Box::pin(self.destination(topic, None)).await else { return };
         let bytes = message.size() as u64;
@@ -387,36 +483,20 @@ impl Broker {
         let (leaves, receipt) = (letter.leaves.take(), letter.receipt.take());
         let target = strategy.destination(&letter);
         let target = target.filter(|at| !(strategy.audit && self.was_buried(&letter, at, &policy)));
-        let handle = match &target {
-            Some(target) => self.destination(target, None).await,
-            None => return self.drop_dead(leaves, receipt),
-        };
-        let (target, handle) = match (target, handle) {
-            (Some(target), Ok(handle)) => (target, handle),
-            (target, Err(error)) => {
-                let destination = target.map(|target| target.to_string()).unwrap_or_default();
-                tracing::error!(%destination, %error, "a dead message could not be moved");
-                if let Some(receipt) = receipt {
-                    receipt.resolve(Err(error));
-                }
-                return;
-            }
-            (None, Ok(_)) => return,
-        };
-        let message = strategy.copy(&letter, &target, Now::read().wall_ms);
-        let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
-        let moved = leaves.into_iter().collect();
-        let incoming = Incoming::of_broker(Arc::new(message), bytes);
-        handle.send(vec![Op::Send(Incoming { moved, receipt, ..incoming })]).await;
+        let target = target.filter(|_| self.options.plugins.may_bury(&letter));
+        let Some(target) = target else { return self.depart(leaves, receipt) };
+        let now_ms = Now::read().wall_ms;
+        let mut message = strategy.copy(&letter, &target, now_ms);
+        let plugins = &self.options.plugins;
+        // A dead letter is no question.
+        drop(plugins.pass(&mut message, Passage::Buried, &self.options.name, now_ms));
+        let bytes_min = policy.minimum_message_bytes;
+        if let Err(error) = self.deliver(Arc::new(message), bytes_min, leaves, receipt).await {
+            let destination = target;
+            tracing::error!(%destination, %error, "a dead message could not be moved");
+            return;
+        }
         self.publish(Notice::dead(&letter.from, &letter.message)).await;
-    }
-
-    /// Nobody keeps a dead message.
-    fn drop_dead(&self, leaves: Option<Leaving>, receipt: Option<Receipt>) {
-        let mut effects = Effects::default();
-        effects.leave(leaves);
-        effects.when_removed(receipt);
-        self.outlet.run(&mut effects, None);
     }
 
     fn was_buried(&self, letter: &DeadLetter, at: &Destination, policy: &Policy) -> bool {

@@ -4,10 +4,12 @@ use super::destination::in_flight::Window;
 use super::destination::queue::NewSubscription;
 use super::destination::topic::TopicMember;
 use super::destination::{DestinationHandle, Op};
+use super::interceptors::Interceptors;
+use super::interceptors::fed::FedQueues;
 use super::outbox::{Outbox, SubscriptionKey};
 use crate::jms::selector::Selector;
 use crate::jms::wildcard;
-use crate::jms::{ConsumerInfo, Destination, DestinationKind, Text};
+use crate::jms::{ConsumerInfo, Destination};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
@@ -122,7 +124,10 @@ struct Pattern {
 /// The table of destinations.
 #[derive(Debug, Default)]
 pub struct Router {
+    interceptors: Arc<Interceptors>,
     table: RwLock<Table>,
+    /// Counts what comes and goes.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -133,62 +138,8 @@ struct Table {
     patterns: Vec<Pattern>,
     /// Who listens by name, to be there again when a destination that was removed comes again.
     named: HashMap<Destination, Vec<(SubscriptionKey, Listener)>>,
-    /// Queues that virtual topics feed, by the name of the topic (`Consumer.*.VirtualTopic.>`).
-    fed: HashMap<Text, Vec<Arc<DestinationHandle>>>,
-    /// The same for queues whose name ends in a pattern of topics.
-    fed_by_pattern: Vec<(Text, Arc<DestinationHandle>)>,
+    fed: FedQueues,
 }
-
-impl Table {
-    fn insert(&mut self, handle: Arc<DestinationHandle>) {
-        if let Some(topic) = virtual_topic(&handle.destination) {
-            if Destination::topic(topic).is_pattern() {
-                self.fed_by_pattern.push((topic.into(), Arc::clone(&handle)));
-            } else {
-                self.fed.entry(topic.into()).or_default().push(Arc::clone(&handle));
-            }
-        }
-        self.destinations.insert(handle.destination.clone(), handle);
-    }
-
-    /// Takes a destination out, which is *ending* until the sender is dropped.
-    fn take(
-        &mut self,
-        destination: &Destination,
-    ) -> Option<(Arc<DestinationHandle>, watch::Sender<()>)> {
-        let removed = self.destinations.remove(destination)?;
-        if let Some(topic) = virtual_topic(destination) {
-            self.fed_by_pattern.retain(|(_, queue)| queue.destination != *destination);
-            if let Some(queues) = self.fed.get_mut(topic) {
-                queues.retain(|queue| queue.destination != *destination);
-                if queues.is_empty() {
-                    self.fed.remove(topic);
-                }
-            }
-        }
-        let (sender, ending) = watch::channel(());
-        self.ending.insert(destination.clone(), ending);
-        Some((removed, sender))
-    }
-
-    /// How often `destination` stands among the queues that virtual topics feed.
-    fn feeds(&self, destination: &Destination) -> usize {
-        usize::from(virtual_topic(destination).is_some())
-    }
-}
-
-/// The virtual topic, by name or pattern, that feeds a queue of this name: what follows the first two
-/// levels of `Consumer.APPLICATION.VirtualTopic.NAME`.
-fn virtual_topic(queue: &Destination) -> Option<&str> {
-    if queue.kind() != DestinationKind::Queue {
-        return None;
-    }
-    let (application, topic) = queue.name().strip_prefix("Consumer.")?.split_once('.')?;
-    (!application.is_empty() && topic.starts_with(VIRTUAL_TOPIC_PREFIX)).then_some(topic)
-}
-
-/// Topics with this prefix are virtual by default.
-pub const VIRTUAL_TOPIC_PREFIX: &str = "VirtualTopic.";
 
 /// Whether `pattern` listens to `destination`.
 pub fn matches(pattern: &Destination, destination: &Destination) -> bool {
@@ -196,6 +147,29 @@ pub fn matches(pattern: &Destination, destination: &Destination) -> bool {
 }
 
 impl Router {
+    /// An empty table of destinations that are intercepted so.
+    pub fn new(interceptors: Arc<Interceptors>) -> Self {
+        Self { interceptors, ..Self::default() }
+    }
+
+    /// Changes whenever a destination comes or goes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub fn interceptors(&self) -> &Arc<Interceptors> {
+        &self.interceptors
+    }
+
+    /// Whether a consumer of `pattern` gets what is in `destination`. Of queues that are fed and have a pattern
+    /// for a name, it is its own only: the others have the same messages.
+    pub fn reads(&self, pattern: &Destination, destination: &Destination) -> bool {
+        matches(pattern, destination)
+            && (pattern == destination
+                || !destination.is_pattern()
+                || !self.interceptors.feed(destination))
+    }
+
     pub fn find(&self, destination: &Destination) -> Option<Arc<DestinationHandle>> {
         self.table.read().destinations.get(destination).cloned()
     }
@@ -225,8 +199,8 @@ impl Router {
             return Ok((Arc::clone(present), false));
         }
         let handle = make(table.destinations.len())?;
-        table.insert(Arc::clone(&handle));
-        let listeners = table.patterns.iter().filter(|p| matches(&p.pattern, destination));
+        self.insert(&mut table, Arc::clone(&handle));
+        let listeners = table.patterns.iter().filter(|p| self.reads(&p.pattern, destination));
         let mut ops: Vec<Op> =
             listeners.filter_map(|pattern| pattern.listener.join_op(&handle)).collect();
         for (_, listener) in table.named.get(destination).into_iter().flatten() {
@@ -256,10 +230,30 @@ impl Router {
         &self,
         destination: &Destination,
     ) -> Option<(Arc<DestinationHandle>, Ending<'_>)> {
-        let (handle, sender) = self.table.write().take(destination)?;
+        let (handle, sender) = self.take(&mut self.table.write(), destination)?;
         handle.retire();
         let destination = destination.clone();
         Some((handle, Ending { router: self, destination, sender: Some(sender) }))
+    }
+
+    fn insert(&self, table: &mut Table, handle: Arc<DestinationHandle>) {
+        table.fed.add(&self.interceptors, &handle);
+        table.destinations.insert(handle.destination.clone(), handle);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Takes a destination out, which is *ending* until the sender is dropped.
+    fn take(
+        &self,
+        table: &mut Table,
+        destination: &Destination,
+    ) -> Option<(Arc<DestinationHandle>, watch::Sender<()>)> {
+        let removed = table.destinations.remove(destination)?;
+        table.fed.remove(&self.interceptors, destination);
+        self.changes.send_modify(|changes| *changes += 1);
+        let (sender, ending) = watch::channel(());
+        table.ending.insert(destination.clone(), ending);
+        Some((removed, sender))
     }
 
     /// As [`Self::remove`], for a destination that nobody has but this table and consumers that do not
@@ -270,14 +264,15 @@ impl Router {
     ) -> Option<(Arc<DestinationHandle>, Ending<'_>)> {
         let mut table = self.table.write();
         let handle = table.destinations.get(destination)?;
+        let virtual_topics = self.interceptors.virtual_topics.iter();
+        let fed = virtual_topics.filter(|of| of.fed_part(destination).is_some()).count();
         // Each of those consumers knows it as counted there, and a queue also as one of its queues.
         let each = if destination.kind().is_queue() { 2 } else { 1 };
         let ignored = handle.ignored_consumers() as usize * each;
-        let known = 1 + table.feeds(destination) + ignored;
-        if Arc::strong_count(handle) > known {
+        if Arc::strong_count(handle) > 1 + fed + ignored {
             return None;
         }
-        let (handle, sender) = table.take(destination)?;
+        let (handle, sender) = self.take(&mut table, destination)?;
         drop(table);
         let destination = destination.clone();
         Some((handle, Ending { router: self, destination, sender: Some(sender) }))
@@ -285,18 +280,26 @@ impl Router {
 
     /// Undoes [`Self::take_unused`].
     pub fn put_back(&self, handle: Arc<DestinationHandle>, ending: Ending<'_>) {
-        self.table.write().insert(handle);
+        self.insert(&mut self.table.write(), handle);
         drop(ending);
     }
 
-    /// The queues that a virtual topic of this name feeds.
-    pub fn fed_by(&self, topic: &str) -> Vec<Arc<DestinationHandle>> {
+    /// The queues there are that `topic` feeds as virtual topic number `rule`.
+    pub fn fed_by(&self, rule: usize, topic: &str) -> Vec<Arc<DestinationHandle>> {
+        self.table.read().fed.of(rule, topic)
+    }
+
+    /// The consumers of a queue, without browsers.
+    pub fn consumers_of(&self, queue: &Destination) -> Vec<Arc<QueueConsumer>> {
         let table = self.table.read();
-        let named = table.fed.get(topic).into_iter().flatten();
-        let patterns = table.fed_by_pattern.iter();
-        let matching =
-            patterns.filter(|(of, _)| wildcard::matches(of, topic)).map(|(_, queue)| queue);
-        named.chain(matching).cloned().collect()
+        let named = table.named.get(queue).into_iter().flatten().map(|(_, listener)| listener);
+        let patterns = table.patterns.iter().filter(|p| self.reads(&p.pattern, queue));
+        let listeners = named.chain(patterns.map(|pattern| &pattern.listener));
+        let consumers = listeners.filter_map(|listener| match listener {
+            Listener::Queue(consumer) if listener.counts() => Some(Arc::clone(consumer)),
+            Listener::Queue(_) | Listener::Topic(_) => None,
+        });
+        consumers.collect()
     }
 
     /// Notes a listener of a pattern; returns the destinations it matches now.
@@ -309,7 +312,7 @@ impl Router {
         let mut table = self.table.write();
         let present = table.destinations.values();
         let present: Vec<_> =
-            present.filter(|handle| matches(&pattern, &handle.destination)).cloned().collect();
+            present.filter(|handle| self.reads(&pattern, &handle.destination)).cloned().collect();
         table.patterns.push(Pattern { key, pattern, listener });
         present
     }

@@ -15,11 +15,15 @@ final class Main {
             Acks.class, Redelivery.class, Transactions.class, Xa.class, Messages.class,
             Selectors.class, Destinations.class, TempDestinations.class, DeadLetters.class,
             Advisories.class, FlowControl.class, Wire.class, Failover.class, Scale.class,
-            Policies.class, AdvisoryDetails.class);
+            VirtualDestinations.class, Policies.class, AdvisoryDetails.class);
     /** They need somebody who restarts the broker. Those that load it until it ends come last. */
     private static final List<Class<? extends Rules>> RESTART_GROUPS = List.of(
             RestartQueues.class, RestartTopics.class, RestartTransactions.class, RestartXa.class,
             RestartBacklogs.class, RestartClients.class);
+
+    /** They need a broker with plugins.xml. */
+    private static final List<Class<? extends Rules>> PLUGIN_GROUPS = List.of(
+            Statistics.class, Plugins.class, Attributes.class);
 
     private record Scenario(String name, Method method) {
         boolean isBeyondOriginal() {
@@ -48,6 +52,7 @@ final class Main {
                 case "--list" -> list = true;
                 case "--original" -> original = true;
                 case "--restarts" -> groups = RESTART_GROUPS;
+                case "--plugins" -> groups = PLUGIN_GROUPS;
                 default -> wanted.add(args[i]);
             }
         }

@@ -95,6 +95,7 @@ impl Attached {
             };
             let notice = Notice::consumer_removed(part, removed, count);
             broker.publish_from(notice, Some(&self.connector_url)).await;
+            broker.virtual_consumer_removed(part, id).await;
         }
     }
 }

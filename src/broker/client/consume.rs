@@ -8,6 +8,7 @@ use super::super::destination::{DestinationHandle, Op};
 use super::super::error::BrokerError;
 use super::super::names;
 use super::super::outbox::{Item, RangeUse, Receipt, SubscriptionKey};
+use super::super::plugins::Event;
 use super::super::policy::{Cursor, Policy};
 use super::super::router::{Listener, QueueConsumer};
 use super::super::slow_consumers;
@@ -30,7 +31,8 @@ mod client_default {
 
 impl Client {
     /// Opens a consumer; one that is open already is fine.
-    pub async fn add_consumer(&mut self, info: ConsumerInfo) -> Result<(), BrokerError> {
+    pub async fn add_consumer(&mut self, mut info: ConsumerInfo) -> Result<(), BrokerError> {
+        names::resolve(&mut info.destination, self.broker.options.path_separator.as_deref());
         let field = |field| BrokerError::FieldMissing { command: "ConsumerInfo", field };
         let id = info.consumer_id.clone().ok_or_else(|| field("consumerId"))?;
         let destination = info.destination.clone().ok_or_else(|| field("destination"))?;
@@ -50,6 +52,7 @@ impl Client {
             return Err(BrokerError::DestinationNameEmpty);
         }
         let selector = parse_selector(&self.broker.selectors, info.selector.as_ref())?;
+        self.note(&Event::ConsumerAdded(&info));
         self.flush().await;
         for part in &parts {
             self.adopt_temporary(part).await?;
@@ -57,6 +60,9 @@ impl Client {
         let (mut info, changed) = self.apply_policy_prefetch(info, &parts);
         info.client_id.clone_from(&self.entry.info.client_id);
         let info = Arc::new(info);
+        if let Some(cache) = &self.broker.options.interceptors.selector_cache {
+            cache.note(&info, selector.as_ref());
+        }
         let durable_name = info.subscription_name.clone().filter(|name| !name.is_empty());
         let mut consumer = Consumer {
             key: self.broker.next_subscription(),
@@ -180,7 +186,7 @@ impl Client {
             let policy: Policy = self.broker.policy(topics[0]);
             let in_memory = policy.topic_cursor == Cursor::Memory || topics[0].is_advisory();
             let memory = Memory {
-                usage: Arc::clone(&self.broker.memory),
+                usage: Arc::clone(&self.broker.consumer_memory),
                 spool: self.broker.options.spool.clone().filter(|_| !in_memory),
                 outlet: self.broker.outlet.clone(),
             };
@@ -232,7 +238,7 @@ impl Client {
                 Some(handle) => vec![handle],
                 None if part.is_pattern() => {
                     let all = self.broker.router.all().into_iter();
-                    all.filter(|h| super::super::router::matches(part, &h.destination)).collect()
+                    all.filter(|h| self.broker.router.reads(part, &h.destination)).collect()
                 }
                 None => Vec::new(),
             };
@@ -250,6 +256,7 @@ impl Client {
             }
             if !part.is_advisory() {
                 self.announce(Notice::consumer_added(part, &consumer.info, count)).await;
+                self.broker.virtual_consumer_added(part, &consumer.info).await;
             }
         }
     }
@@ -274,6 +281,7 @@ impl Client {
         if let Some(attached) = consumer.attached {
             attached.take_off(&self.broker, last_delivered).await;
         }
+        self.note(&Event::ConsumerRemoved(&consumer.info));
     }
 
     /// Acknowledges messages. Acknowledgements of unknown consumers are ignored (failover replays).
@@ -282,6 +290,7 @@ impl Client {
         ack: MessageAck,
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
+        self.note(&Event::Acknowledged(self.entry.info.client_id.as_ref(), &ack));
         let kind = AckKind::from_code(ack.ack_type).ok_or_else(|| BrokerError::Unknown {
             what: "Unknown acknowledgment type",
             value: i64::from(ack.ack_type),
@@ -423,6 +432,7 @@ impl Client {
 
     /// A consumer without prefetch asks for a message.
     pub async fn pull(&mut self, pull: MessagePull) -> Result<(), BrokerError> {
+        self.note(&Event::Pulled(&pull));
         let known = pull.consumer_id.as_ref().and_then(|id| self.consumers.get_mut(id));
         let Some(consumer) = known else { return Ok(()) };
         let key = consumer.key;

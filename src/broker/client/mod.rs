@@ -2,13 +2,16 @@
 //!
 //! A [`Client`] is owned by the task of its connection. It checks that what a command names belongs to
 //! this connection, keeps the client's sessions, producers, consumers and open transactions, and hands
-//! work to destinations, consecutive operations for one destination together.
+//! work to destinations, the operations for one destination together.
 
 mod attached;
+mod batch;
+mod blocked;
 mod closing;
 mod consume;
 mod destinations;
 mod durable;
+mod fan_out;
 mod parking;
 mod pulls;
 mod replay;
@@ -16,7 +19,9 @@ mod send;
 mod transact;
 
 pub(super) use self::attached::Attached;
+use self::batch::Batch;
 pub use self::closing::Closing;
+use self::fan_out::Line;
 use self::parking::Parking;
 use self::pulls::Pulls;
 use super::destination::durable::DurableSubscription;
@@ -24,7 +29,8 @@ use super::destination::subscription::TopicSubscription;
 use super::destination::{DestinationHandle, Effects, Now, Op};
 use super::error::BrokerError;
 use super::outbox::{Outbox, SubscriptionKey};
-use super::registry::{Admission, ConnectionEntry};
+use super::plugins::Event;
+use super::registry::{Admission, ConnectionEntry, ProducerEntry};
 use super::router::QueueConsumer;
 use super::transaction::Transaction;
 use super::{Broker, Notice, names};
@@ -41,6 +47,8 @@ use tokio::sync::Notify;
 pub struct Transport {
     /// The peer, such as `tcp://127.0.0.1:51234`.
     pub remote: Text,
+    /// The connector's name.
+    pub connector: Text,
     /// The connector's published address.
     pub connector_url: Text,
     /// Ends the transport.
@@ -68,14 +76,14 @@ pub struct Client {
     temporaries: Vec<Destination>,
     /// Destinations used lately.
     routes: HashMap<Destination, Arc<DestinationHandle>>,
-    /// Operations not handed over yet, all for one destination.
-    batch: Option<(Arc<DestinationHandle>, Vec<Op>)>,
+    batch: Batch,
     parking: Parking,
+    line: Line,
 }
 
 #[derive(Debug)]
 struct Producer {
-    info: Arc<ProducerInfo>,
+    entry: Arc<ProducerEntry>,
     /// Where it is counted.
     counted: Vec<Arc<DestinationHandle>>,
 }
@@ -129,14 +137,7 @@ impl Client {
         let number = broker.next_number();
         let entry = loop {
             let name = &broker.options.name;
-            let admission = broker.registry.enter(
-                number,
-                &info,
-                &transport.remote,
-                &transport.stop,
-                transport.allow_link_stealing,
-                name,
-            )?;
+            let admission = broker.registry.enter(number, &info, &transport, &outbox, name)?;
             match admission {
                 Admission::Welcome(entry) => break entry,
                 Admission::Wait(mut gone) => {
@@ -158,9 +159,11 @@ impl Client {
             transactions: HashMap::new(),
             temporaries: Vec::new(),
             routes: HashMap::new(),
-            batch: None,
+            batch: Batch::default(),
             parking: Parking::default(),
+            line: Line::default(),
         };
+        client.note(&Event::ConnectionAdded(&client.entry.info));
         client.announce(Notice::connection_added(&client.entry.info)).await;
         Ok(client)
     }
@@ -177,27 +180,22 @@ impl Client {
 
     /// Whether this connection has more to hand over.
     pub fn has_batch(&self) -> bool {
-        self.batch.is_some()
+        !self.batch.is_empty()
     }
 
     /// Hands over what is gathered.
     pub async fn flush(&mut self) {
-        if let Some((handle, ops)) = self.batch.take() {
+        for (handle, ops) in self.batch.take() {
             handle.send(ops).await;
         }
     }
 
-    /// Adds an operation for `handle` to the batch; a batch for another destination goes first.
+    /// Adds an operation for `handle` to the batch; one that is full goes first.
     async fn hand(&mut self, handle: &Arc<DestinationHandle>, op: Op) {
-        match &mut self.batch {
-            Some((current, ops)) if Arc::ptr_eq(current, handle) && ops.len() < BATCH_MAX => {
-                ops.push(op);
-            }
-            _ => {
-                self.flush().await;
-                self.batch = Some((Arc::clone(handle), vec![op]));
-            }
+        if self.batch.is_full() {
+            self.flush().await;
         }
+        self.batch.push(handle, op);
     }
 
     /// A destination this client names, created if need be.
@@ -207,6 +205,11 @@ impl Client {
     ) -> Result<Arc<DestinationHandle>, BrokerError> {
         names::check("destination name", Some(destination.name()))?;
         self.broker.destination(destination, Some(&self.connection_id())).await
+    }
+
+    /// Tells the plugins what happened.
+    fn note(&self, event: &Event<'_>) {
+        self.broker.options.plugins.note(event);
     }
 
     async fn announce(&self, notice: Notice) {
@@ -224,6 +227,7 @@ impl Client {
     /// Opens a session; one that is open already is fine.
     pub fn add_session(&mut self, id: SessionId) -> Result<(), BrokerError> {
         self.check_limit("session", self.sessions.len(), OBJECTS_MAX)?;
+        self.note(&Event::SessionAdded(&id));
         self.sessions.insert(id);
         Ok(())
     }
@@ -270,11 +274,13 @@ impl Client {
         for producer in producers {
             self.remove_producer(&producer).await?;
         }
+        self.note(&Event::SessionRemoved(id));
         Ok(())
     }
 
     /// Opens a producer; one that is open already is fine.
-    pub async fn add_producer(&mut self, info: ProducerInfo) -> Result<(), BrokerError> {
+    pub async fn add_producer(&mut self, mut info: ProducerInfo) -> Result<(), BrokerError> {
+        names::resolve(&mut info.destination, self.broker.options.path_separator.as_deref());
         let field = || BrokerError::FieldMissing { command: "ProducerInfo", field: "producerId" };
         let id = info.producer_id.clone().ok_or_else(field)?;
         if !self.knows_session(&id.session_id()) {
@@ -298,23 +304,19 @@ impl Client {
             }
             counted.push(handle);
         }
-        if self.tells_anonymous(&info) {
+        if info.destination.is_none() && self.broker.options.anonymous_producer_advisories {
             self.announce(Notice::anonymous_producer_added(&info)).await;
         }
-        let info = Arc::new(info);
-        self.broker.registry.producer_added(id.clone(), Arc::clone(&info));
-        self.producers.insert(id, Producer { info, counted });
+        self.note(&Event::ProducerAdded(&info));
+        let entry = ProducerEntry::new(info);
+        self.broker.registry.producer_added(id.clone(), Arc::clone(&entry));
+        self.producers.insert(id, Producer { entry, counted });
         Ok(())
-    }
-
-    /// Whether a producer is one without destination, and those are told of.
-    fn tells_anonymous(&self, info: &ProducerInfo) -> bool {
-        self.broker.options.anonymous_producer_advisories && info.destination.is_none()
     }
 
     /// Whether `id` is a producer of this client that sends ahead of acknowledgements.
     pub fn has_window(&self, id: &ProducerId) -> bool {
-        self.producers.get(id).is_some_and(|producer| producer.info.window_size > 0)
+        self.producers.get(id).is_some_and(|producer| producer.entry.info.window_size > 0)
     }
 
     /// Closes a producer.
@@ -323,21 +325,24 @@ impl Client {
             let action = "remove a producer";
             return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
         };
+        let sent = producer.entry.snapshot().sent;
+        self.note(&Event::ProducerRemoved(&producer.entry.info, sent));
         self.broker.registry.producer_removed(id);
-        let info = RemoveInfo {
+        let info = &producer.entry.info;
+        let removed = || RemoveInfo {
             object_id: Some(ObjectId::Producer(id.clone())),
-            response_required: producer.info.response_required,
+            response_required: info.response_required,
             ..RemoveInfo::default()
         };
+        if info.destination.is_none() && self.broker.options.anonymous_producer_advisories {
+            self.announce(Notice::anonymous_producer_removed(removed())).await;
+        }
         for handle in producer.counted {
             let count = handle.gauges.producers.remove();
             if !handle.destination.is_advisory() {
-                let notice = Notice::producer_removed(&handle.destination, info.clone(), count);
+                let notice = Notice::producer_removed(&handle.destination, removed(), count);
                 self.announce(notice).await;
             }
-        }
-        if self.tells_anonymous(&producer.info) {
-            self.announce(Notice::anonymous_producer_removed(info)).await;
         }
         Ok(())
     }
@@ -365,6 +370,7 @@ impl Client {
         for destination in std::mem::take(&mut self.temporaries) {
             self.broker.remove_destination(&destination, Some(&self.connection_id())).await;
         }
+        self.note(&Event::ConnectionRemoved(&self.entry.info));
         self.broker.registry.leave(&self.entry);
         let info = RemoveInfo {
             object_id: Some(ObjectId::Connection(self.connection_id())),
@@ -373,6 +379,3 @@ impl Client {
         self.announce(Notice::connection_removed(info)).await;
     }
 }
-
-/// Operations gathered for one destination before they go: bounds what one connection has under way.
-const BATCH_MAX: usize = 128;

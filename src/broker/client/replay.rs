@@ -24,6 +24,7 @@ impl Client {
                 "TempTopic" => self.destinations(DestinationKind::TempTopic),
                 "MasterBroker" | ">" => vec![Notice::master_broker()],
                 name if name.starts_with("Consumer.") => self.consumers(),
+                name if name.starts_with("VirtualDestination.") => self.broker.virtual_consumers(),
                 name if name.starts_with("Producer.") => self.producers(),
                 _ => Vec::new(),
             };
@@ -70,7 +71,7 @@ impl Client {
     fn producers(&self) -> Vec<Notice> {
         let mut notices = Vec::new();
         for info in self.broker.registry.producers() {
-            if self.tells_anonymous(&info) {
+            if info.destination.is_none() && self.broker.options.anonymous_producer_advisories {
                 notices.push(Notice::anonymous_producer_added(&info));
             }
             for part in info.destination.iter().flat_map(Destination::parts) {

@@ -3,8 +3,10 @@
 //! A topic hands each message to one subscription after the other before the next message, so all see the
 //! same order: that is what `strictOrderDispatchPolicy` asks for.
 
+use super::counters::SharedCounts;
 use super::durable::DurableSubscription;
 use super::in_flight::Entry;
+use super::report::SubscriptionReport;
 use super::selector_index::{Match, SelectorIndex};
 use super::subscription::TopicSubscription;
 use super::{Effects, Now};
@@ -12,7 +14,7 @@ use crate::broker::candidate::Candidate;
 use crate::broker::outbox::SubscriptionKey;
 use crate::broker::policy::TopicDispatch;
 use crate::jms::selector::Value;
-use crate::jms::{ConsumerId, ConsumerInfo, Message, Text};
+use crate::jms::{ConsumerId, ConsumerInfo, Destination, Message, Text};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -36,6 +38,28 @@ impl TopicMember {
         match self {
             Self::Plain(subscription) => Arc::clone(&subscription.info),
             Self::Durable(subscription) => subscription.info(),
+        }
+    }
+
+    pub(super) fn joined(&self, topic: &Destination, counts: &Arc<SharedCounts>) {
+        match self {
+            Self::Plain(subscription) => subscription.joined(topic, counts),
+            Self::Durable(subscription) => subscription.joined(topic, counts),
+        }
+    }
+
+    pub(super) fn left(&self, topic: &Destination) {
+        match self {
+            Self::Plain(subscription) => subscription.left(topic),
+            Self::Durable(subscription) => subscription.left(topic),
+        }
+    }
+
+    /// What it tells about itself, and how many messages of the topic with these `counts` it holds.
+    pub(super) fn report(&self, counts: &Arc<SharedCounts>) -> (SubscriptionReport, u64) {
+        match self {
+            Self::Plain(subscription) => subscription.report(counts),
+            Self::Durable(subscription) => subscription.report(counts),
         }
     }
 
@@ -95,13 +119,15 @@ impl Members {
         self.arrange();
     }
 
-    pub(super) fn leave(&mut self, key: SubscriptionKey) {
-        self.list.retain(|joined| joined.member.key() != key);
+    pub(super) fn leave(&mut self, key: SubscriptionKey) -> Option<TopicMember> {
+        let at = self.list.iter().position(|joined| joined.member.key() == key)?;
+        let gone = self.list.remove(at);
         self.places.known = false;
         self.arrange();
+        Some(gone.member)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &TopicMember> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &TopicMember> + Clone {
         self.list.iter().map(|joined| &joined.member)
     }
 

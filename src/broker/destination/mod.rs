@@ -8,6 +8,7 @@ mod adds;
 pub mod audit;
 mod backlog;
 pub mod commit;
+pub mod counters;
 pub mod durable;
 #[cfg(test)]
 pub(super) mod fixture;
@@ -20,7 +21,9 @@ pub mod pace;
 mod parking;
 pub mod queue;
 mod recovery;
+pub mod report;
 mod selector_index;
+mod sources;
 pub mod subscription;
 mod tally;
 mod task;
@@ -33,9 +36,11 @@ pub use outlet::Outlet;
 pub use task::{DestinationHandle, NewDestination, spawn};
 
 use self::commit::{Decision, Vote};
+use self::counters::Whose;
 use self::durable::DurableSubscription;
 use self::in_flight::{Ack, Entry, TransactionKey};
 use self::queue::{NewSubscription, Pull};
+use self::report::Report;
 use self::topic::TopicMember;
 use super::advisory::Notice;
 use super::candidate::Candidate;
@@ -163,7 +168,8 @@ pub enum Op {
     Destroy {
         receipt: Option<Receipt>,
     },
-    Counters(tokio::sync::oneshot::Sender<QueueCounters>),
+    Report(tokio::sync::oneshot::Sender<Report>),
+    ResetCounters(Whose),
 }
 
 /// Why a page was read.
@@ -326,19 +332,6 @@ pub enum SpoolJob {
         band: u8,
         limit: PageLimit,
     },
-}
-
-/// Counters of one destination, since the broker's start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QueueCounters {
-    pub enqueued: u64,
-    pub dispatched: u64,
-    pub dequeued: u64,
-    pub expired: u64,
-    pub in_flight: u64,
-    /// Messages there now.
-    pub size: u64,
-    pub consumers: u64,
 }
 
 /// Whether a message is for a consumer: the selector matches, noLocal does not exclude it, and it is not

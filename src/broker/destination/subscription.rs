@@ -5,9 +5,12 @@
 //! state is behind a lock, which also covers the push to the outbox: released before, a message offered
 //! later could overtake one offered earlier. The outbox takes no other lock.
 
+use super::counters::SharedCounts;
 use super::in_flight::Entry;
 use super::outlet::Outlet;
 use super::pace::{Pace, Seen};
+use super::report::SubscriptionReport;
+use super::sources::Sources;
 use super::tally::Tally;
 use super::{Effects, Now};
 use crate::broker::advisory::Notice;
@@ -103,6 +106,7 @@ struct State {
     spilled: Option<Spilled>,
     pulls: Pulls,
     discarded: u64,
+    sources: Sources,
 }
 
 impl TopicSubscription {
@@ -125,6 +129,8 @@ impl TopicSubscription {
             (Some(policy), Some(own)) => Some(policy.min(own)),
             (policy, own) => policy.or(own),
         };
+        let is_network = info.network_subscription;
+        let sources = Sources::new(is_network);
         Arc::new_cyclic(|me| Self {
             key,
             info,
@@ -135,7 +141,7 @@ impl TopicSubscription {
             memory,
             pace: Pace::default(),
             me: Weak::clone(me),
-            state: Mutex::new(State { prefetch, ..State::default() }),
+            state: Mutex::new(State { prefetch, sources, ..State::default() }),
         })
     }
 
@@ -171,6 +177,7 @@ impl TopicSubscription {
         }
         let mut items = Vec::with_capacity(accepted.len());
         let mut state = self.state.lock();
+        state.sources.enqueued += accepted.len() as u64;
         let mut rest = Vec::new();
         let high = self.policy.cursor_high_water_percent;
         let short = self.pending_max.is_none() && self.memory.usage.is_above(high);
@@ -190,6 +197,7 @@ impl TopicSubscription {
             self.send_pending(&mut state, now, out);
         }
         self.limit_pending(&mut state, now, out);
+        state.sources.tell();
         let sent = items.len() as u64;
         self.outbox.push_all(&mut items);
         sent
@@ -207,7 +215,9 @@ impl TopicSubscription {
             AckKind::Redelivered | AckKind::Unmatched => return,
             AckKind::Standard | AckKind::Individual | AckKind::Expired | AckKind::Poison => {
                 self.pace.acknowledged(now.instant);
-                state.in_flight = (state.in_flight - count).max(0);
+                let settled = count.min(state.in_flight);
+                state.sources.settle(settled.unsigned_abs().into());
+                state.in_flight -= settled;
                 state.extension = (state.extension - count).max(0);
             }
         }
@@ -252,6 +262,35 @@ impl TopicSubscription {
         self.pace.seen(in_flight, Instant::now())
     }
 
+    /// It listens to `topic`, for which it counts.
+    pub(super) fn joined(&self, topic: &Destination, counts: &Arc<SharedCounts>) {
+        self.state.lock().sources.join(topic, counts);
+    }
+
+    pub(super) fn left(&self, topic: &Destination) {
+        self.state.lock().sources.leave(topic);
+    }
+
+    /// What it tells about itself, and how many messages of the topic with these `counts` it holds.
+    pub(super) fn report(&self, counts: &Arc<SharedCounts>) -> (SubscriptionReport, u64) {
+        let state = self.state.lock();
+        let report = SubscriptionReport {
+            key: self.key,
+            info: Arc::clone(&self.info),
+            durable: None,
+            active: true,
+            prefetch: state.prefetch,
+            enqueued: state.sources.enqueued,
+            dispatched: state.sources.dispatched,
+            dequeued: state.sources.dequeued,
+            in_flight: state.in_flight.unsigned_abs().into(),
+            pending: (state.pending.len() + state.spilled()) as u64,
+            discarded: state.discarded,
+            slow: self.pace.seen(state.in_flight, Instant::now()).slow,
+        };
+        (report, state.sources.in_flight_of(counts))
+    }
+
     /// Messages waiting beyond the window, and messages discarded so far.
     pub fn backlog(&self) -> (usize, u64) {
         let state = self.state.lock();
@@ -264,6 +303,7 @@ impl TopicSubscription {
             && let Some(entry) = state.pending.pop_front()
         {
             if entry.message.is_expired(now.wall_ms) {
+                state.sources.expire(entry.message.destination.as_ref());
                 self.expired(&entry, out);
             } else {
                 items.push(self.delivery(state, entry));
@@ -272,6 +312,7 @@ impl TopicSubscription {
         if state.pending.is_empty() && state.spilled.is_none() {
             self.pace.keeps_up();
         }
+        state.sources.tell();
         self.outbox.push_all(&mut items);
         self.read_on(state);
     }
@@ -375,6 +416,7 @@ impl TopicSubscription {
             state.pulls.answer();
         }
         state.in_flight = state.in_flight.saturating_add(1);
+        state.sources.give(entry.message.destination.as_ref());
         let destination = entry.message.destination.clone();
         Item::Delivery(Delivery {
             destination: destination.unwrap_or_else(|| Destination::topic("")),

@@ -1,6 +1,7 @@
 //! The task of a destination and the handle to it.
 
 use super::commit::{CommittedSend, Decision, Vote};
+use super::counters::{Gone, SharedCounts};
 use super::gauge::Gauges;
 use super::in_flight::Entry;
 use super::outlet::Outlet;
@@ -30,6 +31,8 @@ pub struct DestinationHandle {
     pub policy: Arc<Policy>,
     pub usage: Arc<Usage>,
     pub gauges: Gauges,
+    /// What others count for it.
+    pub shared: Arc<SharedCounts>,
     /// The connection whose use created it; none: the broker itself.
     pub creator: Option<ConnectionId>,
     mailbox: mpsc::Sender<Vec<Op>>,
@@ -66,16 +69,20 @@ impl DestinationHandle {
 
     /// Answers what the destination asked. Never waits.
     pub fn tell(&self, op: Op) {
+        let mut is_first = false;
         let refused = match &mut *self.answers.lock() {
             Some(answers) => {
+                is_first = answers.is_empty();
                 answers.push(op);
                 None
             }
             None => Some(op),
         };
-        match refused {
-            Some(op) => discard([op], &self.usage),
-            None => self.wake(),
+        if let Some(op) = refused {
+            discard([op], &self.usage);
+        } else if is_first {
+            // Behind an answer that is there already comes the pass that it asked for.
+            self.wake();
         }
     }
 
@@ -94,6 +101,11 @@ impl DestinationHandle {
             true => self.gauges.network_consumers.count(),
             false => 0,
         }
+    }
+
+    /// The destination is there again.
+    pub fn reinstate(&self) {
+        self.gone.store(false, Ordering::Release);
     }
 
     /// Marks the destination as removed.
@@ -244,12 +256,14 @@ pub struct NewDestination {
     pub creator: Option<ConnectionId>,
     pub sequence: Arc<AtomicI64>,
     pub history: History,
+    /// Where its counters go when it ends.
+    pub gone: Gone,
 }
 
 /// Starts the task of a destination, a queue or a topic by its kind.
 pub fn spawn(new: NewDestination, outlet: Outlet) -> Arc<DestinationHandle> {
     let NewDestination { destination, policy, usage, store_usage, temp_usage, .. } = new;
-    let NewDestination { spool, dispatches_early, creator, sequence, history, .. } = new;
+    let NewDestination { spool, dispatches_early, creator, sequence, history, gone, .. } = new;
     let (mailbox, receiver) = mpsc::channel(MAILBOX_MAX);
     let answers: Answers = Arc::new(Mutex::new(Some(Vec::new())));
     let handle = Arc::new(DestinationHandle {
@@ -257,6 +271,7 @@ pub fn spawn(new: NewDestination, outlet: Outlet) -> Arc<DestinationHandle> {
         policy,
         usage: Arc::clone(&usage),
         gauges: Gauges::default(),
+        shared: Arc::default(),
         creator,
         mailbox,
         answers: Arc::clone(&answers),
@@ -275,6 +290,8 @@ pub fn spawn(new: NewDestination, outlet: Outlet) -> Arc<DestinationHandle> {
         sequence,
         tell: teller(&handle),
         wake: waker(&handle),
+        shared: Arc::clone(&handle.shared),
+        gone,
     };
     let weak = Arc::downgrade(&handle);
     if handle.destination.kind().is_queue() {

@@ -5,6 +5,7 @@
 
 use super::audit::Audit;
 use super::commit::{CommittedSend, Decision, Vote, outlives_its_producer};
+use super::counters::Ledger;
 use super::durable::DurableSubscription;
 use super::in_flight::Entry;
 use super::members::Members;
@@ -12,7 +13,8 @@ pub use super::members::TopicMember;
 use super::parking::Parking;
 use super::queue::{History, QueueContext};
 use super::recovery::Recovery;
-use super::{Effects, Incoming, Now, Op, PageOf, QueueCounters};
+use super::report::Report;
+use super::{Effects, Incoming, Now, Op, PageOf};
 use crate::broker::advisory::Notice;
 use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
 use crate::broker::outbox::Receipt;
@@ -43,7 +45,7 @@ pub struct Topic {
     votes: usize,
     /// The end that was asked for meanwhile, and who waits for it.
     ending: Option<Option<Receipt>>,
-    counters: QueueCounters,
+    counters: Ledger,
 }
 
 impl Topic {
@@ -70,7 +72,7 @@ impl Topic {
             more_expired: false,
             votes: 0,
             ending: None,
-            counters: QueueCounters::default(),
+            counters: Ledger::default(),
             context,
         }
     }
@@ -86,6 +88,9 @@ impl Topic {
             Op::Join { member, receipt } => {
                 self.fan_out(now, out);
                 let present = self.members.has(member.key());
+                if !present {
+                    member.joined(&self.context.destination, &self.context.shared);
+                }
                 // One that is here already has a new consumer, which may be a retroactive one.
                 self.catch_up(&member, now, out);
                 if !present {
@@ -95,7 +100,9 @@ impl Topic {
             }
             Op::Leave { key, receipt } => {
                 self.fan_out(now, out);
-                self.members.leave(key);
+                if let Some(gone) = self.members.leave(key) {
+                    gone.left(&self.context.destination);
+                }
                 out.resolve(receipt, Ok(()));
             }
             Op::Vote(vote) => {
@@ -120,13 +127,21 @@ impl Topic {
                     let destination = self.context.destination.clone();
                     out.removals.push(StoreOp::Delete { destination });
                 }
+                for member in self.members.iter() {
+                    member.left(&self.context.destination);
+                }
+                self.counters.fetch(&self.context.shared);
+                self.context.gone.add(&self.counters.broker());
                 out.when_removed(receipt);
                 out.destroyed = true;
             }
-            Op::Counters(answer) => {
-                let counters =
-                    QueueCounters { consumers: self.members.len() as u64, ..self.counters.clone() };
-                answer.send(counters).unwrap_or_default();
+            Op::Report(answer) => {
+                self.counters.fetch(&self.context.shared);
+                answer.send(self.report()).unwrap_or_default();
+            }
+            Op::ResetCounters(whose) => {
+                self.counters.fetch(&self.context.shared);
+                self.counters.reset(whose);
             }
             Op::Paged { of: PageOf::Expired, page } => self.take_expired(page, now, out),
             Op::Buried { sequence, .. } => {
@@ -172,6 +187,7 @@ impl Topic {
         let Incoming { message, bytes, receipt, redeliveries, moved, resent, .. } = incoming;
         let hold = Some(self.hold(bytes));
         if self.is_duplicate(&message) {
+            self.counters.now.duplicates += 1;
             out.leave(moved);
             self.context.drop_duplicate(message, resent, receipt, out);
             return;
@@ -218,8 +234,8 @@ impl Topic {
     }
 
     fn expired_on_arrival(&mut self, entry: &Entry, receipt: Option<Receipt>, out: &mut Effects) {
-        self.counters.enqueued += 1;
-        self.counters.expired += 1;
+        self.count_arrival(entry.bytes);
+        self.counters.now.expired += 1;
         let (from, message) = (self.context.destination.clone(), Arc::clone(&entry.message));
         out.notice(Notice::expired(&from, &message));
         let cause = Some(Cause::Expired(message.expiration));
@@ -269,7 +285,7 @@ impl Topic {
 
     /// The message is in: counted, and on its way to the members.
     fn arrive(&mut self, entry: Entry, now: Now, out: &mut Effects) {
-        self.counters.enqueued += 1;
+        self.count_arrival(entry.bytes);
         let (destination, policy) = (&self.context.destination, &self.context.policy);
         if policy.advisory_for_delivery {
             out.notice(Notice::delivered(destination, &entry.message));
@@ -392,9 +408,33 @@ impl Topic {
     }
 
     fn fan_out(&mut self, now: Now, out: &mut Effects) {
-        if !self.arrived.is_empty() {
-            self.counters.dispatched += self.members.fan_out(&self.arrived, now, out);
-            self.arrived.clear();
+        if self.arrived.is_empty() {
+            return;
+        }
+        // Whether anybody had room at once: messages that wait are not measured.
+        let sent = self.members.fan_out(&self.arrived, now, out) > 0;
+        for entry in self.arrived.drain(..).filter(|_| sent) {
+            let came = entry.message.broker_in_time;
+            self.counters.now.enqueue_ms.add_wait(came, now.wall_ms);
+        }
+    }
+
+    fn count_arrival(&mut self, bytes: u64) {
+        self.counters.now.enqueued += 1;
+        self.counters.now.message_bytes.add(bytes);
+    }
+
+    /// What there is now and what came and went.
+    fn report(&self) -> Report {
+        let members = self.members.iter();
+        let reports: Vec<_> = members.map(|member| member.report(&self.context.shared)).collect();
+        Report {
+            own: self.counters.own(),
+            broker: self.counters.broker(),
+            in_flight: reports.iter().map(|(_, in_flight)| in_flight).sum(),
+            consumers: self.members.len() as u64,
+            subscriptions: reports.into_iter().map(|(report, _)| report).collect(),
+            ..Report::default()
         }
     }
 
@@ -426,12 +466,11 @@ impl Topic {
                 TopicMember::Plain(_) => None,
             });
             // With a consumer it is in memory, and expires there.
-            let held =
-                durables.map(|durable| durable.expire(sequence)).filter(|held| *held).count();
-            if held > 0 {
+            if durables.clone().any(|durable| durable.holds(sequence)) {
                 continue;
             }
-            self.counters.expired += 1;
+            durables.for_each(|durable| durable.expire(sequence));
+            self.counters.now.expired += 1;
             let from = self.context.destination.clone();
             out.notice(Notice::expired(&from, &message));
             let cause = Some(Cause::Expired(message.expiration));

@@ -239,7 +239,8 @@ fn networks_and_virtual_destinations_are_read() {
     assert!(network.dynamically_included.covers(DestinationKind::Queue, "A.1"));
     let uri = network.uri.as_ref().unwrap();
     assert_eq!(Reconnect::of_uri(uri).max_delay, Duration::from_millis(7));
-    let [DestinationInterceptor::Virtual(virtuals)] = broker.destination_interceptors.as_slice()
+    let [DestinationInterceptor::Virtual(virtuals)] =
+        broker.destination_interceptors.0.as_deref().unwrap_or_default()
     else {
         panic!()
     };
@@ -266,4 +267,13 @@ fn usage_limits_follow_heap_and_partition() {
     assert_eq!(usage.memory.limit_bytes(1 << 30), 751_619_276);
     assert_eq!(usage.store.limit_bytes(1000), 500);
     assert_eq!(usage.temp.limit_bytes(1000), 1 << 30);
+}
+
+#[test]
+fn a_broker_can_be_named_after_its_host() {
+    let config = inside("<useLocalHostBrokerName>true</useLocalHostBrokerName>");
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
+    let expected: String = host.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+    assert_eq!(config.broker.name, expected);
 }

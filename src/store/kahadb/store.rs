@@ -106,6 +106,7 @@ impl KahaDb {
             node: options.node,
             batch_bytes_max: options.journal_max_write_batch,
             sync: options.sync,
+            lead_below: LEAD_BELOW,
             space_retry: options.space_retry,
             space: SpaceWatch::new(move |is_short| {
                 watched.is_short.store(is_short, Ordering::Relaxed);
@@ -164,7 +165,7 @@ impl KahaDb {
             if let Some(error) = self.core.failure() {
                 return Err(error);
             }
-            if self.core.is_short.load(Ordering::Relaxed) {
+            if self.core.is_short() {
                 let folder = self.core.options.directory.display().to_string();
                 return Err(StoreError::NoSpace(folder.into()));
             }
@@ -352,3 +353,5 @@ fn without_bodies(mut batch: Batch) -> Batch {
 /// Batches on their way to the index thread.
 const BATCHES_MAX: usize = 256;
 const READERS: usize = 2;
+/// Less than that a thread of the broker may wait for the disk.
+const LEAD_BELOW: Duration = Duration::from_millis(1);

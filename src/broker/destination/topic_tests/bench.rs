@@ -114,6 +114,7 @@ impl Bench {
             selector: None,
             policy: Arc::clone(&self.policy),
             keeps_transient: true,
+            expires_active: false,
             outlet: outlet(),
             usage: Arc::clone(&self.usage),
             pending: 0,

@@ -16,22 +16,24 @@ pub(super) struct Pace {
     alone: u32,
     /// What the last commits took, on average.
     took: Duration,
+    /// A disk that takes this long is not waited for.
+    slow: Duration,
 }
 
 impl Pace {
-    pub(super) fn new(policy: SyncPolicy) -> Self {
-        Self { syncs: policy == SyncPolicy::Always, alone: 0, took: SLOW }
+    pub(super) fn new(policy: SyncPolicy, slow: Duration) -> Self {
+        Self { syncs: policy == SyncPolicy::Always, alone: 0, took: slow, slow }
     }
 
     /// What was queued was written. `alone`: it was one submit, and no other came meanwhile.
     pub(super) fn note(&mut self, alone: bool, took: Duration) {
         self.alone = if alone { self.alone.saturating_add(1) } else { 0 };
-        self.took = (self.took * 7 + took.min(SLOW * 8)) / 8;
+        self.took = (self.took * 7 + took.min(self.slow * 8)) / 8;
     }
 
     pub(super) fn may_lead(&self) -> bool {
         let probes = self.alone.is_multiple_of(PROBE);
-        self.syncs && self.alone >= ALONE && self.took < SLOW && !probes
+        self.syncs && self.alone >= ALONE && self.took < self.slow && !probes
     }
 }
 
@@ -39,14 +41,13 @@ impl Pace {
 const ALONE: u32 = 32;
 /// Every so many the thread writes.
 const PROBE: u32 = 32;
-/// A disk that takes this long is not waited for.
-const SLOW: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const FAST: Duration = Duration::from_micros(100);
+    const SLOW: Duration = Duration::from_millis(1);
 
     fn led(pace: &mut Pace, times: u32, alone: bool, took: Duration) -> u32 {
         let mut led = 0;
@@ -59,7 +60,7 @@ mod tests {
 
     #[test]
     fn who_submits_leads_when_it_is_alone_on_a_fast_disk() {
-        let mut pace = Pace::new(SyncPolicy::Always);
+        let mut pace = Pace::new(SyncPolicy::Always, SLOW);
         assert_eq!(led(&mut pace, ALONE, true, FAST), 0);
         assert_eq!(led(&mut pace, 10 * PROBE, true, FAST), 10 * (PROBE - 1), "and the probes");
         assert_eq!(led(&mut pace, ALONE, false, FAST), 0);
@@ -68,15 +69,15 @@ mod tests {
 
     #[test]
     fn nobody_leads_on_a_slow_disk_or_without_syncs() {
-        let mut slow = Pace::new(SyncPolicy::Always);
+        let mut slow = Pace::new(SyncPolicy::Always, SLOW);
         assert_eq!(led(&mut slow, 1000, true, 2 * SLOW), 0);
-        let mut never = Pace::new(SyncPolicy::Never);
+        let mut never = Pace::new(SyncPolicy::Never, SLOW);
         assert_eq!(led(&mut never, 1000, true, FAST), 0);
     }
 
     #[test]
     fn one_sync_that_stalls_ends_it_for_a_while() {
-        let mut pace = Pace::new(SyncPolicy::Always);
+        let mut pace = Pace::new(SyncPolicy::Always, SLOW);
         assert!(led(&mut pace, 2 * ALONE, true, FAST) > 0);
         pace.note(true, Duration::from_secs(1));
         assert!(!pace.may_lead());

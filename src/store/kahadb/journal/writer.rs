@@ -112,6 +112,8 @@ pub struct JournalOptions {
     /// `journalMaxWriteBatchSize`, bytes: more is not written at once, unless one submit is longer.
     pub batch_bytes_max: u32,
     pub sync: SyncPolicy,
+    /// Who submits does not wait for a disk that takes this long.
+    pub lead_below: Duration,
     /// How long to wait for space before looking again.
     pub space_retry: Duration,
     pub space: SpaceWatch,
@@ -190,8 +192,8 @@ impl Journal {
         options: JournalOptions,
         follower: Follower,
     ) -> Result<Self, JournalError> {
-        let JournalOptions { identity, node, batch_bytes_max, sync, space_retry, space, fence } =
-            options;
+        let JournalOptions { identity, node, batch_bytes_max, sync, lead_below, .. } = options;
+        let JournalOptions { space_retry, space, fence, .. } = options;
         let keeper = Keeper::start(files.clone(), fence.clone(), space_retry, space)?;
         let is_short = keeper.is_short();
         let appender = Appender::open(files.clone(), Box::new(keeper), identity, end)?;
@@ -201,7 +203,7 @@ impl Journal {
             committer: Committer::new(appender, batch_bytes_max.into(), sync),
             waiting: VecDeque::new(),
             taken: Vec::new(),
-            pace: Pace::new(sync),
+            pace: Pace::new(sync, lead_below),
             fence,
             follower,
         };
@@ -456,14 +458,9 @@ impl Writer {
 
     /// Writes all that was taken.
     fn commit_all(&mut self, shared: &Shared) {
-        let alone = self.waiting.len() == 1;
-        let begin = Instant::now();
         while !self.waiting.is_empty() {
             self.guard(shared, Self::commit);
         }
-        let alone = alone && shared.queue.lock().waiting.is_empty();
-        self.pace.note(alone, begin.elapsed());
-        shared.may_lead.store(self.pace.may_lead(), Ordering::Relaxed);
     }
 
     /// Whatever happens in `work`, nobody is left waiting: when it fails everybody is told, and it is
@@ -492,7 +489,11 @@ impl Writer {
     fn commit(&mut self, shared: &Shared) -> Result<(), JournalError> {
         self.fence.check()?;
         let now_ms = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
+        let begin = Instant::now();
         let step = self.committer.step(&mut self.waiting, now_ms, &mut self.taken)?;
+        let queued = self.waiting.len() + shared.queue.lock().waiting.len();
+        self.pace.note(self.taken.len() + queued == 1, begin.elapsed());
+        shared.may_lead.store(self.pace.may_lead(), Ordering::Relaxed);
         shared.queued_bytes.fetch_sub(step.bytes_max, Ordering::Relaxed);
         shared.publish(&self.committer.appender);
         if let Some(batch) = step.batch {

@@ -131,7 +131,8 @@ impl Bench {
         transaction: TransactionKey,
         receipt: Option<Receipt>,
     ) -> Vec<StoreOp> {
-        let (ops, entries) = self.queue.vote(transaction, Vec::new(), self.clock.now());
+        let (ops, entries) = self.queue.vote(Some(transaction), Vec::new(), self.clock.now());
+        let transaction = Some(transaction);
         let decision = Decision { transaction, outcome: Ok(()), waits_on: false, entries, receipt };
         self.run([Op::Decide(Box::new(decision))]);
         ops

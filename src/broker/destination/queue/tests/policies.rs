@@ -82,10 +82,10 @@ fn a_store_at_its_high_water_mark_keeps_persistent_messages_out() {
         Op::Send(Incoming { admission: Admission::Park, ..incoming(message, receipt) })
     };
     bench.run([send(1)]);
-    assert_eq!(bench.queue.counters().size, 1);
+    assert_eq!(bench.queue.report().size, 1);
     store.set_used(700);
     bench.run([send(2)]);
-    assert_eq!(bench.queue.counters().size, 1);
+    assert_eq!(bench.queue.report().size, 1);
     bench.clock.ms += 10;
     bench.run([]);
     let Some((_, Err(BrokerError::StoreWaitTimeout { percent, .. }))) = bench.out.receipts.last()
@@ -96,7 +96,7 @@ fn a_store_at_its_high_water_mark_keeps_persistent_messages_out() {
     bench.run([send(3)]);
     store.set_used(699);
     bench.run([]);
-    assert_eq!(bench.queue.counters().size, 2, "there is room again");
+    assert_eq!(bench.queue.report().size, 2, "there is room again");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn duplicates_become_dead_letters_when_they_are_to() {
     for duplicates_are_dead_letters in [false, true] {
         let mut bench = Bench::new(Policy { duplicates_are_dead_letters, ..Policy::default() });
         bench.send_numbers([1, 2, 1]);
-        assert_eq!(bench.queue.counters().size, 2);
+        assert_eq!(bench.queue.report().size, 2);
         let causes = std::mem::take(&mut bench.out.dead_letters).into_iter();
         let causes: Vec<_> = causes.filter_map(|letter| letter.cause).collect();
         let cause = Cause::Duplicate(Destination::queue("Q"));
@@ -136,7 +136,7 @@ fn without_an_audit_a_message_sent_twice_is_two() {
     for (audit, messages) in [(true, 1), (false, 2)] {
         let mut bench = Bench::new(Policy { audit, ..Policy::default() });
         bench.send_numbers([1, 1]);
-        assert_eq!(bench.queue.counters().size, messages);
+        assert_eq!(bench.queue.report().size, messages);
     }
 }
 
@@ -144,10 +144,10 @@ fn without_an_audit_a_message_sent_twice_is_two() {
 fn the_audit_remembers_as_many_messages_and_producers_as_it_is_told() {
     let mut bench = Bench::new(Policy { audit_depth: 64, ..Policy::default() });
     bench.send_numbers([1, 65, 1, 66, 66]);
-    assert_eq!(bench.queue.counters().size, 4, "1 is forgotten when 65 is 64 ahead, 66 is not");
+    assert_eq!(bench.queue.report().size, 4, "1 is forgotten when 65 is 64 ahead, 66 is not");
     let mut bench = Bench::new(Policy { audit_producers: 1, ..Policy::default() });
     for connection in ["c0", "c1", "c0", "c0"] {
         bench.send(message(connection, 1));
     }
-    assert_eq!(bench.queue.counters().size, 3, "c0 is forgotten when c1 sends");
+    assert_eq!(bench.queue.report().size, 3, "c0 is forgotten when c1 sends");
 }

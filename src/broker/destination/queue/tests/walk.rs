@@ -331,10 +331,15 @@ impl World {
         self.expect(number, Outcome::Done);
         let transaction = TransactionKey(transaction);
         if commit {
-            let (ops, entries) = self.queue.vote(transaction, Vec::new(), self.clock.now());
+            let (ops, entries) = self.queue.vote(Some(transaction), Vec::new(), self.clock.now());
             self.out.removals.extend(ops);
-            let decision =
-                Decision { transaction, outcome: Ok(()), waits_on: false, entries, receipt };
+            let decision = Decision {
+                transaction: Some(transaction),
+                outcome: Ok(()),
+                waits_on: false,
+                entries,
+                receipt,
+            };
             self.handle(Op::Decide(Box::new(decision)));
         } else {
             self.handle(Op::RollBack { transaction, receipt });
@@ -511,14 +516,14 @@ impl World {
         assert_eq!(self.stored, model.stored());
         assert_eq!(self.usage.used(), model.bytes());
         assert_eq!(self.broker_usage.used(), model.bytes() + self.elsewhere);
-        let counters = self.queue.counters();
+        let counters = self.queue.report();
         assert_eq!(counters.size, model.size() as u64);
         assert_eq!(counters.in_flight, model.in_flight() as u64);
         assert_eq!(counters.consumers, model.subs.len() as u64);
-        assert_eq!(counters.enqueued, model.enqueued);
-        assert_eq!(counters.dequeued, model.dequeued);
-        assert_eq!(counters.expired, model.expired);
-        assert_eq!(counters.dispatched, model.dispatched);
+        assert_eq!(counters.own.enqueued, model.enqueued);
+        assert_eq!(counters.own.dequeued, model.dequeued);
+        assert_eq!(counters.own.expired, model.expired);
+        assert_eq!(counters.own.dispatched, model.dispatched);
         if !self.policy.expire_period.is_zero() {
             for msg in &model.pending {
                 let expiration = msg.message.expiration;
