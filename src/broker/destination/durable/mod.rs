@@ -3,6 +3,7 @@
 //! It outlives connections. Like [`TopicSubscription`](super::subscription::TopicSubscription) it is
 //! shared by topics and one connection, with the push to the outbox under its lock, for the same reason.
 
+mod dead;
 mod expiry;
 mod pulls;
 mod report;
@@ -17,7 +18,7 @@ use super::subscription::Pulls;
 use super::{Effects, Now};
 use crate::broker::advisory::Notice;
 use crate::broker::candidate::Candidate;
-use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
+use crate::broker::dead_letter::Cause;
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Delivery, Item, Outbox, Receipt, SubscriptionKey};
 use crate::broker::policy::{Cursor, Policy};
@@ -557,52 +558,6 @@ impl DurableSubscription {
             hold: None,
             source: None,
         }
-    }
-
-    fn consumed(&self, entry: &Entry, out: &mut Effects) {
-        if self.policy.advisory_for_consumed
-            && let Some(from) = &entry.message.destination
-        {
-            out.notice(Notice::consumed(from, &entry.message));
-        }
-    }
-
-    fn expired(
-        &self,
-        dying: &mut HashSet<i64>,
-        entry: Entry,
-        receipt: Option<Receipt>,
-        out: &mut Effects,
-    ) {
-        if let Some(from) = &entry.message.destination {
-            out.notice(Notice::expired(from, &entry.message));
-        }
-        let expiration = entry.message.expiration;
-        self.dead(dying, entry, Some(Cause::Expired(expiration)), receipt, out);
-    }
-
-    fn dead(
-        &self,
-        dying: &mut HashSet<i64>,
-        entry: Entry,
-        cause: Option<Cause>,
-        receipt: Option<Receipt>,
-        out: &mut Effects,
-    ) {
-        let leaves = self.removal(&entry).map(|op| {
-            let (sequence, me) = (entry.sequence, Weak::clone(&self.me));
-            dying.insert(sequence);
-            let told = Told::new(move |gone| {
-                if let Some(me) = me.upgrade() {
-                    me.buried(sequence, gone);
-                }
-            });
-            Leaving { op, told }
-        });
-        let Some(from) = entry.message.destination.clone() else { return };
-        let subscriber = Some(self.owner.clone());
-        let message = entry.message;
-        out.dead_letter(DeadLetter { message, from, cause, subscriber, leaves, receipt });
     }
 }
 

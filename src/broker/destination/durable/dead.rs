@@ -1,0 +1,58 @@
+//! How messages leave a durable subscription: consumed, expired, dead.
+
+use super::DurableSubscription;
+use crate::broker::advisory::Notice;
+use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
+use crate::broker::destination::Effects;
+use crate::broker::destination::in_flight::Entry;
+use crate::broker::outbox::Receipt;
+use hashbrown::HashSet;
+use std::sync::Weak;
+
+impl DurableSubscription {
+    pub(super) fn consumed(&self, entry: &Entry, out: &mut Effects) {
+        if self.policy.advisory_for_consumed
+            && let Some(from) = &entry.message.destination
+        {
+            out.notice(Notice::consumed(from, &entry.message));
+        }
+    }
+
+    pub(super) fn expired(
+        &self,
+        dying: &mut HashSet<i64>,
+        entry: Entry,
+        receipt: Option<Receipt>,
+        out: &mut Effects,
+    ) {
+        if let Some(from) = &entry.message.destination {
+            out.notice(Notice::expired(from, &entry.message));
+        }
+        let expiration = entry.message.expiration;
+        self.dead(dying, entry, Some(Cause::Expired(expiration)), receipt, out);
+    }
+
+    pub(super) fn dead(
+        &self,
+        dying: &mut HashSet<i64>,
+        entry: Entry,
+        cause: Option<Cause>,
+        receipt: Option<Receipt>,
+        out: &mut Effects,
+    ) {
+        let leaves = self.removal(&entry).map(|op| {
+            let (sequence, me) = (entry.sequence, Weak::clone(&self.me));
+            dying.insert(sequence);
+            let told = Told::new(move |gone| {
+                if let Some(me) = me.upgrade() {
+                    me.buried(sequence, gone);
+                }
+            });
+            Leaving { op, told }
+        });
+        let Some(from) = entry.message.destination.clone() else { return };
+        let subscriber = Some(self.owner.clone());
+        let message = entry.message;
+        out.dead_letter(DeadLetter { message, from, cause, subscriber, leaves, receipt });
+    }
+}
