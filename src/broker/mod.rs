@@ -22,6 +22,7 @@ pub mod policy;
 mod recovery;
 pub mod registry;
 pub mod router;
+pub mod scheduler;
 pub mod transaction;
 pub mod usage;
 
@@ -40,6 +41,7 @@ use self::policy::Policy;
 pub use self::recovery::PreparedFate;
 use self::registry::Registry;
 use self::router::{Listener, Router};
+use self::scheduler::{Scheduler, SchedulerOptions};
 use self::transaction::Transactions;
 use self::usage::Usage;
 use crate::jms::info::DestinationInfo;
@@ -84,6 +86,7 @@ pub struct BrokerOptions {
     pub dispatches_early: bool,
     pub prepared_fate: PreparedFate,
     pub offline_durables: OfflineDurables,
+    pub scheduler: SchedulerOptions,
     /// The address clients are told in advisories when the event came through no connector.
     pub default_url: Text,
 }
@@ -95,6 +98,7 @@ pub struct Broker {
     pub registry: Registry,
     pub transactions: Arc<Transactions>,
     pub memory: Arc<Usage>,
+    pub scheduler: Scheduler,
     sequence: Arc<AtomicI64>,
     outlet: Outlet,
     announcer: Announcer,
@@ -119,13 +123,16 @@ impl Broker {
         let connection = format!("{}-broker", options.id);
         let announcer =
             Announcer::new(Text::clone(&options.name), options.id.clone(), connection.into());
+        let sequence = Arc::new(AtomicI64::new(found.last_sequence));
+        let outlet = Outlet { store, forward };
         let broker = Arc::new(Self {
             router: Router::default(),
             registry: Registry::default(),
             transactions: Arc::default(),
             memory: Usage::new(options.memory_limit_bytes, None),
-            sequence: Arc::new(AtomicI64::new(found.last_sequence)),
-            outlet: Outlet { store, forward },
+            scheduler: Scheduler::start(&options, &sequence, &outlet),
+            sequence,
+            outlet,
             announcer,
             dead_letters: Mutex::default(),
             next_number: AtomicU64::new(1),
@@ -182,6 +189,9 @@ impl Broker {
         }
         if destination.name().trim().is_empty() {
             return Err(BrokerError::DestinationNameEmpty);
+        }
+        if *destination == scheduler::jobs_queue() {
+            return Err(BrokerError::DestinationReserved(destination.clone()));
         }
         self.router.ended(destination).await;
         let (handle, made) = self.enter(destination, creator, History::default())?;
@@ -415,6 +425,7 @@ async fn carry(broker: std::sync::Weak<Broker>, mut receiver: ForwardReceiver) {
         match forward {
             Forward::DeadLetter(letter) => broker.bury(letter).await,
             Forward::Notice(notice) => broker.publish(notice).await,
+            Forward::Fire(firing) => broker.fire(firing).await,
         }
     }
 }

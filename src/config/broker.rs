@@ -36,13 +36,13 @@ element! {
         advisory_support: bool = "advisorySupport", true, active;
         anonymous_producer_advisory_support: bool =
             "anonymousProducerAdvisorySupport", false, later;
-        scheduler_support: bool = "schedulerSupport", false, later;
+        scheduler_support: bool = "schedulerSupport", false, active;
         /// Unset = `<dataDirectory>/<brokerName>/scheduler`.
         scheduler_directory: Option<PathBuf> =
-            "schedulerDirectory" | "schedulerDirectoryFile", None, later;
+            "schedulerDirectory" | "schedulerDirectoryFile", None, active;
         /// Unset = `<dataDirectory>/<brokerName>/tmp_storage`.
         tmp_data_directory: Option<PathBuf> = "tmpDataDirectory", None, later;
-        max_scheduler_repeat_allowed: u32 = "maxSchedulerRepeatAllowed", 1000, later;
+        max_scheduler_repeat_allowed: u32 = "maxSchedulerRepeatAllowed", 1000, active;
         use_virtual_topics: bool = "useVirtualTopics", true, active;
         use_mirrored_queues: bool = "useMirroredQueues", false, later;
         use_temp_mirrored_queues: bool = "useTempMirroredQueues", true, later;
@@ -117,7 +117,7 @@ element! {
         management: ManagementContext = "managementContext", ManagementContext::default(), active;
         ssl_context: Option<SslContext> = "sslContext", None, later;
         io_exception_handler: Option<IoExceptionHandler> = "ioExceptionHandler", None, later;
-        job_scheduler_store: Option<JobSchedulerStore> = "jobSchedulerStore", None, later;
+        job_scheduler_store: Option<JobSchedulerStore> = "jobSchedulerStore", None, active;
         temp_data_store: Option<TempDataStore> = "tempDataStore", None, later;
         shutdown_hooks: Vec<ShutdownHook> = "shutdownHooks", Vec::new(), active;
     }

@@ -68,6 +68,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
             timeout: broker.offline_durable_subscriber_timeout,
             check_every: broker.offline_durable_subscriber_task_schedule,
         },
+        scheduler: super::scheduler::of_config(broker),
         default_url: format!("vm://{name}").into(),
         name,
     };

@@ -14,11 +14,12 @@ final class Main {
             Connections.class, Queues.class, Browsers.class, Topics.class, Durable.class,
             Acks.class, Redelivery.class, Transactions.class, Xa.class, Messages.class,
             Selectors.class, Destinations.class, TempDestinations.class, DeadLetters.class,
-            Advisories.class, FlowControl.class, Wire.class, Failover.class, Scale.class);
+            Advisories.class, FlowControl.class, Wire.class, Failover.class, Scale.class,
+            Scheduled.class);
     /** They need somebody who restarts the broker. Those that load it until it ends come last. */
     private static final List<Class<? extends Rules>> RESTART_GROUPS = List.of(
             RestartQueues.class, RestartTopics.class, RestartTransactions.class, RestartXa.class,
-            RestartBacklogs.class, RestartClients.class);
+            RestartScheduled.class, RestartBacklogs.class, RestartClients.class);
 
     private record Scenario(String name, Method method) {
         boolean isBeyondOriginal() {

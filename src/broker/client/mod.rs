@@ -11,6 +11,7 @@ mod durable;
 mod parking;
 mod pulls;
 mod replay;
+mod schedule;
 mod send;
 mod transact;
 

@@ -37,12 +37,19 @@ impl Client {
         if self.broker.options.populate_user_id {
             stamped.user_id.clone_from(&self.entry.info.user_name);
         }
+        if self.broker.scheduler.is_asked_at(&destination) {
+            return self.ask_scheduler(&message, receipt).await;
+        }
+        let is_scheduled = self.broker.scheduler.takes(&message)?;
         if destination.is_composite() {
             let parts = destination.parts();
             if parts.is_empty() {
                 return Err(BrokerError::DestinationNameEmpty);
             }
-            return self.fan_out(&message, &destination, parts, receipt).await;
+            return self.fan_out(&message, &destination, parts, is_scheduled, receipt).await;
+        }
+        if is_scheduled {
+            return self.schedule(message, receipt).await;
         }
         let virtual_topic = self.broker.options.virtual_topics
             && destination.kind() == DestinationKind::Topic
@@ -52,18 +59,20 @@ impl Client {
             if !queues.is_empty() {
                 let queues = queues.into_iter().map(|queue| queue.destination.clone());
                 let targets = queues.chain([destination.clone()]).collect();
-                return self.fan_out(&message, &destination, targets, receipt).await;
+                return self.fan_out(&message, &destination, targets, false, receipt).await;
             }
         }
         self.route(&destination, message, receipt).await
     }
 
-    /// Sends a copy to each of `parts`, which `original` stands for.
+    /// Sends a copy to each of `parts`, which `original` stands for; the scheduler gets them if they
+    /// are for later.
     async fn fan_out(
         &mut self,
         message: &Message,
         original: &Destination,
         parts: Vec<Destination>,
+        is_scheduled: bool,
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
         let mut receipts = receipt.take().map(|r| r.split(parts.len())).unwrap_or_default();
@@ -78,7 +87,12 @@ impl Client {
                 ..message.clone()
             };
             let mut receipt = receipts.pop();
-            if let Err(error) = self.route(&part, Arc::new(copy), &mut receipt).await {
+            let sent = if is_scheduled {
+                self.schedule(Arc::new(copy), &mut receipt).await
+            } else {
+                self.route(&part, Arc::new(copy), &mut receipt).await
+            };
+            if let Err(error) = sent {
                 let waiting = receipts.into_iter().chain(receipt);
                 let answers: usize =
                     waiting.map(|receipt| receipt.resolve(Err(error.clone()))).count();

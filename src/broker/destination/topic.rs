@@ -160,6 +160,7 @@ impl Topic {
             Op::Refused { .. }
             | Op::Paged { .. }
             | Op::Lock { .. }
+            | Op::Jobs(_)
             | Op::Stored { .. }
             | Op::Unspooled { .. }
             | Op::Unspoolable { .. } => {}

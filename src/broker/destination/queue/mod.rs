@@ -340,8 +340,8 @@ impl Queue {
                 out.destroyed = true;
             }
             Op::Counters(answer) => answer.send(self.counters()).unwrap_or_default(),
-            // A batch was asked for; topics have members instead of subscriptions.
-            Op::Wake | Op::Join { .. } | Op::Leave { .. } => {}
+            // A batch was asked for; topics have members instead of subscriptions; jobs are elsewhere.
+            Op::Wake | Op::Join { .. } | Op::Leave { .. } | Op::Jobs(_) => {}
         }
     }
 
