@@ -20,6 +20,7 @@ mod offline;
 pub mod outbox;
 pub mod policy;
 mod recovery;
+pub mod redelivery;
 pub mod registry;
 pub mod router;
 pub mod scheduler;
@@ -39,6 +40,7 @@ pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
 use self::policy::Policy;
 pub use self::recovery::PreparedFate;
+use self::redelivery::Redelivery;
 use self::registry::Registry;
 use self::router::{Listener, Router};
 use self::scheduler::{Scheduler, SchedulerOptions};
@@ -87,6 +89,8 @@ pub struct BrokerOptions {
     pub prepared_fate: PreparedFate,
     pub offline_durables: OfflineDurables,
     pub scheduler: SchedulerOptions,
+    /// `<redeliveryPlugin>`.
+    pub redelivery: Option<Redelivery>,
     /// The address clients are told in advisories when the event came through no connector.
     pub default_url: Text,
 }
@@ -369,7 +373,8 @@ impl Broker {
 
     /// Moves a message to its dead letter queue, as the policy of its destination says. It leaves where it
     /// was in the submit that brings it here.
-    async fn bury(&self, mut letter: DeadLetter) {
+    async fn bury(&self, letter: DeadLetter) {
+        let Some(mut letter) = self.redeliver(letter).await else { return };
         let policy = self.policy(&letter.from);
         let strategy = &policy.dead_letter;
         let (leaves, receipt) = (letter.leaves.take(), letter.receipt.take());

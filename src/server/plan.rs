@@ -69,6 +69,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
             check_every: broker.offline_durable_subscriber_task_schedule,
         },
         scheduler: super::scheduler::of_config(broker),
+        redelivery: super::scheduler::redelivery(&broker.plugins),
         default_url: format!("vm://{name}").into(),
         name,
     };
