@@ -24,7 +24,7 @@ use super::{
 use crate::jms::Message;
 use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredAdd, StoredMessage};
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -41,8 +41,11 @@ pub struct Jobs {
     index: HashMap<i64, Indexed>,
     /// (due, number) of all that are in no firing.
     due: BTreeSet<(i64, i64)>,
-    /// What was sent by whom and waits: a message that a client sends again is taken once.
+    /// What was sent by whom and waits, or did lately: a message that a client sends again, because the
+    /// answer was lost, is taken once.
     sent: HashSet<u64>,
+    /// Those of `sent` that wait no more, oldest first.
+    sent_before: VecDeque<u64>,
     /// Messages that no store has, by number.
     held: HashMap<i64, Arc<Message>>,
     hasher: DefaultHashBuilder,
@@ -91,6 +94,9 @@ enum Asked {
     },
 }
 
+/// How many that wait no more are known: as many as a destination knows of one producer.
+const SENT_BEFORE_MAX: usize = 2048;
+
 /// Reading what there was at the start is asked with this.
 const LOAD: u64 = 0;
 
@@ -130,6 +136,7 @@ impl Jobs {
             index: HashMap::new(),
             due: BTreeSet::new(),
             sent: HashSet::new(),
+            sent_before: VecDeque::new(),
             held: HashMap::new(),
             hasher: DefaultHashBuilder::default(),
             loading: loads.then_some(Loading { after: i64::MIN, last, is_asked: false }),
@@ -154,7 +161,7 @@ impl Jobs {
             }
             Op::Decide(decision) => self.decide(*decision, out),
             Op::Refused { sequences } => self.refused(&sequences),
-            Op::Paged { of: PageOf::Jobs(LOAD), page } => self.loaded(page, now),
+            Op::Paged { of: PageOf::Jobs(LOAD), page } => self.loaded(page, now, out),
             Op::Paged { of: PageOf::Jobs(ask), page } => {
                 if let Some(asked) = self.asked.remove(&ask) {
                     self.read(asked, page, now, out);
@@ -178,7 +185,8 @@ impl Jobs {
             self.load(out);
             self.fire(now, out);
         }
-        let first = self.due.first().filter(|_| self.is_active && !self.is_firing);
+        let may_fire = self.is_active && !self.is_firing && self.loading.is_none();
+        let first = self.due.first().filter(|_| may_fire);
         let wait = first.map(|(due_ms, _)| {
             let ms = u64::try_from(due_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
             Duration::from_millis(ms).min(LOOK)
@@ -196,9 +204,8 @@ impl Jobs {
         if admission != Admission::Credited {
             self.context.usage.take(bytes);
         }
-        // What moves here left its place: nobody can send it again.
-        let again = moved.is_empty() && self.sent.contains(&self.sent_hash(&message));
-        if again {
+        let is_of_client = admission == Admission::Credited;
+        if is_of_client && self.sent.contains(&self.sent_hash(&message)) {
             self.context.usage.release(bytes);
             out.flushed.extend(receipt);
             return;
@@ -269,7 +276,12 @@ impl Jobs {
     fn forget(&mut self, number: i64) -> Option<Indexed> {
         let indexed = self.index.remove(&number)?;
         self.due.remove(&(indexed.due_ms, number));
-        self.sent.remove(&indexed.sent);
+        self.sent_before.push_back(indexed.sent);
+        if self.sent_before.len() > SENT_BEFORE_MAX
+            && let Some(oldest) = self.sent_before.pop_front()
+        {
+            self.sent.remove(&oldest);
+        }
         self.held.remove(&number);
         self.context.usage.release(indexed.bytes.into());
         Some(indexed)
@@ -328,7 +340,7 @@ impl Jobs {
         out.fetches.push((PageOf::Jobs(LOAD), fetch));
     }
 
-    fn loaded(&mut self, page: Result<Page, StoreError>, now: Now) {
+    fn loaded(&mut self, page: Result<Page, StoreError>, now: Now, out: &mut Effects) {
         let Some(mut loading) = self.loading.take() else { return };
         loading.is_asked = false;
         let page = match page {
@@ -356,7 +368,9 @@ impl Jobs {
                 Some(job) => {
                     let bytes = message.size() as u64;
                     self.context.usage.take(bytes);
+                    let again = self.sent_again(&job, &message);
                     self.insert(&job, sequence, &message, bytes);
+                    self.remove(again.into_iter().collect(), None, out);
                 }
                 None => tracing::error!(
                     sequence,
@@ -369,9 +383,21 @@ impl Jobs {
         self.loading = (!ends).then_some(loading);
     }
 
+    /// A client may have sent a job again before `job`, the same one, was read: the second of them.
+    fn sent_again(&self, job: &Job, message: &Message) -> Option<i64> {
+        let sent = self.sent_hash(message);
+        // Deliveries that a cron entry began are of the message that waits for its next time.
+        if job.is_series || job.schedule.cron.is_some() || !self.sent.contains(&sent) {
+            return None;
+        }
+        let of_sender = self.index.iter().find(|(_, indexed)| indexed.sent == sent);
+        of_sender.map(|(number, _)| job.number.max(*number))
+    }
+
     /// What is due is read.
     fn fire(&mut self, now: Now, out: &mut Effects) {
-        if self.is_firing || !self.is_active {
+        // While not all are known, one of them may be a job that its client has sent again.
+        if self.is_firing || !self.is_active || self.loading.is_some() {
             return;
         }
         let (mut numbers, mut bytes) = (Vec::new(), 0);

@@ -24,6 +24,8 @@ mod job;
 mod jobs;
 mod management;
 pub mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use self::job::{Job, Step};
 pub use self::jobs::Jobs;
