@@ -324,7 +324,7 @@ fn jobs_are_listed_in_the_order_of_their_times_and_removed_by_id_or_time() {
     let due: Vec<i64> = page.jobs.iter().map(|listed| listed.job.due_ms).collect();
     assert!(due.is_sorted() && due.len() == 256 && page.next.is_some());
     let id = Text::clone(&page.jobs[0].job.id);
-    let other = Text::from(format!("ID:other:1:1{}", &id[id.rfind(':').expect("it has one")..]));
+    let other = Text::from(format!("ID:other:1:1:{}", page.jobs[0].job.number));
     for id in [other, "nonsense".into(), "ID:c:1:1:99999".into()] {
         world.run(vec![Op::Jobs(Box::new(JobsOp::Remove { id, receipt: None }))]);
     }

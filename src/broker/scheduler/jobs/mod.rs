@@ -1,7 +1,8 @@
 //! The jobs there are: when each is due, and what happens then.
 //!
 //! Plain state, as a queue is. In memory is an index: per job its time, its place in the store and two
-//! hashes. Messages are read when they are due; without a store they are here too.
+//! hashes. Messages are read when they are due; without a store they are here too. `loading`: what
+//! there was at the start. `managing`: what is asked from outside.
 //!
 //! ```text
 //!            stored                 read                 committed
@@ -10,19 +11,20 @@
 //!                         +---- refused: later ----+
 //! ```
 
-use super::super::destination::commit::{CommittedSend, Decision, Vote};
-use super::super::destination::in_flight::Entry;
-use super::super::destination::queue::QueueContext;
-use super::super::destination::{Admission, Effects, Incoming, Now, Op, PageOf};
-use super::super::error::BrokerError;
-use super::super::outbox::Receipt;
+mod loading;
+mod managing;
+
+use self::loading::Loading;
 use super::job::{Job, Step};
 use super::schedule::Schedule;
-use super::{
-    Firing, Ids, JobCursor, JobPage, JobsOp, JobsStatus, ScheduledJob, Shot, Tell, Waiting,
-};
+use super::{Firing, Ids, JobCursor, JobPage, JobsOp, ScheduledJob, Shot, Tell, Waiting};
+use crate::broker::destination::commit::{CommittedSend, Decision, Vote};
+use crate::broker::destination::in_flight::Entry;
+use crate::broker::destination::queue::QueueContext;
+use crate::broker::destination::{Admission, Effects, Incoming, Now, Op, PageOf};
+use crate::broker::error::BrokerError;
 use crate::jms::Message;
-use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredAdd, StoredMessage};
+use crate::store::{Fetch, Page, StoreError, StoreOp, StoredAdd, StoredMessage};
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::BuildHasher;
@@ -77,14 +79,6 @@ struct Indexed {
 }
 
 #[derive(Debug)]
-struct Loading {
-    after: i64,
-    /// What comes behind this was scheduled since.
-    last: i64,
-    is_asked: bool,
-}
-
-#[derive(Debug)]
 enum Asked {
     /// These numbers are due.
     Due(Vec<i64>),
@@ -105,9 +99,6 @@ const BATCH_MAX: usize = 256;
 
 /// Likewise, bytes.
 const BATCH_BYTES_MAX: u64 = 16 << 20;
-
-/// How much of what there was at the start is read at once.
-const LOAD_LIMIT: PageLimit = PageLimit { messages: 1000, bytes: 4 << 20 };
 
 /// How long to wait when store or destination refused.
 const RETRY: Duration = Duration::from_secs(1);
@@ -139,7 +130,7 @@ impl Jobs {
             sent_before: VecDeque::new(),
             held: HashMap::new(),
             hasher: DefaultHashBuilder::default(),
-            loading: loads.then_some(Loading { after: i64::MIN, last, is_asked: false }),
+            loading: loads.then(|| Loading::up_to(last)),
             postponed: Vec::new(),
             asked: HashMap::new(),
             next_ask: LOAD + 1,
@@ -330,70 +321,6 @@ impl Jobs {
         }
     }
 
-    fn load(&mut self, out: &mut Effects) {
-        let Some(loading) = self.loading.as_mut().filter(|loading| !loading.is_asked) else {
-            return;
-        };
-        loading.is_asked = true;
-        let destination = self.context.destination.clone();
-        let fetch = Fetch::Queue { destination, band: 0, after: loading.after, limit: LOAD_LIMIT };
-        out.fetches.push((PageOf::Jobs(LOAD), fetch));
-    }
-
-    fn loaded(&mut self, page: Result<Page, StoreError>, now: Now, out: &mut Effects) {
-        let Some(mut loading) = self.loading.take() else { return };
-        loading.is_asked = false;
-        let page = match page {
-            Ok(page) => page,
-            Err(error) => {
-                tracing::error!(%error, "scheduled messages cannot be read");
-                self.retry_at = Some(now.instant + RETRY);
-                self.loading = Some(loading);
-                return;
-            }
-        };
-        if !page.damaged.is_empty() {
-            let (messages, sequences) = (page.damaged.len(), &page.damaged);
-            tracing::error!(
-                messages,
-                ?sequences,
-                "scheduled messages are damaged: they are left alone"
-            );
-        }
-        for StoredMessage { sequence, message } in page.messages {
-            if sequence > loading.last {
-                continue;
-            }
-            match Job::of(&message) {
-                Some(job) => {
-                    let bytes = message.size() as u64;
-                    self.context.usage.take(bytes);
-                    let again = self.sent_again(&job, &message);
-                    self.insert(&job, sequence, &message, bytes);
-                    self.remove(again.into_iter().collect(), None, out);
-                }
-                None => tracing::error!(
-                    sequence,
-                    "a scheduled message makes no sense: it is left alone"
-                ),
-            }
-        }
-        loading.after = page.last.unwrap_or(loading.after);
-        let ends = page.end || page.last.is_none_or(|last| last >= loading.last);
-        self.loading = (!ends).then_some(loading);
-    }
-
-    /// A client may have sent a job again before `job`, the same one, was read: the second of them.
-    fn sent_again(&self, job: &Job, message: &Message) -> Option<i64> {
-        let sent = self.sent_hash(message);
-        // Deliveries that a cron entry began are of the message that waits for its next time.
-        if job.is_series || job.schedule.cron.is_some() || !self.sent.contains(&sent) {
-            return None;
-        }
-        let of_sender = self.index.iter().find(|(_, indexed)| indexed.sent == sent);
-        of_sender.map(|(number, _)| job.number.max(*number))
-    }
-
     /// What is due is read.
     fn fire(&mut self, now: Now, out: &mut Effects) {
         // While not all are known, one of them may be a job that its client has sent again.
@@ -537,76 +464,6 @@ impl Jobs {
             indexed.due_ms = now.wall_ms.saturating_add(PUT_OFF_MS);
             self.due.insert((indexed.due_ms, number));
         }
-    }
-
-    fn manage(&mut self, op: JobsOp, now: Now, out: &mut Effects) {
-        let has_to_wait = self.loading.is_some() || self.is_firing;
-        match op {
-            JobsOp::Fired { shots, outcome, unreachable } => {
-                self.fired(shots, outcome, &unreachable, now);
-            }
-            JobsOp::Status(answer) => {
-                let next_ms = self.due.first().map(|(due_ms, _)| *due_ms);
-                let jobs = self.index.len() as u64;
-                let is_complete = self.loading.is_none();
-                // Who asked may have gone.
-                answer.send(JobsStatus { jobs, next_ms, is_complete }).unwrap_or_default();
-            }
-            JobsOp::Stop => self.is_active = false,
-            op if has_to_wait => self.postponed.push(op),
-            JobsOp::List { after, last_ms, answer } => self.list(after, last_ms, answer, now, out),
-            JobsOp::Remove { id, receipt } => {
-                let number = self.number_of(&id);
-                self.remove(number.into_iter().collect(), receipt, out);
-            }
-            JobsOp::RemoveBetween { first_ms, last_ms, receipt } => {
-                let range = (first_ms, i64::MIN)..=(last_ms.max(first_ms), i64::MAX);
-                let numbers = self.due.range(range).map(|(_, number)| *number).collect();
-                self.remove(numbers, receipt, out);
-            }
-        }
-    }
-
-    /// The number of the job with this id.
-    fn number_of(&self, id: &str) -> Option<i64> {
-        let number = id.rsplit_once(':')?.1.parse().ok()?;
-        let indexed = self.index.get(&number)?;
-        (indexed.id == self.id_hash(id)).then_some(number)
-    }
-
-    fn remove(&mut self, numbers: Vec<i64>, receipt: Option<Receipt>, out: &mut Effects) {
-        for number in numbers {
-            if let Some(indexed) = self.forget(number)
-                && self.context.keeps
-            {
-                out.removals.push(self.remove_op(indexed.sequence));
-            }
-        }
-        out.when_removed(receipt);
-    }
-
-    fn list(
-        &mut self,
-        after: JobCursor,
-        last_ms: i64,
-        answer: oneshot::Sender<Result<JobPage, BrokerError>>,
-        now: Now,
-        out: &mut Effects,
-    ) {
-        let (mut numbers, mut bytes, mut next) = (Vec::new(), 0, None);
-        let from = (after.due_ms, after.number);
-        let due = self.due.range(from..).filter(|at| **at != from);
-        for (due_ms, number) in due.take_while(|(due_ms, _)| *due_ms <= last_ms) {
-            if numbers.len() >= BATCH_MAX || bytes >= BATCH_BYTES_MAX {
-                let last = numbers.last().copied().unwrap_or(*number);
-                let due_ms = self.index.get(&last).map_or(*due_ms, |indexed| indexed.due_ms);
-                next = Some(JobCursor { due_ms, number: last });
-                break;
-            }
-            bytes += self.index.get(number).map_or(0, |indexed| indexed.bytes.into());
-            numbers.push(*number);
-        }
-        self.ask(&numbers, Asked::List { next, answer }, now, out);
     }
 
     /// A firing is over.
