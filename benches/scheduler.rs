@@ -4,8 +4,8 @@
 //! wait, to a broker of its own in a temporary folder. Compare ratios of one run, not numbers of two.
 
 use broker::client::{Connection, ConsumerOptions, Options, bytes_message, set_property};
-use broker::jms::Destination;
 use broker::jms::properties::PropertyValue;
+use broker::jms::{AckKind, Destination};
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -116,8 +116,9 @@ async fn run(jobs: usize) -> Outcome<()> {
             first = Some(Instant::now());
         }
         got += batch.len();
-        if let Some(last) = batch.last() {
-            consumer.ack(last).await?;
+        if let (Some(first), Some(last)) = (batch.first(), batch.last()) {
+            let count = i32::try_from(batch.len())?;
+            consumer.acknowledge(AckKind::Standard, first, last, count, false).await?;
         }
         batch.clear();
     }
