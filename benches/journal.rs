@@ -79,6 +79,7 @@ fn journal(folder: &Path, producers: usize, window: usize) -> Result<f64, Box<dy
         batch_bytes_max: 4 << 20,
         sync: SyncPolicy::Always,
         fence: Fence::default(),
+        lead_below: Duration::ZERO,
         space_retry: Duration::from_secs(1),
         space: SpaceWatch::default(),
     };

@@ -92,13 +92,7 @@ fn samples_that_start_say_exactly_what_they_do_not_get() {
                 kaha(63, "enableIndexWriteAsync", OWN_THREAD),
             ],
         ),
-        (
-            "-specjms",
-            vec![
-                later(41, "attribute 'enableStatistics' of <broker>"),
-                kaha(92, "indexWriteBatchSize", ALL_AT_ONCE),
-            ],
-        ),
+        ("-specjms", vec![kaha(92, "indexWriteBatchSize", ALL_AT_ONCE)]),
         ("-static-network-broker1", vec![format!("63: {RMI}"), vain(85, "name", "storeUsage")]),
         (
             "-static-network-broker2",

@@ -185,6 +185,17 @@ impl Notice {
             .with("producerCount", number(count))
     }
 
+    /// A producer without destination came; they are not counted.
+    pub fn anonymous_producer_added(info: &ProducerInfo) -> Self {
+        let described = Payload::Described(Box::new(Described::Producer(info.clone())));
+        Self::new(ANONYMOUS_PRODUCER.into(), described).with("producerCount", number(0))
+    }
+
+    pub fn anonymous_producer_removed(info: RemoveInfo) -> Self {
+        let described = Payload::Described(Box::new(removed(info)));
+        Self::new(ANONYMOUS_PRODUCER.into(), described).with("producerCount", number(0))
+    }
+
     pub fn producer_removed(destination: &Destination, info: RemoveInfo, count: u32) -> Self {
         Self::about("Producer", destination, removed(info)).with("producerCount", number(count))
     }
@@ -193,11 +204,31 @@ impl Notice {
         Self::new("MasterBroker".into(), Payload::Nothing)
     }
 
+    /// The kind of thing that happened, as in the name of the topic.
+    pub fn what(&self) -> &str {
+        self.suffix.split_once('.').map_or(&*self.suffix, |(what, _)| what)
+    }
+
+    /// What it happened to, as in the name of the topic.
+    pub fn about_what(&self) -> &str {
+        self.suffix.split_once('.').map_or("", |(_, about)| about)
+    }
+
+    /// The message it is about.
+    pub fn described_message(&self) -> Option<&Message> {
+        match &self.payload {
+            Payload::Message(message) | Payload::Itself(message) => Some(message),
+            Payload::Nothing | Payload::Described(_) => None,
+        }
+    }
+
     /// The advisory topic.
     pub fn topic(&self) -> Destination {
         Destination::topic(format!("{}{}", Destination::ADVISORY_PREFIX, self.suffix))
     }
 }
+
+const ANONYMOUS_PRODUCER: &str = "Producer.Anonymous";
 
 fn number(count: u32) -> PropertyValue {
     PropertyValue::Int(i32::try_from(count).unwrap_or(i32::MAX))

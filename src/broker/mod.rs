@@ -12,24 +12,29 @@ pub mod candidate;
 pub mod client;
 mod coordinator;
 pub mod dead_letter;
+mod departed;
 pub mod destination;
 pub mod error;
 pub mod forward;
 mod names;
 mod offline;
 pub mod outbox;
+pub mod plugins;
 pub mod policy;
 mod recovery;
 pub mod redelivery;
 pub mod registry;
 pub mod router;
 pub mod scheduler;
+pub mod snapshot;
 pub mod transaction;
 pub mod usage;
 
 use self::advisory::{Announcer, Notice};
 use self::dead_letter::{DeadLetter, Leaving};
+use self::departed::Departed;
 use self::destination::audit::Audit;
+use self::destination::counters::Gone;
 use self::destination::queue::History;
 use self::destination::{
     DestinationHandle, Effects, Incoming, NewDestination, Now, Op, Outlet, spawn,
@@ -38,6 +43,7 @@ use self::error::BrokerError;
 use self::forward::{Forward, ForwardReceiver};
 pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
+use self::plugins::{Event, Passage, Plugins};
 use self::policy::Policy;
 pub use self::recovery::PreparedFate;
 use self::redelivery::Redelivery;
@@ -45,7 +51,7 @@ use self::registry::Registry;
 use self::router::{Listener, Router};
 use self::scheduler::{Scheduler, SchedulerOptions};
 use self::transaction::Transactions;
-use self::usage::Usage;
+use self::usage::{MemoryShare, Usage};
 use crate::jms::info::DestinationInfo;
 use crate::jms::{BrokerId, ConnectionId, ConsumerId, Destination, Text};
 use crate::security::Authenticator;
@@ -55,6 +61,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What a broker is started with.
 pub struct BrokerOptions {
@@ -64,19 +71,32 @@ pub struct BrokerOptions {
     pub policy: Box<dyn Fn(&Destination) -> Policy + Send + Sync>,
     /// `memoryUsage`, bytes.
     pub memory_limit_bytes: u64,
+    /// Memory of what is in destinations.
+    pub producer_memory: MemoryShare,
+    /// Memory of what waits for subscriptions of topics.
+    pub consumer_memory: MemoryShare,
     pub advisories: bool,
     /// `useVirtualTopics`.
     pub virtual_topics: bool,
-    /// `populateJMSXUserID`.
-    pub populate_user_id: bool,
+    pub user_id: UserId,
+    /// `populateUserNameInMBeans`.
+    pub shows_users: bool,
+    /// `anonymousProducerAdvisorySupport`.
+    pub anonymous_producer_advisories: bool,
     /// `allowTempAutoCreationOnSend`.
     pub create_temporaries_on_send: bool,
     /// `keepDurableSubsActive`: offline durable subscriptions keep non-persistent messages too.
     pub keep_durables_active: bool,
+    /// `enableMessageExpirationOnActiveDurableSubs`.
+    pub expire_active_durables: bool,
+    /// `cacheTempDestinations`: temporary destinations can come again for so long after they went.
+    pub keep_temporaries: Option<Duration>,
     /// `rollbackOnlyOnAsyncException`.
     pub rollback_only_on_async_failure: bool,
     /// `rejectDurableConsumers`.
     pub reject_durables: bool,
+    /// `enableStatistics`: what is counted is shown.
+    pub statistics: bool,
     pub authenticator: Authenticator,
     /// Disk space of the store; the store says how much is used.
     pub store_usage: Arc<Usage>,
@@ -91,8 +111,24 @@ pub struct BrokerOptions {
     pub scheduler: SchedulerOptions,
     /// `<redeliveryPlugin>`.
     pub redelivery: Option<Redelivery>,
+    pub plugins: Plugins,
+    /// Addresses of the connectors, by their schemes.
+    pub addresses: Vec<(Text, Text)>,
+    /// `dataDirectory`, for those who ask.
+    pub data_directory: Text,
     /// The address clients are told in advisories when the event came through no connector.
     pub default_url: Text,
+}
+
+/// Where JMSXUserID of a message comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserId {
+    /// From its sender (`populateJMSXUserID` is off).
+    AsSent,
+    /// It is the user name its connection gave.
+    User,
+    /// It is who that turned out to be (`useAuthenticatedPrincipalForJMSXUserID`).
+    Principal,
 }
 
 /// A running broker.
@@ -103,9 +139,15 @@ pub struct Broker {
     pub transactions: Arc<Transactions>,
     pub memory: Arc<Usage>,
     pub scheduler: Scheduler,
+    producer_memory: Arc<Usage>,
+    consumer_memory: Arc<Usage>,
     sequence: Arc<AtomicI64>,
     outlet: Outlet,
     announcer: Announcer,
+    /// Temporary destinations that may come again.
+    departed: Departed,
+    /// Counters of destinations that were removed.
+    gone: Gone,
     /// What each dead letter queue got recently.
     dead_letters: Mutex<HashMap<Destination, Audit>>,
     next_number: AtomicU64,
@@ -129,20 +171,29 @@ impl Broker {
             Announcer::new(Text::clone(&options.name), options.id.clone(), connection.into());
         let sequence = Arc::new(AtomicI64::new(found.last_sequence));
         let outlet = Outlet { store, forward };
+        let memory = Usage::new(options.memory_limit_bytes, None);
         let broker = Arc::new(Self {
             router: Router::default(),
             registry: Registry::default(),
             transactions: Arc::default(),
-            memory: Usage::new(options.memory_limit_bytes, None),
+            producer_memory: options.producer_memory.usage(&memory),
+            consumer_memory: options.consumer_memory.usage(&memory),
+            memory,
             scheduler: Scheduler::start(&options, &sequence, &outlet),
             sequence,
             outlet,
             announcer,
+            departed: Departed::default(),
+            gone: Gone::default(),
             dead_letters: Mutex::default(),
             next_number: AtomicU64::new(1),
             last_durable: AtomicU64::new(found.last_subscription),
             options,
         });
+        if broker.options.plugins.hears_notices() {
+            broker.outlet.forward.listener_added();
+        }
+        broker.options.plugins.note(&Event::Started(&broker.options.name));
         tokio::spawn(carry(Arc::downgrade(&broker), receiver));
         broker.recover(found).await?;
         offline::watch(&broker);
@@ -201,6 +252,7 @@ impl Broker {
         let (handle, made) = self.enter(destination, creator, History::default())?;
         if made && !destination.is_advisory() {
             tracing::debug!(%destination, "destination created");
+            self.options.plugins.note(&Event::DestinationAdded(destination));
             if !destination.kind().is_temporary() {
                 let ops = vec![StoreOp::Create { destination: destination.clone() }];
                 self.outlet.run(&mut Effects { removals: ops, ..Effects::default() }, None);
@@ -238,6 +290,9 @@ impl Broker {
         history: History,
     ) -> Result<(Arc<DestinationHandle>, bool), BrokerError> {
         self.router.find_or_insert(destination, |present| {
+            if let Some(back) = self.departed.take(destination) {
+                return Ok(back);
+            }
             let policy = Arc::new(self.policy(destination));
             if let Some(limit) = policy.destinations_max
                 && present >= limit as usize
@@ -245,7 +300,8 @@ impl Broker {
                 let policy = Text::clone(&policy.name);
                 return Err(BrokerError::TooManyDestinations { limit, policy });
             }
-            let usage = Usage::new(policy.memory_limit_bytes, Some(Arc::clone(&self.memory)));
+            let usage =
+                Usage::new(policy.memory_limit_bytes, Some(Arc::clone(&self.producer_memory)));
             let new = NewDestination {
                 destination: destination.clone(),
                 policy,
@@ -257,6 +313,7 @@ impl Broker {
                 creator: creator.cloned(),
                 sequence: Arc::clone(&self.sequence),
                 history,
+                gone: self.gone.clone(),
             };
             Ok(spawn(new, self.outlet.clone()))
         })
@@ -294,12 +351,18 @@ impl Broker {
     /// Removes a destination with all it holds. Unknown ones are fine.
     pub async fn remove_destination(&self, destination: &Destination, by: Option<&ConnectionId>) {
         let Some((handle, ending)) = self.router.remove(destination) else { return };
-        let (receipt, gone) = Receipt::waiter();
-        handle.send(vec![Op::Destroy { receipt: Some(receipt) }]).await;
-        gone.await.unwrap_or_default();
+        match self.options.keep_temporaries.filter(|_| destination.kind().is_temporary()) {
+            Some(time) => self.departed.keep(handle, time),
+            None => {
+                let (receipt, gone) = Receipt::waiter();
+                handle.send(vec![Op::Destroy { receipt: Some(receipt) }]).await;
+                gone.await.unwrap_or_default();
+            }
+        }
         self.dead_letters.lock().remove(destination);
         drop(ending);
         tracing::debug!(%destination, "destination removed");
+        self.options.plugins.note(&Event::DestinationRemoved(destination));
         if !destination.is_advisory() {
             self.announce_destination(destination, by, 1).await;
             let name = destination.name();
@@ -339,6 +402,7 @@ impl Broker {
 
     /// As [`Self::publish`], naming the connector the event came through.
     pub async fn publish_from(&self, notice: Notice, origin_url: Option<&str>) {
+        self.options.plugins.note(&Event::Noticed(&notice));
         if !self.options.advisories {
             return;
         }
@@ -380,6 +444,7 @@ impl Broker {
         let (leaves, receipt) = (letter.leaves.take(), letter.receipt.take());
         let target = strategy.destination(&letter);
         let target = target.filter(|at| !(strategy.audit && self.was_buried(&letter, at, &policy)));
+        let target = target.filter(|_| self.options.plugins.may_bury(&letter));
         let handle = match &target {
             Some(target) => self.destination(target, None).await,
             None => return self.drop_dead(leaves, receipt),
@@ -396,7 +461,11 @@ impl Broker {
             }
             (None, Ok(_)) => return,
         };
-        let message = strategy.copy(&letter, &target, Now::read().wall_ms);
+        let now_ms = Now::read().wall_ms;
+        let mut message = strategy.copy(&letter, &target, now_ms);
+        let plugins = &self.options.plugins;
+        // A dead letter is no question.
+        drop(plugins.pass(&mut message, Passage::Buried, &self.options.name, now_ms));
         let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
         let moved = leaves.into_iter().collect();
         let incoming = Incoming::of_broker(Arc::new(message), bytes);

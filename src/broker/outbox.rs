@@ -133,6 +133,12 @@ impl Outbox {
         }
     }
 
+    /// How many messages wait to be written.
+    pub fn deliveries(&self) -> usize {
+        let state = self.state.lock();
+        state.items.iter().filter(|item| matches!(item, Item::Delivery(_))).count()
+    }
+
     /// Moves everything into `into`; pending until there is something or [`Self::wake`] was called.
     pub fn poll_take(&self, cx: &mut Context<'_>, into: &mut Vec<Item>) -> Poll<()> {
         let mut state = self.state.lock();

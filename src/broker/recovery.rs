@@ -63,8 +63,9 @@ impl Broker {
                 selector,
                 policy: Arc::new(self.policy(first)),
                 keeps_transient: self.options.keep_durables_active,
+                expires_active: self.options.expire_active_durables,
                 outlet: self.outlet.clone(),
-                usage: Arc::clone(&self.memory),
+                usage: Arc::clone(&self.consumer_memory),
                 pending,
             });
             self.registry.durable_added(Arc::clone(&durable));

@@ -1,12 +1,15 @@
 //! Who is connected, and what the clients have open: for client ids, advisories and the console.
 
+use super::client::Transport;
 use super::destination::durable::{DurableKey, DurableSubscription};
 use super::error::BrokerError;
+use super::outbox::Outbox;
 use crate::jms::info::{ConnectionInfo, ProducerInfo};
 use crate::jms::{ConnectionId, ConsumerId, ConsumerInfo, ProducerId, Text};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use tokio::sync::{Notify, watch};
 
 /// One connection as the broker knows it.
@@ -17,10 +20,39 @@ pub struct ConnectionEntry {
     pub info: Arc<ConnectionInfo>,
     /// The peer's address, such as `tcp://127.0.0.1:51234`.
     pub remote: Text,
+    /// The connector it came through.
+    pub connector: Text,
     /// Ends the transport of this connection.
     pub stop: Arc<Notify>,
+    pub outbox: Arc<Outbox>,
+    /// Its sender waits for room.
+    pub blocked: AtomicBool,
+    /// Open local transactions.
+    pub transactions: AtomicU32,
     /// True once everything of the connection is cleaned up.
     gone: watch::Sender<bool>,
+}
+
+/// One producer as the broker knows it: what it does is noted by the task of its connection.
+#[derive(Debug)]
+pub struct ProducerEntry {
+    pub info: Arc<ProducerInfo>,
+    pub(super) sent: AtomicU64,
+    pub(super) blocked: AtomicBool,
+    pub(super) blocked_sends: AtomicU64,
+    pub(super) blocked_micros: AtomicU64,
+}
+
+impl ProducerEntry {
+    pub fn new(info: ProducerInfo) -> Arc<Self> {
+        Arc::new(Self {
+            info: Arc::new(info),
+            sent: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
+            blocked_sends: AtomicU64::new(0),
+            blocked_micros: AtomicU64::new(0),
+        })
+    }
 }
 
 /// What there is now.
@@ -34,8 +66,10 @@ struct State {
     connections: HashMap<ConnectionId, Arc<ConnectionEntry>>,
     clients: HashMap<Text, ConnectionId>,
     consumers: HashMap<ConsumerId, Arc<ConsumerInfo>>,
-    producers: HashMap<ProducerId, Arc<ProducerInfo>>,
+    producers: HashMap<ProducerId, Arc<ProducerEntry>>,
     durables: HashMap<DurableKey, Arc<DurableSubscription>>,
+    /// Connections there have been.
+    connected: u64,
 }
 
 /// Whom a new connection must wait for.
@@ -46,15 +80,14 @@ pub enum Admission {
 }
 
 impl Registry {
-    /// Notes a connection. An older one with the same connection id (or, with `steal`, the same client
-    /// id) is stopped first.
+    /// Notes a connection. An older one with the same connection id (or, where links are stolen, the same
+    /// client id) is stopped first.
     pub fn enter(
         &self,
         number: u64,
         info: &Arc<ConnectionInfo>,
-        remote: &Text,
-        stop: &Arc<Notify>,
-        steal: bool,
+        transport: &Transport,
+        outbox: &Arc<Outbox>,
         broker: &Text,
     ) -> Result<Admission, BrokerError> {
         let id = info.connection_id.clone().unwrap_or_default();
@@ -63,7 +96,7 @@ impl Registry {
         let rival = match state.connections.get(&id) {
             Some(older) => Some(Arc::clone(older)),
             None => match state.clients.get(&client).and_then(|id| state.connections.get(id)) {
-                Some(other) if steal => Some(Arc::clone(other)),
+                Some(other) if transport.allow_link_stealing => Some(Arc::clone(other)),
                 Some(other) => {
                     return Err(BrokerError::ClientIdInUse {
                         broker: Text::clone(broker),
@@ -81,10 +114,15 @@ impl Registry {
         let entry = Arc::new(ConnectionEntry {
             number,
             info: Arc::clone(info),
-            remote: Text::clone(remote),
-            stop: Arc::clone(stop),
+            remote: Text::clone(&transport.remote),
+            connector: Text::clone(&transport.connector),
+            stop: Arc::clone(&transport.stop),
+            outbox: Arc::clone(outbox),
+            blocked: AtomicBool::new(false),
+            transactions: AtomicU32::new(0),
             gone: watch::Sender::new(false),
         });
+        state.connected += 1;
         state.clients.insert(client, id.clone());
         state.connections.insert(id, Arc::clone(&entry));
         Ok(Admission::Welcome(entry))
@@ -106,8 +144,18 @@ impl Registry {
         entry.gone.send_replace(true);
     }
 
+    /// How many connections there have been since the broker's start.
+    pub fn connected(&self) -> u64 {
+        self.state.lock().connected
+    }
+
     pub fn connections(&self) -> Vec<Arc<ConnectionEntry>> {
         self.state.lock().connections.values().cloned().collect()
+    }
+
+    pub fn connection(&self, id: Option<&Text>) -> Option<Arc<ConnectionEntry>> {
+        let id = ConnectionId::new(Text::clone(id?));
+        self.state.lock().connections.get(&id).cloned()
     }
 
     pub fn consumer_added(&self, id: ConsumerId, info: Arc<ConsumerInfo>) {
@@ -122,8 +170,8 @@ impl Registry {
         self.state.lock().consumers.values().cloned().collect()
     }
 
-    pub fn producer_added(&self, id: ProducerId, info: Arc<ProducerInfo>) {
-        self.state.lock().producers.insert(id, info);
+    pub fn producer_added(&self, id: ProducerId, entry: Arc<ProducerEntry>) {
+        self.state.lock().producers.insert(id, entry);
     }
 
     pub fn producer_removed(&self, id: &ProducerId) {
@@ -131,6 +179,10 @@ impl Registry {
     }
 
     pub fn producers(&self) -> Vec<Arc<ProducerInfo>> {
+        self.state.lock().producers.values().map(|entry| Arc::clone(&entry.info)).collect()
+    }
+
+    pub fn producer_entries(&self) -> Vec<Arc<ProducerEntry>> {
         self.state.lock().producers.values().cloned().collect()
     }
 

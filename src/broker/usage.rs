@@ -22,6 +22,27 @@ pub struct Usage {
     waiters: Mutex<Vec<Waiter>>,
 }
 
+/// Memory of producers or of consumers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryShare {
+    /// That of the broker.
+    Broker,
+    /// So many bytes of it (`splitSystemUsageForProducersConsumers`).
+    Part(u64),
+    /// So many bytes apart from it (`<producerSystemUsage>`, `<consumerSystemUsage>`).
+    Own(u64),
+}
+
+impl MemoryShare {
+    pub(super) fn usage(self, broker: &Arc<Usage>) -> Arc<Usage> {
+        match self {
+            Self::Broker => Arc::clone(broker),
+            Self::Part(bytes) => Usage::new(bytes, Some(Arc::clone(broker))),
+            Self::Own(bytes) => Usage::new(bytes, None),
+        }
+    }
+}
+
 /// Who is told when there is room again.
 enum Waiter {
     /// A task, and the call it waits in.
@@ -377,5 +398,17 @@ mod tests {
         usage.release(10);
         waiter.await.expect("the waiter ends");
         assert_eq!(usage.used(), 5);
+    }
+
+    #[test]
+    fn split_memory_is_limited_by_its_part_and_by_the_whole() {
+        let broker = Usage::new(100, None);
+        let (producers, consumers) =
+            (MemoryShare::Part(60).usage(&broker), MemoryShare::Part(40).usage(&broker));
+        assert!(producers.try_take(60) && !producers.try_take(1));
+        assert!(consumers.try_take(40) && !consumers.try_take(1));
+        let own = MemoryShare::Own(10).usage(&broker);
+        assert!(own.try_take(5), "it is not of the broker's memory");
+        assert_eq!(broker.used(), 100);
     }
 }

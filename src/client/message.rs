@@ -4,6 +4,7 @@ use super::ClientError;
 use crate::jms::properties::{self, PropertyValue};
 use crate::jms::{BodyKind, Message, mutf8};
 use bytes::Bytes;
+use std::borrow::Cow;
 
 /// JMS's priority of a message that asks for none.
 const PRIORITY: i8 = 4;
@@ -42,12 +43,7 @@ pub fn set_property(
 
 /// The text of an uncompressed text message; none for other messages and malformed bodies.
 pub fn body_text(message: &Message) -> Option<String> {
-    if message.kind != BodyKind::Text || message.compressed {
-        return None;
-    }
-    let (len, text) = message.content.as_ref()?.split_first_chunk()?;
-    let text = text.get(..u32::from_be_bytes(*len) as usize)?;
-    mutf8::decode(text).ok().map(std::borrow::Cow::into_owned)
+    message.text().map(Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::connectors::{self, TransportConnector};
 use super::destination::DestinationList;
 use super::macros::{choice, element};
 use super::network::{self, NetworkConnector, ProxyConnector};
-use super::plugins::{Plugin, Redelivery};
+use super::plugins::{self, Plugin, Redelivery};
 use super::policy::PolicyMap;
 use super::report::{Problem, Remark};
 use super::store::{KahaDb, MemoryStore, PersistenceAdapter};
@@ -28,20 +28,19 @@ element! {
         /// false = nothing to manage: console, REST and command line see an empty broker.
         use_jmx: bool = "useJmx", true, active;
         start: bool = "start", true, active;
-        start_async: bool = "startAsync", false, later;
         /// Stop cleanly on SIGTERM and SIGINT.
         use_shutdown_hook: bool = "useShutdownHook", true, active;
         /// Empties the store at start.
         delete_all_messages_on_startup: bool = "deleteAllMessagesOnStartup", false, active;
         advisory_support: bool = "advisorySupport", true, active;
         anonymous_producer_advisory_support: bool =
-            "anonymousProducerAdvisorySupport", false, later;
+            "anonymousProducerAdvisorySupport", false, active;
         scheduler_support: bool = "schedulerSupport", false, active;
         /// Unset = `<dataDirectory>/<brokerName>/scheduler`.
         scheduler_directory: Option<PathBuf> =
             "schedulerDirectory" | "schedulerDirectoryFile", None, active;
         /// Unset = `<dataDirectory>/<brokerName>/tmp_storage`.
-        tmp_data_directory: Option<PathBuf> = "tmpDataDirectory", None, later;
+        tmp_data_directory: Option<PathBuf> = "tmpDataDirectory", None, active;
         max_scheduler_repeat_allowed: u32 = "maxSchedulerRepeatAllowed", 1000, active;
         use_virtual_topics: bool = "useVirtualTopics", true, active;
         use_mirrored_queues: bool = "useMirroredQueues", false, later;
@@ -51,12 +50,12 @@ element! {
         /// JMSXUserID is set to the user of the connection.
         populate_jmsx_user_id: bool = "populateJMSXUserID", false, active;
         use_authenticated_principal_for_jmsx_user_id: bool =
-            "useAuthenticatedPrincipalForJMSXUserID", false, later;
-        populate_user_name_in_mbeans: bool = "populateUserNameInMBeans", false, later;
+            "useAuthenticatedPrincipalForJMSXUserID", false, active;
+        populate_user_name_in_mbeans: bool = "populateUserNameInMBeans", false, active;
         allow_temp_auto_creation_on_send: bool = "allowTempAutoCreationOnSend", false, active;
-        cache_temp_destinations: bool = "cacheTempDestinations", false, later;
+        cache_temp_destinations: bool = "cacheTempDestinations", false, active;
         time_before_purge_temp_destinations: Duration =
-            "timeBeforePurgeTempDestinations", Duration::from_secs(5), later;
+            "timeBeforePurgeTempDestinations", Duration::from_secs(5), active;
         keep_durable_subs_active: bool = "keepDurableSubsActive", true, active;
         /// Unset (-1) = never deleted.
         offline_durable_subscriber_timeout: Option<Duration> =
@@ -64,36 +63,35 @@ element! {
         offline_durable_subscriber_task_schedule: Duration =
             "offlineDurableSubscriberTaskSchedule", Duration::from_secs(300), active;
         expire_on_active_durable_subs: bool =
-            "enableMessageExpirationOnActiveDurableSubs", false, later;
+            "enableMessageExpirationOnActiveDurableSubs", false, active;
         /// 0 = inactive destinations are not looked for.
         schedule_period_for_destination_purge: Duration =
             "schedulePeriodForDestinationPurge", Duration::ZERO, later;
         /// 0 = all.
         max_purged_destinations_per_sweep: u32 = "maxPurgedDestinationsPerSweep", 0, later;
         reject_durable_consumers: bool = "rejectDurableConsumers", false, active;
-        enable_statistics: bool = "enableStatistics", true, later;
+        enable_statistics: bool = "enableStatistics", true, active;
         monitor_connection_splits: bool = "monitorConnectionSplits", false, later;
         /// The name is that of the host.
-        use_local_host_broker_name: bool = "useLocalHostBrokerName", false, later;
-        system_exit_on_shutdown: bool = "systemExitOnShutdown", false, later;
-        system_exit_on_shutdown_exit_code: i32 = "systemExitOnShutdownExitCode", 0, later;
+        use_local_host_broker_name: bool = "useLocalHostBrokerName", false, active;
+        system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
+        system_exit_on_shutdown_exit_code: i32 = "systemExitOnShutdownExitCode", 0, active;
         restart_allowed: bool = "restartAllowed", true, later;
         network_connector_start_async: bool = "networkConnectorStartAsync", false, later;
         split_system_usage: bool =
-            "splitSystemUsageForProducersConsumers", false, later;
-        producer_system_usage_portion: u32 = "producerSystemUsagePortion", 60, later;
-        consumer_system_usage_portion: u32 = "consumerSystemUsagePortion", 40, later;
+            "splitSystemUsageForProducersConsumers", false, active;
+        producer_system_usage_portion: u32 = "producerSystemUsagePortion", 60, active;
+        consumer_system_usage_portion: u32 = "consumerSystemUsagePortion", 40, active;
         /// Limits above what there is are lowered (else: an error).
-        adjust_usage_limits: bool = "adjustUsageLimits", true, later;
+        adjust_usage_limits: bool = "adjustUsageLimits", true, active;
         /// 0 = disk space is looked at once.
         schedule_period_for_disk_usage_check: Duration =
             "schedulePeriodForDiskUsageCheck", Duration::ZERO, active;
         /// Percent of free space before limits grow again; unset (-1) = any.
         disk_usage_check_regrow_threshold: Option<u32> =
-            "diskUsageCheckRegrowThreshold", None, later;
+            "diskUsageCheckRegrowThreshold", None, active;
         /// A failing one-way transacted send spoils its transaction.
         rollback_only_on_async_exception: bool = "rollbackOnlyOnAsyncException", true, active;
-        store_openwire_version: u32 = "storeOpenWireVersion", 11, later;
 
         transport_connectors: Vec<TransportConnector> = "transportConnectors", Vec::new(), active;
         /// Already part of `transport_connectors`.
@@ -104,8 +102,8 @@ element! {
         proxy_connectors: Vec<ProxyConnector> = "proxyConnectors", Vec::new(), later;
         destination_policy: PolicyMap = "destinationPolicy", PolicyMap::default(), active;
         system_usage: SystemUsage = "systemUsage" | "memoryManager", SystemUsage::default(), active;
-        producer_system_usage: Option<SystemUsage> = "producerSystemUsage", None, later;
-        consumer_system_usage: Option<SystemUsage> = "consumerSystemUsage", None, later;
+        producer_system_usage: Option<SystemUsage> = "producerSystemUsage", None, active;
+        consumer_system_usage: Option<SystemUsage> = "consumerSystemUsage", None, active;
         /// As written; [`BrokerConfig::store`] says which one counts.
         persistence_adapter: Option<PersistenceAdapter> = "persistenceAdapter", None, active;
         persistence_factory: Option<PersistenceAdapter> = "persistenceFactory", None, active;
@@ -116,13 +114,13 @@ element! {
         destinations: DestinationList = "destinations", DestinationList::default(), active;
         management: ManagementContext = "managementContext", ManagementContext::default(), active;
         ssl_context: Option<SslContext> = "sslContext", None, later;
-        io_exception_handler: Option<IoExceptionHandler> = "ioExceptionHandler", None, later;
+        io_exception_handler: Option<IoExceptionHandler> = "ioExceptionHandler", None, active;
         job_scheduler_store: Option<JobSchedulerStore> = "jobSchedulerStore", None, active;
-        temp_data_store: Option<TempDataStore> = "tempDataStore", None, later;
+        temp_data_store: Option<TempDataStore> = "tempDataStore", None, active;
         shutdown_hooks: Vec<ShutdownHook> = "shutdownHooks", Vec::new(), active;
     }
     without_effect {
-        "waitForSlave" = "false", "waitForSlaveTimeout" = "600000",
+        "startAsync" = "false", "storeOpenWireVersion" = "11", "waitForSlave" = "false", "waitForSlaveTimeout" = "600000",
         "shutdownOnMasterFailure" = "false", "shutdownOnSlaveFailure" = "false",
         "passiveSlave" = "false", "brokerId", "brokerObjectName", "adminView", "regionBroker",
         "destinationFactory", "messageAuthorizationPolicy", "brokerContext", "startException",
@@ -161,6 +159,10 @@ impl BrokerConfig {
 
 /// What can only be seen when everything has been read.
 pub(crate) fn finish(broker: &mut BrokerConfig, reading: &mut Reading<'_>) {
+    if broker.use_local_host_broker_name {
+        let host = rustix::system::uname();
+        broker.name = host.nodename().to_string_lossy().into_owned();
+    }
     let used: String = broker.name.chars().map(|c| if is_name_char(c) { c } else { '_' }).collect();
     if used != broker.name {
         let given = std::mem::replace(&mut broker.name, used.clone());
@@ -175,8 +177,12 @@ pub(crate) fn finish(broker: &mut BrokerConfig, reading: &mut Reading<'_>) {
     });
     network::check(&mut broker.network_connectors, reading);
     for plugin in &broker.plugins {
-        if let Plugin::Redelivery(plugin) = plugin {
-            check_redelivery(plugin, broker.scheduler_support, reading);
+        match plugin {
+            Plugin::Redelivery(plugin) => {
+                check_redelivery(plugin, broker.scheduler_support, reading);
+            }
+            Plugin::DiscardingDlq(plugin) => plugins::check_patterns(plugin, reading),
+            _ => {}
         }
     }
 }
@@ -248,27 +254,31 @@ choice! {
 
 element! {
     pub struct IoExceptions = "defaultIOExceptionHandler" {
-        ignore_all_errors: bool = "ignoreAllErrors", false, active;
+        ignore_all_errors: bool = "ignoreAllErrors", false,
+            ignored("a store that failed is not written to again: the broker stops");
         ignore_no_space_errors: bool = "ignoreNoSpaceErrors", true, active;
-        ignore_sql_exceptions: bool = "ignoreSQLExceptions", true, active;
+        ignore_sql_exceptions: bool = "ignoreSQLExceptions", true, later;
         /// Connectors stop while the store fails, and start again when it works.
-        stop_start_connectors: bool = "stopStartConnectors", false, active;
+        stop_start_connectors: bool = "stopStartConnectors", false, later;
         resume_check_sleep_period: Duration =
-            "resumeCheckSleepPeriod", Duration::from_secs(5), active;
-        system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
+            "resumeCheckSleepPeriod", Duration::from_secs(5), later;
+        system_exit_on_shutdown: bool = "systemExitOnShutdown", false,
+            ignored("the process ends with the broker");
     }
     without_effect { "noSpaceMessage" = "space", "sqlExceptionMessage" }
 }
 
 element! {
     pub struct LeaseIoExceptions = "leaseLockerIOExceptionHandler" | "jDBCIOExceptionHandler" {
-        ignore_all_errors: bool = "ignoreAllErrors", false, active;
+        ignore_all_errors: bool = "ignoreAllErrors", false,
+            ignored("a store that failed is not written to again: the broker stops");
         ignore_no_space_errors: bool = "ignoreNoSpaceErrors", true, active;
-        ignore_sql_exceptions: bool = "ignoreSQLExceptions", false, active;
-        stop_start_connectors: bool = "stopStartConnectors", true, active;
+        ignore_sql_exceptions: bool = "ignoreSQLExceptions", false, later;
+        stop_start_connectors: bool = "stopStartConnectors", true, later;
         resume_check_sleep_period: Duration =
-            "resumeCheckSleepPeriod", Duration::from_secs(5), active;
-        system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
+            "resumeCheckSleepPeriod", Duration::from_secs(5), later;
+        system_exit_on_shutdown: bool = "systemExitOnShutdown", false,
+            ignored("the process ends with the broker");
     }
     without_effect { "noSpaceMessage" = "space", "sqlExceptionMessage" }
 }
@@ -305,19 +315,14 @@ choice! {
 
 element! {
     pub struct PListStore = "pListStoreImpl" | "pListStore" {
+        /// What an earlier run left there is removed.
         directory: Option<PathBuf> = "directory", None, active;
-        journal_max_file_length: MemorySize = "journalMaxFileLength", MemorySize::mib(32), active;
-        journal_max_write_batch: MemorySize =
-            "journalMaxWriteBatchSize", MemorySize::mib(4), active;
-        /// Bytes.
-        index_page_size: u32 = "indexPageSize", 4096, active;
-        /// Pages.
-        index_cache_size: u32 = "indexCacheSize", 100, active;
-        cleanup_interval: Duration = "cleanupInterval", Duration::from_secs(30), active;
     }
     without_effect {
-        "lazyInit" = "true", "failIfDatabaseIsLocked" = "false", "indexDirectory", "enableIndexWriteAsync", "indexEnablePageCaching", "brokerName",
-        "indexWriteBatchSize", "scheduler",
+        "lazyInit" = "true", "failIfDatabaseIsLocked" = "false", "journalMaxFileLength" = "32mb",
+        "journalMaxWriteBatchSize" = "4mb", "indexPageSize" = "4096", "indexCacheSize" = "100",
+        "cleanupInterval" = "30000", "indexDirectory", "enableIndexWriteAsync",
+        "indexEnablePageCaching", "brokerName", "indexWriteBatchSize", "scheduler",
     }
 }
 

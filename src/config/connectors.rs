@@ -16,8 +16,8 @@ element! {
         listen: Listen = "uri", Listen::default(), active;
         /// `multicast://default`: announces this connector to other brokers.
         discovery_uri: Option<BrokerUri> = "discoveryUri", None, later;
-        /// Log slow and blocked connections.
-        enable_status_monitor: bool = "enableStatusMonitor", false, later;
+        /// End connections whose peers take nothing for 10 s.
+        enable_status_monitor: bool = "enableStatusMonitor", false, active;
         /// Tell OpenWire clients about the other brokers of the network.
         update_cluster_clients: bool = "updateClusterClients", false, later;
         /// The same, in an order that differs from client to client.
@@ -36,7 +36,7 @@ element! {
         /// WARN instead of DEBUG when peers vanish.
         warn_on_remote_close: bool = "warnOnRemoteClose", false, active;
         published_address_policy: PublishedAddressPolicy =
-            "publishedAddressPolicy", PublishedAddressPolicy::default(), later;
+            "publishedAddressPolicy", PublishedAddressPolicy::default(), active;
     }
     without_effect {
         "disableAsyncDispatch" = "false",

@@ -19,16 +19,16 @@ choice! {
             "jaasCertificateAuthenticationPlugin", security;
         JaasDual(JaasDualAuthentication) = "jaasDualAuthenticationPlugin", security;
         Authorization(Authorization) = "authorizationPlugin", security;
-        Statistics = "statisticsBrokerPlugin", later;
-        TimeStamping(TimeStamping) = "timeStampingBrokerPlugin", later;
-        Logging(Logging) = "loggingBrokerPlugin", later;
+        Statistics = "statisticsBrokerPlugin", active;
+        TimeStamping(TimeStamping) = "timeStampingBrokerPlugin", active;
+        Logging(Logging) = "loggingBrokerPlugin", active;
         Redelivery(Redelivery) = "redeliveryPlugin", active;
-        DiscardingDlq(DiscardingDlq) = "discardingDLQBrokerPlugin", later;
-        ForcePersistency(ForcePersistency) = "forcePersistencyModeBrokerPlugin", later;
+        DiscardingDlq(DiscardingDlq) = "discardingDLQBrokerPlugin", active;
+        ForcePersistency(ForcePersistency) = "forcePersistencyModeBrokerPlugin", active;
         DestinationPathSeparator(DestinationPathSeparator) =
             "destinationPathSeparatorPlugin", later;
         Destinations(DestinationsPlugin) = "destinationsPlugin", later;
-        TraceBrokerPath(TraceBrokerPath) = "traceBrokerPathPlugin", later;
+        TraceBrokerPath(TraceBrokerPath) = "traceBrokerPathPlugin", active;
         VirtualSelectorCache(VirtualSelectorCache) = "virtualSelectorCacheBrokerPlugin", later;
         RuntimeConfiguration(RuntimeConfiguration) = "runtimeConfigurationPlugin", later;
     }
@@ -171,7 +171,8 @@ element! {
         log_producer_events: bool = "logProducerEvents", false, active;
         log_transaction_events: bool = "logTransactionEvents", false, active;
         log_internal_events: bool = "logInternalEvents", false, active;
-        per_destination_logger: bool = "perDestinationLogger", false, active;
+        per_destination_logger: bool = "perDestinationLogger", false,
+            ignored("the lines name the destination; all have one logger");
     }
 }
 
@@ -233,6 +234,16 @@ element! {
         drop_only: Option<String> = "dropOnly", None, active;
         /// A line in the log every so many messages.
         report_interval: u32 = "reportInterval", 1000, active;
+    }
+}
+
+/// What is to be dropped must be regular expressions.
+pub(crate) fn check_patterns(plugin: &DiscardingDlq, reading: &mut Reading<'_>) {
+    for pattern in plugin.drop_only.iter().flat_map(|patterns| patterns.split_whitespace()) {
+        if let Err(source) = regex_lite::Regex::new(pattern) {
+            let pattern = pattern.to_owned();
+            reading.error(&plugin.place, Problem::BadPattern { pattern, source });
+        }
     }
 }
 

@@ -204,6 +204,12 @@ pub enum Problem {
         "<redeliveryPolicy> needs initialRedeliveryDelay and redeliveryDelay of 1000 ms or more"
     )]
     RedeliveryTooSoon,
+    #[error("'{pattern}' is not a regular expression: {source}")]
+    BadPattern {
+        pattern: String,
+        #[source]
+        source: regex_lite::Error,
+    },
     #[error("<redeliveryPlugin> needs schedulerSupport=\"true\" on <broker>")]
     RedeliveryNeedsScheduler,
 }

@@ -4,8 +4,11 @@ use super::info::{
     BrokerInfo, ConnectionInfo, ConsumerInfo, DestinationInfo, ProducerInfo, RemoveInfo,
     RemoveSubscriptionInfo,
 };
-use super::{Array, BrokerId, ConsumerId, Destination, MessageId, ProducerId, Text, TransactionId};
+use super::{
+    Array, BrokerId, ConsumerId, Destination, MessageId, ProducerId, Text, TransactionId, mutf8,
+};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A JMS message with the fields of OpenWire section 13. Shared and never changed once it is in a
@@ -99,6 +102,15 @@ impl Message {
         let body = self.content.as_ref().map_or(0, Bytes::len);
         let properties = self.properties.as_ref().map_or(0, Bytes::len);
         1024 + body + properties
+    }
+
+    /// The text of an uncompressed text message; none for other messages and malformed bodies.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        if self.kind != BodyKind::Text || self.compressed {
+            return None;
+        }
+        let (len, text) = self.content.as_ref()?.split_first_chunk()?;
+        mutf8::decode(text.get(..u32::from_be_bytes(*len) as usize)?).ok()
     }
 
     /// Whether the message has an end of life and it is before `now_ms` (ms since the epoch).

@@ -42,7 +42,7 @@ const FRAME_BYTES_PER_SECOND: usize = 64 * 1024;
 /// How long a connection waits for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// For one write; none: as long as it takes.
+    /// For the peer to take something of what is written; none: as long as it takes.
     pub write: Option<Duration>,
     /// For something to read; none: for ever.
     pub read: Option<Duration>,
@@ -307,16 +307,8 @@ async fn write<W: AsyncWrite + Unpin, E: Egress>(
             _ => egress.encode(out),
         };
         if !out.is_empty() {
-            let writing = write_all(writer, out);
-            let written = match write_timeout {
-                None => writing.await,
-                Some(patience) => match tokio::time::timeout(patience, writing).await {
-                    Ok(written) => written,
-                    Err(_) => Err(io::ErrorKind::TimedOut.into()),
-                },
-            };
-            if let Err(error) = written {
-                return error.into();
+            if let Err(ended) = write_all(writer, out, write_timeout).await {
+                return ended;
             }
             if let Some(watch) = &mut watch {
                 watch.sent = true;
@@ -331,20 +323,31 @@ async fn write<W: AsyncWrite + Unpin, E: Egress>(
     }
 }
 
-async fn write_all<W: AsyncWrite + Unpin>(writer: &mut W, out: &mut WriteBuffer) -> io::Result<()> {
+/// Writes all of `out`. The peer is given up when it takes nothing for as long as `patience`.
+async fn write_all<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    out: &mut WriteBuffer,
+    patience: Option<Duration>,
+) -> Result<(), Ended> {
     while !out.is_empty() {
-        let written = poll_fn(|cx| {
+        let writing = poll_fn(|cx| {
             let mut slices = [IoSlice::new(&[]); 64];
             let filled = out.chunks(&mut slices);
             Pin::new(&mut *writer).poll_write_vectored(cx, &slices[..filled])
-        })
-        .await?;
+        });
+        let written = match patience {
+            None => writing.await?,
+            Some(patience) => match tokio::time::timeout(patience, writing).await {
+                Ok(written) => written?,
+                Err(_) => return Err(Ended::Blocked(patience)),
+            },
+        };
         if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
         }
         out.advance(written);
     }
-    poll_fn(|cx| Pin::new(&mut *writer).poll_flush(cx)).await
+    Ok(poll_fn(|cx| Pin::new(&mut *writer).poll_flush(cx)).await?)
 }
 
 /// Writes what still waits, for a short while, behind what was being written.
@@ -359,7 +362,7 @@ async fn last_words<W: AsyncWrite + Unpin, E: Egress>(
         drop(egress.encode(out));
     }
     // The peer may be gone; nobody waits for these bytes any more.
-    drop(tokio::time::timeout(FLUSH_PATIENCE, write_all(writer, out)).await);
+    drop(tokio::time::timeout(FLUSH_PATIENCE, write_all(writer, out, None)).await);
     let closing = poll_fn(|cx| Pin::new(&mut *writer).poll_shutdown(cx));
     drop(tokio::time::timeout(FLUSH_PATIENCE, closing).await);
 }
@@ -436,6 +439,28 @@ mod tests {
         }
 
         async fn close(&mut self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let patience = Duration::from_secs(10);
+        let (mut near, mut far) = duplex(4);
+        let mut out = WriteBuffer::default();
+        out.append(&[0; 12]);
+        let slowly = async {
+            for _ in 0..2 {
+                sleep(patience * 2 / 3).await;
+                let mut taken = [0; 4];
+                tokio::io::AsyncReadExt::read_exact(&mut far, &mut taken)
+                    .await
+                    .expect("it is there");
+            }
+        };
+        let (written, ()) = tokio::join!(write_all(&mut near, &mut out, Some(patience)), slowly);
+        assert!(written.is_ok(), "it took something again and again");
+        out.append(&[0; 4]);
+        let written = write_all(&mut near, &mut out, Some(patience)).await;
+        assert!(matches!(written, Err(Ended::Blocked(_))), "{written:?}");
     }
 
     async fn end_of(mut reader: DuplexStream) -> (Ended, usize, Duration) {

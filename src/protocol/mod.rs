@@ -29,6 +29,9 @@ pub enum Ended {
     /// Nothing came for too long.
     #[error("the peer was silent for {0:?}")]
     Inactive(Duration),
+    /// The peer takes nothing of what is written to it.
+    #[error("the peer took nothing for {0:?}")]
+    Blocked(Duration),
     /// The peer connected and did not introduce itself.
     #[error("nothing that could be understood came within {0:?}")]
     NoHandshake(Duration),

@@ -17,12 +17,12 @@ pub enum Authenticator {
 #[derive(Debug, Default)]
 pub struct SimpleAuthentication {
     users: HashMap<Text, Text>,
-    /// Whether a connection without user and password is let in.
-    anonymous: bool,
+    /// Who a connection without user and password is; none: it is not let in.
+    anonymous: Option<Text>,
 }
 
 impl SimpleAuthentication {
-    pub fn new(users: impl IntoIterator<Item = (Text, Text)>, anonymous: bool) -> Self {
+    pub fn new(users: impl IntoIterator<Item = (Text, Text)>, anonymous: Option<Text>) -> Self {
         Self { users: users.into_iter().collect(), anonymous }
     }
 }
@@ -33,12 +33,22 @@ impl Authenticator {
         match self {
             Self::Open => true,
             Self::Simple(simple) => match (user, password) {
-                (None, None) => simple.anonymous,
+                (None, None) => simple.anonymous.is_some(),
                 (Some(user), Some(password)) => {
                     simple.users.get(user).is_some_and(|known| same(known, password))
                 }
                 _ => false,
             },
+        }
+    }
+}
+
+impl Authenticator {
+    /// Who somebody that was accepted as `user` is.
+    pub fn principal<'a>(&'a self, user: Option<&'a Text>) -> Option<&'a Text> {
+        match self {
+            Self::Open => user,
+            Self::Simple(simple) => user.or(simple.anonymous.as_ref()),
         }
     }
 }
@@ -61,7 +71,7 @@ mod tests {
     #[test]
     fn only_the_right_password_is_accepted() {
         let users = [("system".into(), "manager".into())];
-        let simple = Authenticator::Simple(SimpleAuthentication::new(users, false));
+        let simple = Authenticator::Simple(SimpleAuthentication::new(users, None));
         assert!(simple.accepts(Some("system"), Some("manager")));
         assert!(!simple.accepts(Some("system"), Some("manage")));
         assert!(!simple.accepts(Some("system"), Some("managermanager")));
@@ -71,8 +81,11 @@ mod tests {
 
     #[test]
     fn anonymous_needs_neither_name_nor_password() {
-        let open = Authenticator::Simple(SimpleAuthentication::new([], true));
+        let anonymous = Text::from("guest");
+        let simple = SimpleAuthentication::new([], Some(Text::clone(&anonymous)));
+        let open = Authenticator::Simple(simple);
         assert!(open.accepts(None, None));
+        assert_eq!(open.principal(None), Some(&anonymous));
         assert!(!open.accepts(Some("x"), None));
     }
 }

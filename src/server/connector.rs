@@ -1,5 +1,6 @@
 //! A connector: a listening socket, and the connections that came through it.
 
+use super::publish::Publish;
 use crate::broker::Broker;
 use crate::broker::client::{Closing, Transport};
 use crate::jms::Text;
@@ -35,6 +36,7 @@ pub struct ConnectorOptions {
     pub patience: Patience,
     /// `warnOnRemoteClose`.
     pub warn_on_remote_close: bool,
+    pub publish: Publish,
     pub openwire: OpenWireOptions,
 }
 
@@ -54,6 +56,7 @@ impl ConnectorOptions {
             socket: SocketOptions::default(),
             patience: Patience::default(),
             warn_on_remote_close: false,
+            publish: Publish::default(),
             openwire: OpenWireOptions::default(),
         }
     }
@@ -69,7 +72,9 @@ pub struct Connector {
 #[derive(Debug)]
 struct Shared {
     options: ConnectorOptions,
-    /// What clients are told to connect to.
+    /// Where it can be reached.
+    connect: Text,
+    /// What others are told of that.
     published: Text,
     stop: Notify,
     connections: Mutex<HashMap<u64, Arc<Notify>>>,
@@ -103,9 +108,11 @@ impl Connector {
         let address = listener.local_addr()?;
         let host =
             if address.ip().is_unspecified() { host_name.to_owned() } else { options.host.clone() };
-        let published = format!("{}://{host}:{}", options.scheme, address.port()).into();
+        let connect = format!("{}://{host}:{}", options.scheme, address.port()).into();
+        let published = options.publish.address(&options.scheme, &host, address, host_name);
         let shared = Arc::new(Shared {
             options,
+            connect,
             published,
             stop: Notify::new(),
             connections: Mutex::default(),
@@ -125,14 +132,17 @@ impl Connector {
         &self.shared.published
     }
 
+    /// Its scheme, and where it can be reached, with the options behind it.
+    pub fn address_and_scheme(&self) -> (Text, Text) {
+        let address = format!("{}{}", self.shared.connect, self.shared.query());
+        (Text::clone(&self.shared.options.scheme), address.into())
+    }
+
     /// Begins to serve.
     pub fn serve(&self, listener: TcpListener, broker: Arc<Broker>) {
         let options = &self.shared.options;
-        let query = match options.query.as_str() {
-            "" => String::new(),
-            query => format!("?{query}"),
-        };
-        tracing::info!("Listening for connections at: {}{query}", self.shared.published);
+        let query = self.shared.query();
+        tracing::info!("Listening for connections at: {}{query}", self.shared.connect);
         tokio::spawn(accept(Arc::clone(&self.shared), listener, broker));
         tracing::info!("Connector {} started", options.name);
     }
@@ -222,6 +232,7 @@ async fn serve(
     let options = &shared.options;
     let closing = Closing::default();
     let transport = Transport {
+        connector: Text::clone(&shared.options.name),
         remote: format!("tcp://{peer}").into(),
         connector_url: Text::clone(&shared.published),
         stop: Arc::clone(&stop),
@@ -238,6 +249,9 @@ async fn serve(
         Ended::Goodbye | Ended::Stopped | Ended::Refused => {
             tracing::debug!(%peer, reason = %ended, "connection ended");
         }
+        Ended::Blocked(_) => {
+            shared.warn(&format!("found a blocked client - stopping: tcp://{peer}: {ended}"));
+        }
         Ended::Io(error) if !options.warn_on_remote_close => {
             tracing::debug!(%peer, %error, "connection ended");
         }
@@ -246,6 +260,14 @@ async fn serve(
 }
 
 impl Shared {
+    /// The options behind its address.
+    fn query(&self) -> String {
+        match self.options.query.as_str() {
+            "" => String::new(),
+            query => format!("?{query}"),
+        }
+    }
+
     /// Writes a warning about a connection, unless there were many just now.
     fn warn(&self, text: &str) {
         let left_out = {

@@ -46,33 +46,65 @@ pub struct DiskLimits {
     pub temp_bytes: u64,
 }
 
+/// A limit is higher than what is there, and may not be lowered (`adjustUsageLimits`).
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TooHigh(String);
+
+/// Whether limits may be lowered to what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adjust {
+    Yes,
+    No,
+}
+
 /// The limits for a store and for what does not fit into memory, none higher than what is there.
-pub fn limits(usage: &SystemUsage, store: Kept<'_>, temp: Kept<'_>) -> (DiskLimits, Vec<Note>) {
+///
+/// # Errors
+/// When one would have to be lowered, and `adjust` does not allow that.
+pub fn limits(
+    usage: &SystemUsage,
+    store: Kept<'_>,
+    temp: Kept<'_>,
+    adjust: Adjust,
+) -> Result<(DiskLimits, Vec<Note>), TooHigh> {
     let mut notes = Vec::new();
     let wanted = usage.store.limit_bytes(store.space.total_bytes);
-    let store_bytes = lowered("Store", "store", wanted, store, &mut notes);
+    let store_bytes = lowered("Store", "store", wanted, store, adjust, &mut notes)?;
     let wanted = usage.temp.limit_bytes(temp.space.total_bytes);
-    let temp_bytes = lowered("Temporary Store", "temporary store", wanted, temp, &mut notes);
-    (DiskLimits { store_bytes, temp_bytes }, notes)
+    let temp_bytes =
+        lowered("Temporary Store", "temporary store", wanted, temp, adjust, &mut notes)?;
+    Ok((DiskLimits { store_bytes, temp_bytes }, notes))
 }
 
 /// The limit or, if that is more or 0, all that is there.
-fn lowered(name: &str, of: &str, limit: u64, kept: Kept<'_>, notes: &mut Vec<Note>) -> u64 {
+fn lowered(
+    name: &str,
+    of: &str,
+    limit: u64,
+    kept: Kept<'_>,
+    adjust: Adjust,
+    notes: &mut Vec<Note>,
+) -> Result<u64, TooHigh> {
     let there = kept.space.usable_bytes.saturating_add(kept.used_bytes);
     if limit == 0 {
-        return there;
+        return Ok(there);
     }
     let lowered = limit.min(there);
     if lowered < limit {
-        notes.push(Note::Warn(format!(
+        let text = format!(
             "{name} limit is {} mb (current {of} usage is {} mb). The data directory: {} only has {} mb of \
-             usable space. - resetting to maximum available disk space: {} mb",
+             usable space.",
             mib(limit),
             mib(kept.used_bytes),
             kept.folder.display(),
-            mib(there),
             mib(there)
-        )));
+        );
+        if adjust == Adjust::No {
+            return Err(TooHigh(text));
+        }
+        let reset = "resetting to maximum available disk space";
+        notes.push(Note::Warn(format!("{text} - {reset}: {} mb", mib(there))));
     }
     if lowered < kept.file_bytes {
         notes.push(Note::Error(format!(
@@ -82,7 +114,7 @@ fn lowered(name: &str, of: &str, limit: u64, kept: Kept<'_>, notes: &mut Vec<Not
             mib(kept.file_bytes)
         )));
     }
-    lowered
+    Ok(lowered)
 }
 
 fn mib(bytes: u64) -> u64 {
@@ -106,7 +138,7 @@ mod tests {
             used_bytes,
             file_bytes: 32 << 20,
         };
-        limits(&usage, kept(used_bytes), kept(0))
+        limits(&usage, kept(used_bytes), kept(0), Adjust::Yes).expect("it may be lowered")
     }
 
     #[test]
@@ -135,6 +167,15 @@ mod tests {
         let unlimited = StoreUsage { limit: MemorySize(0), ..StoreUsage::default() };
         let (limits, notes) = resolved(unlimited, 0, GIB);
         assert_eq!((limits.store_bytes, notes), (GIB, vec![]));
+    }
+
+    #[test]
+    fn more_than_there_is_is_refused_where_limits_are_not_adjusted() {
+        let space = Space { total_bytes: 100 * GIB, usable_bytes: 5 * GIB };
+        let kept = Kept { folder: Path::new("data"), space, used_bytes: 0, file_bytes: 0 };
+        let TooHigh(text) =
+            limits(&SystemUsage::default(), kept, kept, Adjust::No).expect_err("it is too high");
+        assert!(text.ends_with("data only has 5120 mb of usable space."), "{text}");
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub mod connector;
 pub mod disk;
 mod note;
 mod plan;
+mod plugins;
+pub mod publish;
 mod scheduler;
 mod space;
 pub mod store;
@@ -18,7 +20,7 @@ pub use plan::Plan;
 use crate::broker::Broker;
 use crate::broker::error::BrokerError;
 use crate::broker::usage::Usage;
-use crate::config::{Config, PersistenceAdapter};
+use crate::config::{BrokerConfig, Config, IoExceptionHandler, PersistenceAdapter, TempDataStore};
 use crate::ha::{LockError, Mastership, SharedFile, become_master};
 use crate::jms::{BrokerId, Text};
 use crate::protocol::openwire::MESSAGE_FORM;
@@ -29,8 +31,8 @@ use crate::store::memory::MemoryStore;
 use crate::store::spool::{Spool, SpoolEvents};
 use crate::store::{Store, StoreError, StoreEvents};
 use connector::Connector;
-use disk::DiskLimits;
-use space::{Space, Watching};
+use disk::{DiskLimits, TooHigh};
+use space::{LimitsError, Space, Watching};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub enum StartError {
     Recovery(#[source] BrokerError),
     #[error(transparent)]
     Lock(#[from] LockError),
+    #[error(transparent)]
+    Limits(TooHigh),
     #[error("the temp store in {directory} could not be opened")]
     TempStore {
         directory: PathBuf,
@@ -79,6 +83,7 @@ pub struct Server {
     connectors: Vec<Connector>,
     store: Arc<dyn Store>,
     store_failed: watch::Receiver<bool>,
+    exit_codes: ExitCodes,
     label: String,
     started: Instant,
     space: Option<Watching>,
@@ -126,7 +131,8 @@ impl Server {
         plan.broker.prepared_fate = store_plan.prepared;
         plan.broker.dispatches_early = store_plan.dispatches_early;
         let name = Text::clone(&plan.broker.name);
-        let opened = open(&store_plan, &name, mastership, store_usage).await?;
+        let needs_space = stops_without_space(config.broker.io_exception_handler.as_ref());
+        let opened = open(&store_plan, &name, mastership, store_usage, needs_space).await?;
         let (store_usage, temp_usage) =
             (Arc::clone(&plan.broker.store_usage), Arc::clone(&plan.broker.temp_usage));
         let space = Space::of_config(config, &store_plan);
@@ -137,7 +143,8 @@ impl Server {
                 opened.store.set_limit(limits.store_bytes);
                 temp_usage.set_limit(limits.temp_bytes);
             }
-            Err(error) => {
+            Err(LimitsError::TooHigh(error)) => return Err(StartError::Limits(error)),
+            Err(LimitsError::Io(error)) => {
                 tracing::warn!(
                     %error,
                     "the space on disk is not known: limits of the store are not checked"
@@ -146,6 +153,7 @@ impl Server {
         }
         open_spool(config, &mut plan)?;
         let mut server = Self::run(plan, &host, opened).await?;
+        server.exit_codes = ExitCodes::of_config(&config.broker);
         server.space = Some(space.watch(store_usage, temp_usage, Arc::clone(&server.store)));
         Ok(server)
     }
@@ -181,6 +189,8 @@ impl Server {
                 Err(source) => return Err(StartError::Bind { name, uri, source }),
             }
         }
+        plan.broker.addresses =
+            bound.iter().map(|(connector, _)| connector.address_and_scheme()).collect();
         if let Some((connector, _)) = bound.first() {
             plan.broker.default_url = Text::clone(connector.published());
         }
@@ -198,7 +208,18 @@ impl Server {
         }
         tracing::info!("{label} started in {} ms", started.elapsed().as_millis());
         let space = None;
-        Ok(Self { broker, connectors, store, store_failed, label, started, space, mastership })
+        let exit_codes = ExitCodes::default();
+        Ok(Self {
+            broker,
+            connectors,
+            store,
+            store_failed,
+            exit_codes,
+            label,
+            started,
+            space,
+            mastership,
+        })
     }
 
     /// The broker itself, for programs that embed it.
@@ -222,8 +243,8 @@ impl Server {
             }
         };
         tokio::select! {
-            () = lost => LOST_LOCK_CODE,
-            () = failed => STORE_FAILED_CODE,
+            () = lost => self.exit_codes.lost_lock,
+            () = failed => self.exit_codes.store_failed,
         }
     }
 
@@ -260,11 +281,39 @@ impl Server {
     }
 }
 
-/// Exit code of a broker that is no longer the master of its store.
-const LOST_LOCK_CODE: i32 = 1;
+/// With which code the process ends when the broker stops by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ExitCodes {
+    /// It is no longer the master of its store.
+    lost_lock: i32,
+    store_failed: i32,
+}
 
-/// Exit code of a broker whose store has failed.
-const STORE_FAILED_CODE: i32 = 1;
+/// Without a word in the configuration: somebody has to look.
+const FAILURE_CODE: i32 = 1;
+
+impl ExitCodes {
+    fn of_config(broker: &BrokerConfig) -> Self {
+        let configured =
+            broker.system_exit_on_shutdown.then_some(broker.system_exit_on_shutdown_exit_code);
+        let code = configured.unwrap_or(FAILURE_CODE);
+        Self { lost_lock: code, store_failed: code }
+    }
+}
+
+impl Default for ExitCodes {
+    fn default() -> Self {
+        Self { lost_lock: FAILURE_CODE, store_failed: FAILURE_CODE }
+    }
+}
+
+/// Whether a full disk stops the broker (`ignoreNoSpaceErrors="false"`); else it waits for space.
+fn stops_without_space(handler: Option<&IoExceptionHandler>) -> bool {
+    handler.is_some_and(|handler| match handler {
+        IoExceptionHandler::Default(of) => !of.ignore_no_space_errors && !of.ignore_all_errors,
+        IoExceptionHandler::LeaseLocker(of) => !of.ignore_no_space_errors && !of.ignore_all_errors,
+    })
+}
 
 /// The store a broker runs on, and what says that it must not any more.
 struct Opened {
@@ -285,6 +334,8 @@ impl Opened {
 struct Watch {
     usage: Arc<Usage>,
     failed: watch::Sender<bool>,
+    /// Having no space is a failure.
+    needs_space: bool,
 }
 
 impl StoreEvents for Watch {
@@ -293,6 +344,10 @@ impl StoreEvents for Watch {
     }
 
     fn no_space(&self, is_short: bool) {
+        if is_short && self.needs_space {
+            tracing::error!("the store has no space left: the broker stops");
+            self.failed.send_replace(true);
+        }
         self.usage.set_blocked(is_short);
     }
 
@@ -308,6 +363,7 @@ async fn open(
     node: &str,
     mastership: Option<Mastership>,
     usage: Arc<Usage>,
+    needs_space: bool,
 ) -> Result<Opened, StartError> {
     let (failed, store_failed) = watch::channel(false);
     let generation = mastership.as_ref().map_or(0, Mastership::generation);
@@ -315,7 +371,7 @@ async fn open(
     let options = plan.options(node, generation, &fence);
     let several = plan.several(node, generation, &fence);
     let directory = plan.directory.clone();
-    let events = Arc::new(Watch { usage, failed });
+    let events = Arc::new(Watch { usage, failed, needs_space });
     let opening = tokio::task::spawn_blocking(move || {
         let disk = Arc::new(RealFilesystem);
         Ok(match several {
@@ -337,7 +393,7 @@ fn fence(mastership: &Mastership) -> Fence {
 
 /// Opens the temp store. What an earlier broker left there goes, so the lock comes before.
 fn open_spool(config: &Config, plan: &mut Plan) -> Result<(), StartError> {
-    let folder = temp_folder(config);
+    let folder = temp_folder(&config.broker);
     let events = Arc::new(TempWatch(Arc::clone(&plan.broker.temp_usage)));
     let disk = Arc::new(RealFilesystem);
     let spool = Spool::open(disk, folder.clone(), SPOOL_SEGMENT_BYTES, MESSAGE_FORM, events);
@@ -346,9 +402,14 @@ fn open_spool(config: &Config, plan: &mut Plan) -> Result<(), StartError> {
     Ok(())
 }
 
-/// `tmp_storage` beside the broker's other files.
-fn temp_folder(config: &Config) -> PathBuf {
-    config.broker.own_directory().join("tmp_storage")
+/// Where the temp store is: as configured, or `tmp_storage` beside the broker's other files.
+fn temp_folder(broker: &BrokerConfig) -> PathBuf {
+    let of_store = broker.temp_data_store.as_ref().and_then(|TempDataStore::PList(store)| {
+        // It is for the temp store alone.
+        store.directory.clone()
+    });
+    let configured = of_store.or_else(|| broker.tmp_data_directory.clone());
+    configured.unwrap_or_else(|| broker.own_directory().join("tmp_storage"))
 }
 
 /// A file of the temp store is removed when all of it was read: 4 MiB bound what is kept in vain.
@@ -399,4 +460,43 @@ fn broker_id(host: &str) -> BrokerId {
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     BrokerId::new(format!("ID:{host}-{}-{}-0:1", std::process::id(), now.as_millis()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{IoExceptions, PListStore};
+    use std::path::Path;
+
+    #[test]
+    fn the_temp_store_is_where_it_is_configured() {
+        let folder = |broker: BrokerConfig| temp_folder(&broker);
+        let plain = BrokerConfig { name: "b".into(), ..BrokerConfig::default() };
+        assert_eq!(folder(plain.clone()), Path::new("activemq-data/b/tmp_storage"));
+        let named = BrokerConfig { tmp_data_directory: Some("tmp".into()), ..plain };
+        assert_eq!(folder(named.clone()), Path::new("tmp"));
+        let store = PListStore { directory: Some("own".into()), ..PListStore::default() };
+        let temp_data_store = Some(TempDataStore::PList(store));
+        assert_eq!(folder(BrokerConfig { temp_data_store, ..named }), Path::new("own"));
+    }
+
+    #[test]
+    fn a_broker_that_stops_by_itself_ends_with_the_configured_code() {
+        let plain = BrokerConfig::default();
+        assert_eq!(ExitCodes::of_config(&plain), ExitCodes::default());
+        let system_exit_on_shutdown = true;
+        let broker = BrokerConfig { system_exit_on_shutdown, ..plain };
+        assert_eq!(ExitCodes::of_config(&broker).store_failed, 0);
+    }
+
+    #[test]
+    fn a_full_disk_stops_the_broker_only_if_that_is_configured() {
+        assert!(!stops_without_space(None));
+        let handler = |ignore_no_space_errors| {
+            let of = IoExceptions { ignore_no_space_errors, ..IoExceptions::default() };
+            IoExceptionHandler::Default(of)
+        };
+        assert!(!stops_without_space(Some(&handler(true))));
+        assert!(stops_without_space(Some(&handler(false))));
+    }
 }

@@ -1,15 +1,17 @@
 //! From the configuration to what the broker and its connectors are started with.
 
 use super::connector::ConnectorOptions;
+use super::plugins;
+use super::publish::{HostForm, Publish};
 use crate::broker::policy::{
     Cursor, DeadLetterStrategy, DeadLetterTarget, Eviction, GroupMapKind, PendingLimit, Policy,
     RecoveryKind,
 };
-use crate::broker::usage::Usage;
-use crate::broker::{BrokerOptions, OfflineDurables, PreparedFate};
+use crate::broker::usage::{MemoryShare, Usage};
+use crate::broker::{BrokerOptions, OfflineDurables, PreparedFate, UserId};
 use crate::config::{
-    self, Config, MessageEvictionStrategy, PendingMessageLimitStrategy, Plugin, PolicyEntry,
-    Protocol, TransportConnector,
+    self, BrokerConfig, Config, MessageEvictionStrategy, PendingMessageLimitStrategy, Plugin,
+    PolicyEntry, Protocol, PublishedHost, TransportConnector,
 };
 use crate::jms::{BrokerId, Destination, Text};
 use crate::protocol::drive::Patience;
@@ -17,6 +19,7 @@ use crate::protocol::openwire::OpenWireOptions;
 use crate::protocol::openwire::negotiation::Offer;
 use crate::security::{Authenticator, SimpleAuthentication};
 use crate::transport::listener::SocketOptions;
+use std::path::Path;
 use std::time::Duration;
 
 /// What a broker starts with.
@@ -42,7 +45,8 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         ));
     }
     let policies = broker.destination_policy.clone();
-    let system = usage.clone();
+    // What waits or fails is a producer.
+    let system = broker.producer_system_usage.clone().unwrap_or_else(|| usage.clone());
     let policy = move |destination: &Destination| {
         resolve(policies.entry_for(destination.kind(), destination.name()), &system)
     };
@@ -51,13 +55,34 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         id,
         policy: Box::new(policy),
         memory_limit_bytes,
+        producer_memory: share(
+            broker,
+            broker.producer_system_usage.as_ref(),
+            Side::Producers,
+            memory_limit_bytes,
+            heap,
+        ),
+        consumer_memory: share(
+            broker,
+            broker.consumer_system_usage.as_ref(),
+            Side::Consumers,
+            memory_limit_bytes,
+            heap,
+        ),
         advisories: broker.advisory_support,
         virtual_topics: broker.use_virtual_topics,
-        populate_user_id: broker.populate_jmsx_user_id,
+        user_id: user_id(broker),
+        shows_users: broker.populate_user_name_in_mbeans,
+        anonymous_producer_advisories: broker.anonymous_producer_advisory_support,
         create_temporaries_on_send: broker.allow_temp_auto_creation_on_send,
         keep_durables_active: broker.keep_durable_subs_active,
+        expire_active_durables: broker.expire_on_active_durable_subs,
+        keep_temporaries: broker
+            .cache_temp_destinations
+            .then_some(broker.time_before_purge_temp_destinations),
         rollback_only_on_async_failure: broker.rollback_only_on_async_exception,
         reject_durables: broker.reject_durable_consumers,
+        statistics: broker.enable_statistics,
         authenticator: authenticator(&broker.plugins),
         store_usage: Usage::new(0, None),
         temp_usage: Usage::new(0, None),
@@ -70,6 +95,9 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         },
         scheduler: super::scheduler::of_config(broker),
         redelivery: super::scheduler::redelivery(&broker.plugins),
+        plugins: plugins::of_config(&broker.plugins),
+        addresses: Vec::new(),
+        data_directory: absolute(&broker.data_directory),
         default_url: format!("vm://{name}").into(),
         name,
     };
@@ -80,6 +108,48 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
     let destinations =
         destinations.map(|d| Destination::new(d.kind, Some(d.name.as_str().into()))).collect();
     (Plan { broker: options, connectors, destinations }, notes)
+}
+
+/// What becomes JMSXUserID.
+fn user_id(broker: &BrokerConfig) -> UserId {
+    match (broker.populate_jmsx_user_id, broker.use_authenticated_principal_for_jmsx_user_id) {
+        (false, _) => UserId::AsSent,
+        (true, false) => UserId::User,
+        (true, true) => UserId::Principal,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Producers,
+    Consumers,
+}
+
+/// The memory of one side: what is configured for it alone, or its portion when memory is split.
+fn share(
+    broker: &BrokerConfig,
+    own: Option<&config::SystemUsage>,
+    side: Side,
+    memory_limit_bytes: u64,
+    heap: u64,
+) -> MemoryShare {
+    let portion = match side {
+        Side::Producers => broker.producer_system_usage_portion,
+        Side::Consumers => broker.consumer_system_usage_portion,
+    };
+    match own {
+        Some(own) => MemoryShare::Own(own.memory.limit_bytes(heap)),
+        None if broker.split_system_usage => {
+            MemoryShare::Part(memory_limit_bytes / 100 * u64::from(portion))
+        }
+        None => MemoryShare::Broker,
+    }
+}
+
+/// `folder` from the root on, as text.
+fn absolute(folder: &Path) -> Text {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    absolute.to_string_lossy().into()
 }
 
 /// What stands for the Java heap: `-Xmx` where somebody set it, else a quarter of the memory there is,
@@ -106,7 +176,8 @@ fn authenticator(plugins: &[Plugin]) -> Authenticator {
         .users
         .iter()
         .map(|user| (user.username.as_str().into(), user.password.reveal().into()));
-    let simple = SimpleAuthentication::new(users, simple.anonymous_access_allowed);
+    let anonymous = simple.anonymous_access_allowed.then(|| simple.anonymous_user.as_str().into());
+    let simple = SimpleAuthentication::new(users, anonymous);
     Authenticator::Simple(simple)
 }
 
@@ -140,11 +211,12 @@ fn connector(connector: &TransportConnector) -> ConnectorOptions {
             traffic_class: socket.traffic_class,
         },
         patience: Patience {
-            write: Some(socket.so_write_timeout).filter(|timeout| !timeout.is_zero()),
+            write: write_patience(socket.so_write_timeout, connector.enable_status_monitor),
             read: Some(socket.so_timeout).filter(|timeout| !timeout.is_zero()),
             handshake: socket.connection_timeout,
         },
         warn_on_remote_close: connector.warn_on_remote_close,
+        publish: publish(&connector.published_address_policy),
         openwire: OpenWireOptions {
             offer: Offer {
                 version: i32::try_from(wire.version).unwrap_or(i32::MAX),
@@ -167,6 +239,28 @@ fn connector(connector: &TransportConnector) -> ConnectorOptions {
             keep_alive: socket.use_keep_alive,
             trace: socket.trace,
         },
+    }
+}
+
+/// How long a peer may take nothing: `soWriteTimeout`, or two looks of the status monitor.
+fn write_patience(timeout: Duration, is_monitored: bool) -> Option<Duration> {
+    let monitored = is_monitored.then_some(STATUS_MONITOR_PATIENCE);
+    Some(timeout).filter(|timeout| !timeout.is_zero()).into_iter().chain(monitored).min()
+}
+
+/// ActiveMQ's monitor looks every 5 s and ends what was blocked the time before.
+const STATUS_MONITOR_PATIENCE: Duration = Duration::from_secs(10);
+
+fn publish(policy: &config::PublishedAddressPolicy) -> Publish {
+    Publish {
+        host: match policy.host_strategy {
+            PublishedHost::Default => HostForm::AsConfigured,
+            PublishedHost::IpAddress => HostForm::IpAddress,
+            PublishedHost::Hostname | PublishedHost::FullyQualified => HostForm::Name,
+        },
+        hosts: policy.host_mapping.clone(),
+        ports: policy.port_mapping.clone(),
+        query: policy.cluster_client_uri_query.clone(),
     }
 }
 

@@ -35,6 +35,20 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Applies the operations as one: all or nothing. Never waits.
     fn submit(&self, submit: Submit);
 
+    /// The same, from who looks at [`Store::awaits_lead`] before it waits for anything.
+    fn submit_leading(&self, submit: Submit) {
+        self.submit(submit);
+    }
+
+    /// Whether something was submitted that nobody writes before [`Store::lead`] is called.
+    fn awaits_lead(&self) -> bool {
+        false
+    }
+
+    /// Writes what was submitted, in this thread: who waits alone is answered sooner than by a thread of
+    /// the store. Waits for a disk that is fast. Calls whoever waits: not for who holds a lock.
+    fn lead(&self) {}
+
     /// Reads messages, as of every submit made before. Never waits; `done` is called by a thread of the
     /// store and must not block.
     fn fetch(&self, fetch: Fetch, done: FetchDone);

@@ -21,6 +21,10 @@ final class Main {
             RestartQueues.class, RestartTopics.class, RestartTransactions.class, RestartXa.class,
             RestartScheduled.class, RestartBacklogs.class, RestartClients.class);
 
+    /** They need a broker with plugins.xml. */
+    private static final List<Class<? extends Rules>> PLUGIN_GROUPS = List.of(
+            Statistics.class, Plugins.class, Attributes.class);
+
     private record Scenario(String name, Method method) {
         boolean isBeyondOriginal() {
             return method.getAnnotation(Rule.class).beyondOriginal();
@@ -48,6 +52,7 @@ final class Main {
                 case "--list" -> list = true;
                 case "--original" -> original = true;
                 case "--restarts" -> groups = RESTART_GROUPS;
+                case "--plugins" -> groups = PLUGIN_GROUPS;
                 default -> wanted.add(args[i]);
             }
         }

@@ -8,6 +8,7 @@ use super::super::destination::{DestinationHandle, Op};
 use super::super::error::BrokerError;
 use super::super::names;
 use super::super::outbox::{Item, RangeUse, Receipt, SubscriptionKey};
+use super::super::plugins::Event;
 use super::super::policy::{Cursor, Policy};
 use super::super::router::{Listener, QueueConsumer};
 use super::{Client, Consumer, Notice, Pulls};
@@ -49,6 +50,7 @@ impl Client {
             return Err(BrokerError::DestinationNameEmpty);
         }
         let selector = parse_selector(info.selector.as_ref())?;
+        self.note(&Event::ConsumerAdded(&info));
         self.flush().await;
         for part in &parts {
             self.adopt_temporary(part).await?;
@@ -155,7 +157,7 @@ impl Client {
             let policy: Policy = self.broker.policy(topics[0]);
             let in_memory = policy.topic_cursor == Cursor::Memory || topics[0].is_advisory();
             let memory = Memory {
-                usage: Arc::clone(&self.broker.memory),
+                usage: Arc::clone(&self.broker.consumer_memory),
                 spool: self.broker.options.spool.clone().filter(|_| !in_memory),
                 outlet: self.broker.outlet.clone(),
             };
@@ -252,6 +254,7 @@ impl Client {
         if let Some(durable) = &consumer.durable {
             durable.deactivate(last_delivered);
         }
+        self.note(&Event::ConsumerRemoved(&consumer.info));
         self.broker.registry.consumer_removed(id);
         if hears_notices(&parts) {
             self.broker.outlet.forward.listener_removed();
@@ -308,6 +311,7 @@ impl Client {
         ack: MessageAck,
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
+        self.note(&Event::Acknowledged(self.entry.info.client_id.as_ref(), &ack));
         let kind = AckKind::from_code(ack.ack_type).ok_or_else(|| BrokerError::Unknown {
             what: "Unknown acknowledgment type",
             value: i64::from(ack.ack_type),
@@ -447,6 +451,7 @@ impl Client {
 
     /// A consumer without prefetch asks for a message.
     pub async fn pull(&mut self, pull: MessagePull) -> Result<(), BrokerError> {
+        self.note(&Event::Pulled(&pull));
         let known = pull.consumer_id.as_ref().and_then(|id| self.consumers.get_mut(id));
         let Some(consumer) = known else { return Ok(()) };
         let key = consumer.key;

@@ -1,6 +1,7 @@
 //! Destinations a client creates and removes: temporary ones, and rarely others.
 
 use super::super::error::BrokerError;
+use super::super::plugins::Event;
 use super::{Client, OBJECTS_MAX};
 use crate::jms::info::DestinationInfo;
 use crate::jms::{ConnectionId, Destination};
@@ -15,6 +16,7 @@ impl Client {
 
     /// Creates a destination; one that exists is fine.
     pub async fn add_destination(&mut self, info: DestinationInfo) -> Result<(), BrokerError> {
+        self.note(&Event::DestinationInfoAdded(&info));
         let destination = info.destination.ok_or(BrokerError::DestinationNameEmpty)?;
         if destination.parts().is_empty() {
             return Err(BrokerError::DestinationNameEmpty);
@@ -32,6 +34,7 @@ impl Client {
 
     /// Removes a destination; refused while it has subscriptions, fine when it does not exist.
     pub async fn remove_destination(&mut self, info: DestinationInfo) -> Result<(), BrokerError> {
+        self.note(&Event::DestinationInfoRemoved(&info));
         let destination = info.destination.ok_or(BrokerError::DestinationNameEmpty)?;
         let Some(handle) = self.broker.router.find(&destination) else { return Ok(()) };
         if destination.kind().is_temporary() && !self.owns(&destination) && !self.network {

@@ -3,6 +3,7 @@
 use super::super::destination::durable::{DurableKey, DurableSubscription, NewDurable};
 use super::super::destination::topic::TopicMember;
 use super::super::error::BrokerError;
+use super::super::plugins::Event;
 use super::{Client, Consumer, Notice};
 use crate::jms::info::RemoveSubscriptionInfo;
 use crate::jms::selector::Selector;
@@ -70,8 +71,9 @@ impl Client {
             selector,
             policy: Arc::new(self.broker.policy(&parts[0])),
             keeps_transient: self.broker.options.keep_durables_active,
+            expires_active: self.broker.options.expire_active_durables,
             outlet: self.broker.outlet.clone(),
-            usage: Arc::clone(&self.broker.memory),
+            usage: Arc::clone(&self.broker.consumer_memory),
             pending: 0,
         });
         self.with_effects(|now, out| {
@@ -100,6 +102,7 @@ impl Client {
         if durable.is_active() {
             return Err(BrokerError::DurableActive);
         }
+        self.note(&Event::SubscriptionRemoved(&info));
         self.broker.destroy_durable(&owner).await?;
         for part in durable.destination.parts() {
             let topic = self.broker.router.find(&part);

@@ -4,6 +4,7 @@
 //! this connection, keeps the client's sessions, producers, consumers and open transactions, and hands
 //! work to destinations, consecutive operations for one destination together.
 
+mod blocked;
 mod closing;
 mod consume;
 mod destinations;
@@ -23,7 +24,8 @@ use super::destination::subscription::TopicSubscription;
 use super::destination::{DestinationHandle, Effects, Now, Op};
 use super::error::BrokerError;
 use super::outbox::{Outbox, SubscriptionKey};
-use super::registry::{Admission, ConnectionEntry};
+use super::plugins::Event;
+use super::registry::{Admission, ConnectionEntry, ProducerEntry};
 use super::router::QueueConsumer;
 use super::transaction::Transaction;
 use super::{Broker, Notice, names};
@@ -40,6 +42,8 @@ use tokio::sync::Notify;
 pub struct Transport {
     /// The peer, such as `tcp://127.0.0.1:51234`.
     pub remote: Text,
+    /// The connector's name.
+    pub connector: Text,
     /// The connector's published address.
     pub connector_url: Text,
     /// Ends the transport.
@@ -74,7 +78,7 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Producer {
-    info: Arc<ProducerInfo>,
+    entry: Arc<ProducerEntry>,
     /// Where it is counted.
     counted: Vec<Arc<DestinationHandle>>,
 }
@@ -120,14 +124,7 @@ impl Client {
         let number = broker.next_number();
         let entry = loop {
             let name = &broker.options.name;
-            let admission = broker.registry.enter(
-                number,
-                &info,
-                &transport.remote,
-                &transport.stop,
-                transport.allow_link_stealing,
-                name,
-            )?;
+            let admission = broker.registry.enter(number, &info, &transport, &outbox, name)?;
             match admission {
                 Admission::Welcome(entry) => break entry,
                 Admission::Wait(mut gone) => {
@@ -152,6 +149,7 @@ impl Client {
             batch: None,
             parking: Parking::default(),
         };
+        client.note(&Event::ConnectionAdded(&client.entry.info));
         client.announce(Notice::connection_added(&client.entry.info)).await;
         Ok(client)
     }
@@ -200,6 +198,11 @@ impl Client {
         self.broker.destination(destination, Some(&self.connection_id())).await
     }
 
+    /// Tells the plugins what happened.
+    fn note(&self, event: &Event<'_>) {
+        self.broker.options.plugins.note(event);
+    }
+
     async fn announce(&self, notice: Notice) {
         self.broker.publish_from(notice, Some(&self.transport.connector_url)).await;
     }
@@ -215,6 +218,7 @@ impl Client {
     /// Opens a session; one that is open already is fine.
     pub fn add_session(&mut self, id: SessionId) -> Result<(), BrokerError> {
         self.check_limit("session", self.sessions.len(), OBJECTS_MAX)?;
+        self.note(&Event::SessionAdded(&id));
         self.sessions.insert(id);
         Ok(())
     }
@@ -261,6 +265,7 @@ impl Client {
         for producer in producers {
             self.remove_producer(&producer).await?;
         }
+        self.note(&Event::SessionRemoved(id));
         Ok(())
     }
 
@@ -289,15 +294,19 @@ impl Client {
             }
             counted.push(handle);
         }
-        let info = Arc::new(info);
-        self.broker.registry.producer_added(id.clone(), Arc::clone(&info));
-        self.producers.insert(id, Producer { info, counted });
+        if info.destination.is_none() && self.broker.options.anonymous_producer_advisories {
+            self.announce(Notice::anonymous_producer_added(&info)).await;
+        }
+        self.note(&Event::ProducerAdded(&info));
+        let entry = ProducerEntry::new(info);
+        self.broker.registry.producer_added(id.clone(), Arc::clone(&entry));
+        self.producers.insert(id, Producer { entry, counted });
         Ok(())
     }
 
     /// Whether `id` is a producer of this client that sends ahead of acknowledgements.
     pub fn has_window(&self, id: &ProducerId) -> bool {
-        self.producers.get(id).is_some_and(|producer| producer.info.window_size > 0)
+        self.producers.get(id).is_some_and(|producer| producer.entry.info.window_size > 0)
     }
 
     /// Closes a producer.
@@ -306,16 +315,22 @@ impl Client {
             let action = "remove a producer";
             return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
         };
+        let sent = producer.entry.snapshot().sent;
+        self.note(&Event::ProducerRemoved(&producer.entry.info, sent));
         self.broker.registry.producer_removed(id);
+        let info = &producer.entry.info;
+        let removed = || RemoveInfo {
+            object_id: Some(ObjectId::Producer(id.clone())),
+            response_required: info.response_required,
+            ..RemoveInfo::default()
+        };
+        if info.destination.is_none() && self.broker.options.anonymous_producer_advisories {
+            self.announce(Notice::anonymous_producer_removed(removed())).await;
+        }
         for handle in producer.counted {
             let count = handle.gauges.producers.remove();
             if !handle.destination.is_advisory() {
-                let info = RemoveInfo {
-                    object_id: Some(ObjectId::Producer(id.clone())),
-                    response_required: producer.info.response_required,
-                    ..RemoveInfo::default()
-                };
-                let notice = Notice::producer_removed(&handle.destination, info, count);
+                let notice = Notice::producer_removed(&handle.destination, removed(), count);
                 self.announce(notice).await;
             }
         }
@@ -345,6 +360,7 @@ impl Client {
         for destination in std::mem::take(&mut self.temporaries) {
             self.broker.remove_destination(&destination, Some(&self.connection_id())).await;
         }
+        self.note(&Event::ConnectionRemoved(&self.entry.info));
         self.broker.registry.leave(&self.entry);
         let info = RemoveInfo {
             object_id: Some(ObjectId::Connection(self.connection_id())),

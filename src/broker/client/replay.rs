@@ -70,6 +70,9 @@ impl Client {
     fn producers(&self) -> Vec<Notice> {
         let mut notices = Vec::new();
         for info in self.broker.registry.producers() {
+            if info.destination.is_none() && self.broker.options.anonymous_producer_advisories {
+                notices.push(Notice::anonymous_producer_added(&info));
+            }
             for part in info.destination.iter().flat_map(Destination::parts) {
                 if !part.is_advisory() {
                     let count = self.count(&part, |gauges| &gauges.producers);

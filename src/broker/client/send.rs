@@ -6,12 +6,16 @@ use super::super::destination::{
 use super::super::error::BrokerError;
 use super::super::names;
 use super::super::outbox::Receipt;
+use super::super::plugins::Passage;
 use super::super::router::VIRTUAL_TOPIC_PREFIX;
 use super::super::transaction::PendingSend;
 use super::super::usage::Credit;
+use super::blocked::Blocked;
 use super::{Client, Notice, ROUTES_MAX};
+use crate::broker::UserId;
 use crate::jms::{Destination, DestinationKind, Message, Text, TransactionId};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Client {
     /// Sends a message. Returns when it is on its way; `receipt` is taken then, and resolves when the
@@ -24,18 +28,35 @@ impl Client {
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
         let destination = message.destination.clone().ok_or(BrokerError::DestinationNameEmpty)?;
-        let known = message.producer_id.as_ref().is_some_and(|id| self.producers.contains_key(id));
-        if !known {
+        let producer = message.producer_id.as_ref().and_then(|id| self.producers.get(id));
+        let Some(producer) = producer else {
             return Err(BrokerError::ProducerUnknown { destination });
-        }
+        };
+        // Nobody else writes it.
+        let sent = &producer.entry.sent;
+        sent.store(sent.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         names::check_message(&message)?;
+        if !self.broker.options.plugins.is_empty()
+            && self.pass_plugins(Arc::make_mut(&mut message), now_ms).await?
+        {
+            if let Some(receipt) = receipt.take() {
+                receipt.resolve(Ok(()));
+            }
+            return Ok(());
+        }
+        let options = &self.broker.options;
         // Nobody shares it yet: nothing is copied.
         let stamped = Arc::make_mut(&mut message);
         stamped.broker_in_time = now_ms;
         stamped.broker_out_time = 0;
         stamped.target_consumer_id = None;
-        if self.broker.options.populate_user_id {
-            stamped.user_id.clone_from(&self.entry.info.user_name);
+        let user = self.entry.info.user_name.as_ref();
+        match options.user_id {
+            UserId::AsSent => {}
+            UserId::User => stamped.user_id = user.cloned(),
+            UserId::Principal => {
+                stamped.user_id = options.authenticator.principal(user).cloned();
+            }
         }
         if self.broker.scheduler.is_asked_at(&destination) {
             return self.ask_scheduler(&message, receipt).await;
@@ -63,6 +84,21 @@ impl Client {
             }
         }
         self.route(&destination, message, receipt).await
+    }
+
+    /// Lets `message` pass the plugins; true when one of them has answered it.
+    async fn pass_plugins(
+        &mut self,
+        message: &mut Message,
+        now_ms: i64,
+    ) -> Result<bool, BrokerError> {
+        let options = &self.broker.options;
+        let question = options.plugins.pass(message, Passage::Sent, &options.name, now_ms);
+        let Some(question) = question else { return Ok(false) };
+        // What it sent before counts.
+        self.flush().await;
+        self.broker.answer(question).await?;
+        Ok(true)
     }
 
     /// Sends a copy to each of `parts`, which `original` stands for; the scheduler gets them if they
@@ -267,11 +303,13 @@ impl Client {
         };
         let closing = &self.transport.closing;
         let patience = policy.send_fail_after;
+        let blocked = self.blocked(handle, message);
         let waited = if patience.is_zero() {
             closing.unless(room).await.map(Ok)
         } else {
             closing.unless(tokio::time::timeout(patience, room)).await
         };
+        drop(blocked);
         match waited {
             Some(Ok(())) => {}
             Some(Err(_)) => return Err(failed(is_disk_full(), producer)),
@@ -279,6 +317,16 @@ impl Client {
         }
         *handle.fast_producer_told.lock() = None;
         Ok(if controlled { Admission::Credited } else { Admission::Forced })
+    }
+
+    /// Notes that the sender of `message` waits for room in `handle`, until the result is ended.
+    fn blocked(&self, handle: &Arc<DestinationHandle>, message: &Message) -> Blocked {
+        let producer = message.producer_id.as_ref().and_then(|id| self.producers.get(id));
+        Blocked::begin(
+            Arc::clone(handle),
+            Arc::clone(&self.entry),
+            producer.map(|producer| Arc::clone(&producer.entry)),
+        )
     }
 
     /// Advisories for a destination that is full, once per producer until it has room.

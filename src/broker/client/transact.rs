@@ -3,10 +3,12 @@
 use super::super::error::BrokerError;
 use super::super::names;
 use super::super::outbox::Receipt;
+use super::super::plugins::Event;
 use super::super::transaction::Transaction;
 use super::{Client, OBJECTS_MAX};
 use crate::jms::{TransactionId, XaId};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Client {
     /// Runs `work` on an open transaction.
@@ -27,11 +29,13 @@ impl Client {
     /// Begins a transaction; a repeated begin is ignored (failover replays it).
     pub fn begin(&mut self, id: TransactionId) -> Result<(), BrokerError> {
         names::check_transaction(&id)?;
+        self.note(&Event::Began(&id));
         match &id {
             TransactionId::Local { .. } => {
                 if !self.transactions.contains_key(&id) {
                     self.check_limit("transaction", self.transactions.len(), OBJECTS_MAX)?;
                     self.transactions.insert(id, self.broker.transactions.begin_local());
+                    self.note_transactions();
                 }
             }
             TransactionId::Xa(xid) => {
@@ -45,6 +49,7 @@ impl Client {
 
     /// Prepares an XA branch: 0 when it waits for its commit, 3 when there was nothing in it.
     pub async fn prepare(&mut self, id: &TransactionId) -> Result<i32, BrokerError> {
+        self.note(&Event::Prepared(id));
         self.flush().await;
         match id {
             TransactionId::Local { .. } => Err(BrokerError::PrepareUnknown(id.to_string().into())),
@@ -54,17 +59,26 @@ impl Client {
 
     /// XA branches that wait for their second phase.
     pub fn recover(&self) -> Vec<Arc<XaId>> {
-        self.broker.transactions.prepared()
+        let prepared = self.broker.transactions.prepared();
+        self.note(&Event::Recovered(&prepared));
+        prepared
     }
 
     fn take(&mut self, id: &TransactionId, prepared: bool) -> Result<Transaction, BrokerError> {
         match id {
-            TransactionId::Local { .. } => self
-                .transactions
-                .remove(id)
-                .ok_or_else(|| BrokerError::TransactionUnknown(id.to_string().into())),
+            TransactionId::Local { .. } => {
+                let taken = self.transactions.remove(id);
+                self.note_transactions();
+                taken.ok_or_else(|| BrokerError::TransactionUnknown(id.to_string().into()))
+            }
             TransactionId::Xa(xid) => self.broker.transactions.take_xa(xid, prepared),
         }
+    }
+
+    /// Whoever looks at the connection sees how many are open.
+    fn note_transactions(&self) {
+        let open = u32::try_from(self.transactions.len()).unwrap_or(u32::MAX);
+        self.entry.transactions.store(open, Ordering::Relaxed);
     }
 
     /// Commits: what was sent becomes visible, what was acknowledged goes. `receipt` resolves when all
@@ -75,6 +89,7 @@ impl Client {
         two_phase: bool,
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
+        self.note(&Event::Committed(id));
         let mut transaction = self.take(id, two_phase)?;
         if let Some(cause) = transaction.rollback_only.take() {
             self.roll_back(transaction, None).await;
@@ -91,6 +106,7 @@ impl Client {
         id: &TransactionId,
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
+        self.note(&Event::RolledBack(id));
         let transaction = self.take(id, false)?;
         self.roll_back(transaction, receipt.take()).await;
         Ok(())

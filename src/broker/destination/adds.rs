@@ -26,7 +26,12 @@ pub(super) struct Adds {
 impl Adds {
     /// Gives them to the store; `from` hears what concerns it. Of messages that are too large together
     /// each is given by itself, so that one that is too large alone takes no other with it.
-    pub(super) fn submit(self, store: &Arc<dyn Store>, from: Option<Weak<DestinationHandle>>) {
+    pub(super) fn submit(
+        self,
+        store: &Arc<dyn Store>,
+        to: fn(&dyn Store, Submit),
+        from: Option<Weak<DestinationHandle>>,
+    ) {
         let sequences: Vec<i64> = self.ops.iter().filter_map(added).collect();
         let durable = !self.receipts.is_empty() || !self.awaited.is_empty();
         let mut adds = self;
@@ -37,12 +42,12 @@ impl Adds {
         let done = Box::new(move |result: Result<(), StoreError>| match result {
             Err(StoreError::TooLarge(_)) if !adds.ops.is_empty() => {
                 for part in adds.split() {
-                    part.submit(&behind, from.clone());
+                    part.submit(&behind, Store::submit, from.clone());
                 }
             }
             result => adds.settle(&result, &sequences, from),
         });
-        store.submit(Submit { ops, durable, done });
+        to(&**store, Submit { ops, durable, done });
     }
 
     /// Tells everybody how it went for the messages `sequences`.
@@ -192,7 +197,7 @@ mod tests {
             adds.receipts.push((adds.ops.len(), receipt));
         }
         let store: Arc<dyn Store> = narrow.clone();
-        adds.submit(&store, None);
+        adds.submit(&store, Store::submit, None);
         let settled = super::super::fixture::take(&outbox).into_iter().map(|item| match item {
             Item::Settled { receipt, result } => (receipt, result),
             other => panic!("nobody asked for {other:?}"),

@@ -124,7 +124,7 @@ impl Commit {
         let state = State { open: handles.len(), ops, parts: Vec::new(), after: Some(after) };
         let commit = Arc::new(Self { transaction, store, state: Mutex::new(state) });
         if handles.is_empty() {
-            commit.submit();
+            commit.submit(Store::submit);
             return Vec::new();
         }
         let ballot = |handle| Ballot { commit: Some(Arc::clone(&commit)), handle };
@@ -132,7 +132,7 @@ impl Commit {
     }
 
     /// Everybody has voted.
-    fn submit(self: &Arc<Self>) {
+    fn submit(self: &Arc<Self>, to: fn(&dyn Store, Submit)) {
         let ops = std::mem::take(&mut self.state.lock().ops);
         if ops.is_empty() {
             self.decide(Ok(()));
@@ -140,7 +140,7 @@ impl Commit {
         }
         let commit = Arc::clone(self);
         let done = Box::new(move |result: Result<(), _>| commit.decide(result.map_err(Into::into)));
-        self.store.submit(Submit { ops, durable: true, done });
+        to(&*self.store, Submit { ops, durable: true, done });
     }
 
     fn decide(&self, outcome: Result<(), BrokerError>) {
@@ -176,13 +176,29 @@ impl Commit {
 }
 
 impl Ballot {
-    /// The destination's part: what the store has to do, and what it gets back with the decision.
+    /// The destination's part: what the store has to do, and what it gets back with the decision. Called by
+    /// the destination's task.
     pub fn cast(mut self, ops: Vec<StoreOp>, entries: Vec<Entry>, receipt: Option<Receipt>) {
-        self.settle(ops, entries, receipt);
+        if let Some(commit) = self.settle(ops, entries, receipt) {
+            commit.submit(Store::submit_leading);
+        }
     }
 
-    fn settle(&mut self, ops: Vec<StoreOp>, entries: Vec<Entry>, receipt: Option<Receipt>) {
-        let Some(commit) = self.commit.take() else { return };
+    /// The destination has ended, and has no part in it.
+    pub fn abstain(mut self, receipt: Option<Receipt>) {
+        if let Some(commit) = self.settle(Vec::new(), Vec::new(), receipt) {
+            commit.submit(Store::submit);
+        }
+    }
+
+    /// Returns the commit if this was the last ballot.
+    fn settle(
+        &mut self,
+        ops: Vec<StoreOp>,
+        entries: Vec<Entry>,
+        receipt: Option<Receipt>,
+    ) -> Option<Arc<Commit>> {
+        let commit = self.commit.take()?;
         let last = {
             let mut state = commit.state.lock();
             state.ops.extend(ops);
@@ -193,14 +209,14 @@ impl Ballot {
             state.open -= 1;
             state.open == 0
         };
-        if last {
-            commit.submit();
-        }
+        last.then_some(commit)
     }
 }
 
 impl Drop for Ballot {
     fn drop(&mut self) {
-        self.settle(Vec::new(), Vec::new(), None);
+        if let Some(commit) = self.settle(Vec::new(), Vec::new(), None) {
+            commit.submit(Store::submit);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests of destinations share: messages, a clock that is passed on, the reading side of an
 //! outbox, and random numbers that a seed repeats.
 
+use super::counters::Gone;
 use super::queue::{History, QueueContext};
 use super::{Admission, DestinationHandle, Incoming, NewDestination, Now, Outlet, spawn};
 use crate::broker::forward;
@@ -78,6 +79,8 @@ pub(in crate::broker) fn context(
         sequence: Arc::new(AtomicI64::new(0)),
         tell: Arc::new(drop),
         wake: Arc::new(|| {}),
+        shared: Arc::default(),
+        gone: Gone::default(),
     }
 }
 
@@ -95,6 +98,7 @@ pub(in crate::broker) fn handle(destination: Destination) -> Arc<DestinationHand
         creator: None,
         sequence: Arc::default(),
         history: History::default(),
+        gone: Gone::default(),
     };
     spawn(new, Outlet { store: Arc::new(MemoryStore), forward: forward::channel().0 })
 }

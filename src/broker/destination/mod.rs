@@ -8,6 +8,7 @@ mod adds;
 pub mod audit;
 mod backlog;
 pub mod commit;
+pub mod counters;
 pub mod durable;
 #[cfg(test)]
 pub(super) mod fixture;
@@ -18,6 +19,8 @@ pub mod outlet;
 mod parking;
 pub mod queue;
 mod recovery;
+pub mod report;
+mod sources;
 pub mod subscription;
 mod tally;
 mod task;
@@ -31,9 +34,11 @@ pub use queue::History as QueueHistory;
 pub use task::{DestinationHandle, NewDestination, spawn, spawn_jobs};
 
 use self::commit::{Decision, Vote};
+use self::counters::Whose;
 use self::durable::DurableSubscription;
 use self::in_flight::{Ack, Entry, TransactionKey};
 use self::queue::{NewSubscription, Pull};
+use self::report::Report;
 use self::topic::TopicMember;
 use super::advisory::Notice;
 use super::candidate::Candidate;
@@ -162,7 +167,8 @@ pub enum Op {
     Destroy {
         receipt: Option<Receipt>,
     },
-    Counters(tokio::sync::oneshot::Sender<QueueCounters>),
+    Report(tokio::sync::oneshot::Sender<Report>),
+    ResetCounters(Whose),
     /// For the jobs of the scheduler.
     Jobs(Box<JobsOp>),
 }
@@ -332,19 +338,6 @@ pub enum SpoolJob {
         band: u8,
         limit: PageLimit,
     },
-}
-
-/// Counters of one destination, since the broker's start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QueueCounters {
-    pub enqueued: u64,
-    pub dispatched: u64,
-    pub dequeued: u64,
-    pub expired: u64,
-    pub in_flight: u64,
-    /// Messages there now.
-    pub size: u64,
-    pub consumers: u64,
 }
 
 /// Whether a message is for a consumer: the selector matches, noLocal does not exclude it, and it is not

@@ -88,7 +88,8 @@ impl Outlet {
         if adds.ops.is_empty() {
             adds.settle(&Ok(()), &[], None);
         } else {
-            adds.submit(&self.store, from.map(Weak::clone));
+            let to = if from.is_some() { Store::submit_leading } else { Store::submit };
+            adds.submit(&self.store, to, from.map(Weak::clone));
         }
     }
 }

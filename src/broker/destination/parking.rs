@@ -55,6 +55,7 @@ impl Parking {
                     return Some(Incoming { parked: None, ..incoming });
                 }
                 self.note_full(&incoming, context, size, now, out);
+                context.shared.blocks();
                 self.waiting.push_back(Parked { incoming, since: now.instant });
                 None
             }
@@ -77,13 +78,17 @@ impl Parking {
             };
             if context.try_take(&oldest.incoming) {
                 let oldest = self.waiting.pop_front();
-                return oldest.map(|Parked { incoming, .. }| Incoming { parked: None, ..incoming });
+                return oldest.map(|Parked { incoming, since }| {
+                    context.shared.unblocks(now.instant.saturating_duration_since(since));
+                    Incoming { parked: None, ..incoming }
+                });
             }
             if patience.is_zero() || now.instant < oldest.since + patience {
                 self.ask_for_wake(&oldest.incoming, context);
                 return None;
             }
-            if let Some(Parked { incoming, .. }) = self.waiting.pop_front() {
+            if let Some(Parked { incoming, since }) = self.waiting.pop_front() {
+                context.shared.unblocks(now.instant.saturating_duration_since(since));
                 let (producer, destination) = (incoming.producer(), context.destination.clone());
                 let error = match context.full_for(&incoming.message) {
                     Some(Shortage::Store(limit)) => {

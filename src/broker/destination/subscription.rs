@@ -5,8 +5,11 @@
 //! state is behind a lock, which also covers the push to the outbox: released before, a message offered
 //! later could overtake one offered earlier. The outbox takes no other lock.
 
+use super::counters::SharedCounts;
 use super::in_flight::Entry;
 use super::outlet::Outlet;
+use super::report::SubscriptionReport;
+use super::sources::Sources;
 use super::tally::Tally;
 use super::{Effects, Now};
 use crate::broker::advisory::Notice;
@@ -99,6 +102,7 @@ struct State {
     pulls: Pulls,
     slow: bool,
     discarded: u64,
+    sources: Sources,
 }
 
 impl TopicSubscription {
@@ -121,6 +125,8 @@ impl TopicSubscription {
             (Some(policy), Some(own)) => Some(policy.min(own)),
             (policy, own) => policy.or(own),
         };
+        let is_network = info.network_subscription;
+        let sources = Sources::new(is_network);
         Arc::new_cyclic(|me| Self {
             key,
             info,
@@ -130,7 +136,7 @@ impl TopicSubscription {
             pending_max,
             memory,
             me: Weak::clone(me),
-            state: Mutex::new(State { prefetch, ..State::default() }),
+            state: Mutex::new(State { prefetch, sources, ..State::default() }),
         })
     }
 
@@ -147,6 +153,7 @@ impl TopicSubscription {
         }
         let mut items = Vec::with_capacity(accepted.len());
         let mut state = self.state.lock();
+        state.sources.enqueued += accepted.len() as u64;
         let mut rest = Vec::new();
         let high = self.policy.cursor_high_water_percent;
         let short = self.pending_max.is_none() && self.memory.usage.is_above(high);
@@ -165,6 +172,7 @@ impl TopicSubscription {
             self.send_pending(&mut state, now, out);
         }
         self.limit_pending(&mut state, now, out);
+        state.sources.tell();
         let sent = items.len() as u64;
         self.outbox.push_all(&mut items);
         sent
@@ -181,7 +189,9 @@ impl TopicSubscription {
             }
             AckKind::Redelivered | AckKind::Unmatched => return,
             AckKind::Standard | AckKind::Individual | AckKind::Expired | AckKind::Poison => {
-                state.in_flight = (state.in_flight - count).max(0);
+                let settled = count.min(state.in_flight);
+                state.sources.settle(settled.unsigned_abs().into());
+                state.in_flight -= settled;
                 state.extension = (state.extension - count).max(0);
             }
         }
@@ -220,6 +230,35 @@ impl TopicSubscription {
         }
     }
 
+    /// It listens to `topic`, for which it counts.
+    pub(super) fn joined(&self, topic: &Destination, counts: &Arc<SharedCounts>) {
+        self.state.lock().sources.join(topic, counts);
+    }
+
+    pub(super) fn left(&self, topic: &Destination) {
+        self.state.lock().sources.leave(topic);
+    }
+
+    /// What it tells about itself, and how many messages of the topic with these `counts` it holds.
+    pub(super) fn report(&self, counts: &Arc<SharedCounts>) -> (SubscriptionReport, u64) {
+        let state = self.state.lock();
+        let report = SubscriptionReport {
+            key: self.key,
+            info: Arc::clone(&self.info),
+            durable: None,
+            active: true,
+            prefetch: state.prefetch,
+            enqueued: state.sources.enqueued,
+            dispatched: state.sources.dispatched,
+            dequeued: state.sources.dequeued,
+            in_flight: state.in_flight.unsigned_abs().into(),
+            pending: (state.pending.len() + state.spilled()) as u64,
+            discarded: state.discarded,
+            slow: state.slow,
+        };
+        (report, state.sources.in_flight_of(counts))
+    }
+
     /// Messages waiting beyond the window, and messages discarded so far.
     pub fn backlog(&self) -> (usize, u64) {
         let state = self.state.lock();
@@ -232,6 +271,7 @@ impl TopicSubscription {
             && let Some(entry) = state.pending.pop_front()
         {
             if entry.message.is_expired(now.wall_ms) {
+                state.sources.expire(entry.message.destination.as_ref());
                 self.expired(&entry, out);
             } else {
                 items.push(self.delivery(state, entry));
@@ -240,6 +280,7 @@ impl TopicSubscription {
         if state.pending.is_empty() && state.spilled.is_none() {
             state.slow = false;
         }
+        state.sources.tell();
         self.outbox.push_all(&mut items);
         self.read_on(state);
     }
@@ -336,6 +377,7 @@ impl TopicSubscription {
             state.pulls.answer();
         }
         state.in_flight = state.in_flight.saturating_add(1);
+        state.sources.give(entry.message.destination.as_ref());
         let destination = entry.message.destination.clone();
         Item::Delivery(Delivery {
             destination: destination.unwrap_or_else(|| Destination::topic("")),

@@ -1,6 +1,7 @@
 //! The task of a destination and the handle to it.
 
 use super::commit::{CommittedSend, Decision, Vote};
+use super::counters::{Gone, SharedCounts};
 use super::gauge::Gauges;
 use super::in_flight::Entry;
 use super::outlet::Outlet;
@@ -31,6 +32,8 @@ pub struct DestinationHandle {
     pub policy: Arc<Policy>,
     pub usage: Arc<Usage>,
     pub gauges: Gauges,
+    /// What others count for it.
+    pub shared: Arc<SharedCounts>,
     /// The connection whose use created it; none: the broker itself.
     pub creator: Option<ConnectionId>,
     mailbox: mpsc::Sender<Vec<Op>>,
@@ -89,6 +92,11 @@ impl DestinationHandle {
         self.gone.load(Ordering::Acquire)
     }
 
+    /// The destination is there again.
+    pub fn reinstate(&self) {
+        self.gone.store(false, Ordering::Release);
+    }
+
     /// Marks the destination as removed.
     pub fn retire(&self) {
         self.gone.store(true, Ordering::Release);
@@ -109,7 +117,7 @@ fn discard(ops: impl IntoIterator<Item = Op>, usage: &Usage) {
             Op::Vote(vote) => {
                 let Vote { sends, ballot, receipt, .. } = *vote;
                 sends.iter().for_each(|CommittedSend { bytes, .. }| usage.release(*bytes));
-                ballot.cast(Vec::new(), Vec::new(), receipt);
+                ballot.abstain(receipt);
             }
             Op::Decide(decision) => {
                 let Decision { outcome, entries, receipt, .. } = *decision;
@@ -217,6 +225,11 @@ async fn run(
         discard(ops, &usage);
         logic.settle_batch(now, &mut effects);
         outlet.run(&mut effects, Some(&handle));
+        if outlet.store.awaits_lead() {
+            // Others who are ready may have something for it as well.
+            tokio::task::yield_now().await;
+            outlet.store.lead();
+        }
         if effects.destroyed {
             mailbox.close();
             let answered = answers.lock().take();
@@ -244,6 +257,8 @@ pub struct NewDestination {
     pub creator: Option<ConnectionId>,
     pub sequence: Arc<AtomicI64>,
     pub history: History,
+    /// Where its counters go when it ends.
+    pub gone: Gone,
 }
 
 /// Starts the task of a destination, a queue or a topic by its kind.
@@ -270,7 +285,7 @@ fn spawn_logic<L: Logic>(
     make: impl FnOnce(QueueContext, History) -> L,
 ) -> Arc<DestinationHandle> {
     let NewDestination { destination, policy, usage, store_usage, temp_usage, .. } = new;
-    let NewDestination { spool, dispatches_early, creator, sequence, history, .. } = new;
+    let NewDestination { spool, dispatches_early, creator, sequence, history, gone, .. } = new;
     let (mailbox, receiver) = mpsc::channel(MAILBOX_MAX);
     let answers: Answers = Arc::new(Mutex::new(Some(Vec::new())));
     let handle = Arc::new(DestinationHandle {
@@ -278,6 +293,7 @@ fn spawn_logic<L: Logic>(
         policy,
         usage: Arc::clone(&usage),
         gauges: Gauges::default(),
+        shared: Arc::default(),
         creator,
         mailbox,
         answers: Arc::clone(&answers),
@@ -296,6 +312,8 @@ fn spawn_logic<L: Logic>(
         sequence,
         tell: teller(&handle),
         wake: waker(&handle),
+        shared: Arc::clone(&handle.shared),
+        gone,
     };
     let weak = Arc::downgrade(&handle);
     tokio::spawn(run(make(context, history), receiver, answers, usage, outlet, weak));

@@ -5,18 +5,20 @@
 
 use super::audit::Audit;
 use super::commit::{CommittedSend, Decision, Vote, outlives_its_producer};
+use super::counters::{Ledger, SharedCounts};
 use super::durable::DurableSubscription;
 use super::in_flight::Entry;
 use super::parking::Parking;
 use super::queue::{History, QueueContext};
 use super::recovery::Recovery;
+use super::report::{Report, SubscriptionReport};
 use super::subscription::TopicSubscription;
-use super::{Effects, Incoming, Now, Op, PageOf, QueueCounters};
+use super::{Effects, Incoming, Now, Op, PageOf};
 use crate::broker::advisory::Notice;
 use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
 use crate::broker::outbox::{Receipt, SubscriptionKey};
 use crate::broker::usage::Credit;
-use crate::jms::Message;
+use crate::jms::{Destination, Message};
 use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredAdd, StoredMessage};
 use hashbrown::HashSet;
 use std::sync::Arc;
@@ -35,6 +37,28 @@ impl TopicMember {
         match self {
             Self::Plain(subscription) => subscription.key,
             Self::Durable(subscription) => subscription.key,
+        }
+    }
+
+    fn joined(&self, topic: &Destination, counts: &Arc<SharedCounts>) {
+        match self {
+            Self::Plain(subscription) => subscription.joined(topic, counts),
+            Self::Durable(subscription) => subscription.joined(topic, counts),
+        }
+    }
+
+    fn left(&self, topic: &Destination) {
+        match self {
+            Self::Plain(subscription) => subscription.left(topic),
+            Self::Durable(subscription) => subscription.left(topic),
+        }
+    }
+
+    /// What it tells about itself, and how many messages of the topic with these `counts` it holds.
+    fn report(&self, counts: &Arc<SharedCounts>) -> (SubscriptionReport, u64) {
+        match self {
+            Self::Plain(subscription) => subscription.report(counts),
+            Self::Durable(subscription) => subscription.report(counts),
         }
     }
 }
@@ -65,7 +89,7 @@ pub struct Topic {
     votes: usize,
     /// The end that was asked for meanwhile, and who waits for it.
     ending: Option<Option<Receipt>>,
-    counters: QueueCounters,
+    counters: Ledger,
 }
 
 impl Topic {
@@ -92,7 +116,7 @@ impl Topic {
             more_expired: false,
             votes: 0,
             ending: None,
-            counters: QueueCounters::default(),
+            counters: Ledger::default(),
             context,
         }
     }
@@ -109,6 +133,7 @@ impl Topic {
                 self.fan_out(now, out);
                 let key = member.key();
                 if !self.members.iter().any(|present| present.member.key() == key) {
+                    member.joined(&self.context.destination, &self.context.shared);
                     self.catch_up(&member, now, out);
                     self.members.push(Joined { member, staged: Vec::new() });
                 }
@@ -116,7 +141,13 @@ impl Topic {
             }
             Op::Leave { key, receipt } => {
                 self.fan_out(now, out);
-                self.members.retain(|present| present.member.key() != key);
+                self.members.retain(|present| {
+                    let stays = present.member.key() != key;
+                    if !stays {
+                        present.member.left(&self.context.destination);
+                    }
+                    stays
+                });
                 out.resolve(receipt, Ok(()));
             }
             Op::Vote(vote) => {
@@ -141,13 +172,21 @@ impl Topic {
                     let destination = self.context.destination.clone();
                     out.removals.push(StoreOp::Delete { destination });
                 }
+                for joined in &self.members {
+                    joined.member.left(&self.context.destination);
+                }
+                self.counters.fetch(&self.context.shared);
+                self.context.gone.add(&self.counters.broker());
                 out.when_removed(receipt);
                 out.destroyed = true;
             }
-            Op::Counters(answer) => {
-                let counters =
-                    QueueCounters { consumers: self.members.len() as u64, ..self.counters.clone() };
-                answer.send(counters).unwrap_or_default();
+            Op::Report(answer) => {
+                self.counters.fetch(&self.context.shared);
+                answer.send(self.report()).unwrap_or_default();
+            }
+            Op::ResetCounters(whose) => {
+                self.counters.fetch(&self.context.shared);
+                self.counters.reset(whose);
             }
             Op::Paged { of: PageOf::Expired, page } => self.take_expired(page, now, out),
             Op::Buried { sequence, .. } => {
@@ -194,6 +233,7 @@ impl Topic {
         let Incoming { message, bytes, receipt, redeliveries, moved, .. } = incoming;
         let hold = Some(self.hold(bytes));
         if self.is_duplicate(&message) {
+            self.counters.now.duplicates += 1;
             out.leave(moved);
             // The first one may still be on its way to the disk.
             out.flushed.extend(receipt);
@@ -241,8 +281,8 @@ impl Topic {
     }
 
     fn expired_on_arrival(&mut self, entry: &Entry, receipt: Option<Receipt>, out: &mut Effects) {
-        self.counters.enqueued += 1;
-        self.counters.expired += 1;
+        self.count_arrival(entry.bytes);
+        self.counters.now.expired += 1;
         let (from, message) = (self.context.destination.clone(), Arc::clone(&entry.message));
         out.notice(Notice::expired(&from, &message));
         let cause = Some(Cause::Expired(message.expiration));
@@ -283,7 +323,7 @@ impl Topic {
 
     /// The message is in: counted, and on its way to the members.
     fn arrive(&mut self, entry: Entry, now: Now, out: &mut Effects) {
-        self.counters.enqueued += 1;
+        self.count_arrival(entry.bytes);
         let (destination, policy) = (&self.context.destination, &self.context.policy);
         if policy.advisory_for_delivery {
             out.notice(Notice::delivered(destination, &entry.message));
@@ -377,20 +417,45 @@ impl Topic {
         if self.arrived.is_empty() {
             return;
         }
+        // Whether anybody had room at once: messages that wait are not measured.
+        let mut sent = false;
         for Joined { member, staged } in &mut self.members {
             match member {
                 TopicMember::Plain(subscription) => {
-                    self.counters.dispatched += subscription.offer(&self.arrived, now, out);
+                    sent |= subscription.offer(&self.arrived, now, out) > 0;
                 }
                 TopicMember::Durable(durable) => {
                     if !staged.is_empty() {
-                        self.counters.dispatched += staged.len() as u64;
+                        sent = true;
                         out.offers.push((Arc::clone(durable), std::mem::take(staged)));
                     }
                 }
             }
         }
-        self.arrived.clear();
+        for entry in self.arrived.drain(..).filter(|_| sent) {
+            let came = entry.message.broker_in_time;
+            self.counters.now.enqueue_ms.add_wait(came, now.wall_ms);
+        }
+    }
+
+    fn count_arrival(&mut self, bytes: u64) {
+        self.counters.now.enqueued += 1;
+        self.counters.now.message_bytes.add(bytes);
+    }
+
+    /// What there is now and what came and went.
+    fn report(&self) -> Report {
+        let members = self.members.iter();
+        let reports: Vec<_> =
+            members.map(|joined| joined.member.report(&self.context.shared)).collect();
+        Report {
+            own: self.counters.own(),
+            broker: self.counters.broker(),
+            in_flight: reports.iter().map(|(_, in_flight)| in_flight).sum(),
+            consumers: self.members.len() as u64,
+            subscriptions: reports.into_iter().map(|(report, _)| report).collect(),
+            ..Report::default()
+        }
     }
 
     /// Looks for stored messages that are past their time: nobody may have asked for them for long.
@@ -421,12 +486,11 @@ impl Topic {
                 TopicMember::Plain(_) => None,
             });
             // With a consumer it is in memory, and expires there.
-            let held =
-                durables.map(|durable| durable.expire(sequence)).filter(|held| *held).count();
-            if held > 0 {
+            if durables.clone().any(|durable| durable.holds(sequence)) {
                 continue;
             }
-            self.counters.expired += 1;
+            durables.for_each(|durable| durable.expire(sequence));
+            self.counters.now.expired += 1;
             let from = self.context.destination.clone();
             out.notice(Notice::expired(&from, &message));
             let cause = Some(Cause::Expired(message.expiration));

@@ -66,6 +66,10 @@ fn info(prefetch: i32) -> Arc<ConsumerInfo> {
 }
 
 fn world(policy: Policy, prefetch: i32) -> World {
+    world_with(policy, prefetch, false)
+}
+
+fn world_with(policy: Policy, prefetch: i32, expires_active: bool) -> World {
     let usage = Usage::new(0, None);
     let (clock, mut out) = (Clock::new(), Effects::default());
     let policy_of_members = Arc::new(policy.clone());
@@ -91,6 +95,7 @@ fn world(policy: Policy, prefetch: i32) -> World {
         selector: None,
         policy: policy_of_members,
         keeps_transient: true,
+        expires_active,
         outlet,
         usage: Arc::clone(&usage),
         pending: 0,
@@ -268,4 +273,44 @@ fn a_pull_that_was_answered_does_not_end_the_next_one() {
     world.durable.end_pull(old);
     let outbox = world.durable_outbox.as_ref().expect("it is active");
     assert_eq!(numbers(outbox), [0]);
+}
+
+#[test]
+fn a_topic_counts_what_its_subscriptions_get_and_settle() {
+    let mut world = world(Policy::default(), 2);
+    for number in 1..=3 {
+        world.send(number);
+    }
+    world.settle();
+    let report = |world: &mut World| {
+        let (answer, mut report) = tokio::sync::oneshot::channel();
+        world.topic.handle(Op::Report(answer), world.clock.now(), &mut world.out);
+        report.try_recv().expect("it answers at once")
+    };
+    let before = report(&mut world);
+    assert_eq!((before.own.enqueued, before.own.dispatched, before.in_flight), (3, 2, 2));
+    world.plain.acknowledge(AckKind::Standard, 2, world.clock.now(), &mut world.out);
+    let after = report(&mut world);
+    assert_eq!((after.own.dispatched, after.own.dequeued, after.in_flight), (3, 2, 1));
+    let plain = &after.subscriptions[0];
+    assert_eq!((plain.enqueued, plain.dispatched, plain.dequeued, plain.pending), (3, 3, 2, 0));
+    let durable = &after.subscriptions[1];
+    assert_eq!((durable.active, durable.enqueued, durable.pending), (false, 3, 3));
+}
+
+#[test]
+fn pending_messages_of_active_durables_expire_only_if_that_is_configured() {
+    for expires_active in [false, true] {
+        let mut world = world_with(Policy::default(), 1, expires_active);
+        world.activate(1);
+        world.send(1);
+        world.send(2);
+        world.settle();
+        assert!(world.durable.holds(1), "it is with the consumer");
+        assert_eq!(world.durable.holds(2), !expires_active);
+        if expires_active {
+            world.durable.expire(2);
+            assert_eq!(world.durable.size(), 1);
+        }
+    }
 }

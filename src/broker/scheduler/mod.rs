@@ -31,6 +31,7 @@ pub use self::job::{Job, Step};
 pub use self::jobs::Jobs;
 pub use self::schedule::Schedule;
 
+use super::Gone;
 use super::destination::{DestinationHandle, NewDestination, Op, Outlet, QueueHistory, spawn_jobs};
 use super::error::BrokerError;
 use super::outbox::Receipt;
@@ -228,6 +229,7 @@ impl Scheduler {
             creator: None,
             sequence: Arc::clone(sequence),
             history: QueueHistory::default(),
+            gone: Gone::default(),
         };
         let last = sequence.load(Ordering::Relaxed);
         let (of_jobs, active) = (Arc::clone(&ids), scheduler.is_active);

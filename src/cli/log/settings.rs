@@ -270,7 +270,7 @@ const CRATE: &str = "broker";
 
 pub(super) const AUDIT_LOGGER: &str = "org.apache.activemq.audit";
 
-const TARGETS: [(&str, &str); 25] = [
+const TARGETS: [(&str, &str); 26] = [
     ("org.apache.activemq", "broker"),
     (AUDIT_LOGGER, super::AUDIT),
     ("org.apache.activemq.advisory", "broker::broker::advisory"),
@@ -281,6 +281,7 @@ const TARGETS: [(&str, &str); 25] = [
     ("org.apache.activemq.broker.jmx", "broker::console"),
     ("org.apache.activemq.broker.region", "broker::broker::destination"),
     ("org.apache.activemq.broker.scheduler", "broker::broker::scheduler"),
+    ("org.apache.activemq.broker.util.LoggingBrokerPlugin", "broker::broker::plugins::logging"),
     ("org.apache.activemq.jaas", "broker::security"),
     ("org.apache.activemq.network", "broker::network"),
     ("org.apache.activemq.openwire", "broker::protocol::openwire"),

@@ -24,6 +24,10 @@ fn each_mistake_is_named_with_its_line() {
             "a.xml:2: unknown property 'useJMX' on <broker>; did you mean 'useJmx'?",
         ),
         (
+            "<broker><plugins>\n<discardingDLQBrokerPlugin dropOnly='A.* B['/></plugins></broker>",
+            "a.xml:2: 'B[' is not a regular expression: ",
+        ),
+        (
             "<broker>\n<property value='1'/></broker>",
             "a.xml:2: <property> needs the attribute 'name': the name of the property",
         ),

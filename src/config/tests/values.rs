@@ -267,3 +267,12 @@ fn usage_limits_follow_heap_and_partition() {
     assert_eq!(usage.store.limit_bytes(1000), 500);
     assert_eq!(usage.temp.limit_bytes(1000), 1 << 30);
 }
+
+#[test]
+fn a_broker_can_be_named_after_its_host() {
+    let config = inside("<useLocalHostBrokerName>true</useLocalHostBrokerName>");
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
+    let expected: String = host.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+    assert_eq!(config.broker.name, expected);
+}

@@ -224,7 +224,7 @@ impl Core {
         let is_scattered = self.files.bytes_before(sealed) > 2 * live + SPARE_FILES * file_bytes;
         let until = self.compacts_until.load(Ordering::Relaxed);
         // On a full disk every file counts.
-        let is_short = is_short || self.is_short.load(Ordering::Relaxed);
+        let is_short = is_short || self.is_short();
         if !is_scattered && until == 0 && !is_short {
             return None;
         }

@@ -258,6 +258,11 @@ impl Core {
         self.limit.store(if bytes == 0 { u64::MAX } else { bytes }, Ordering::Relaxed);
     }
 
+    /// Whether the disk has no space for another journal file.
+    pub(super) fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
+    }
+
     /// How much of what may be used is used.
     pub(super) fn shortage(&self) -> Shortage {
         let limit = self.limit.load(Ordering::Relaxed);

@@ -24,6 +24,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Names of the files before file `end` that are not there and were not dropped; none if there are none.
+pub(super) fn missing_files(files: &Files, gaps: &Gaps, end: u32) -> Option<String> {
+    let is_missing = |number: &u32| files.length(*number).is_none() && !gaps.contains(*number);
+    let missing = (1..end).filter(is_missing).map(|number| format!("db-{number}.log"));
+    let names: Vec<String> = missing.collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
 /// A store whose threads do not run yet.
 pub(super) struct Opened {
     pub(super) core: Core,
@@ -248,6 +256,14 @@ impl<'a> Opening<'a> {
             view.gaps = Gaps::decode(gaps).map_err(nonsense)?;
             self.end_drops(&view.gaps)?;
             outline.without(&view.gaps);
+        }
+        let last = self.files.numbers().last().copied().unwrap_or(0);
+        if let Some(files) = missing_files(&self.files, &view.gaps, last) {
+            if !self.options.ignore_missing_journal_files {
+                let folder = self.options.directory.clone();
+                return Err(OpenError::UnknownFiles { folder, files });
+            }
+            tracing::error!(files, "journal files are missing; what was said there is lost");
         }
         Ok(view.begin_rebuild(outline)?)
     }

@@ -117,6 +117,12 @@ pub enum OpenError {
          affected: {files}"
     )]
     MissingFiles { index: PathBuf, files: String, messages: u64 },
+    /// The same, and no index says what they hold.
+    #[error(
+        "Detected missing/corrupt journal files: {files}. No index says what {folder} had in them; \
+         ignoreMissingJournalfiles=\"true\" starts without"
+    )]
+    UnknownFiles { folder: PathBuf, files: String },
     /// Messages are stored in a form that this version does not write.
     #[error("messages in {index} have the form {found}, not {expected}")]
     Form { index: PathBuf, found: u32, expected: u32 },

@@ -15,7 +15,8 @@ use super::encode::{Encoder, bodies};
 use super::fs::Filesystem;
 use super::index;
 use super::journal::{
-    Batch, Identity, Journal, JournalOptions, Record, SpaceWatch, Submit as JournalSubmit, Wish,
+    Batch, Identity, Journal, JournalOptions, Lead, Record, SpaceWatch, Submit as JournalSubmit,
+    Wish,
 };
 use super::open::open;
 use super::options::{KahaDbOptions, OpenError};
@@ -105,6 +106,7 @@ impl KahaDb {
             node: options.node,
             batch_bytes_max: options.journal_max_write_batch,
             sync: options.sync,
+            lead_below: LEAD_BELOW,
             space_retry: options.space_retry,
             space: SpaceWatch::new(move |is_short| {
                 watched.is_short.store(is_short, Ordering::Relaxed);
@@ -163,7 +165,7 @@ impl KahaDb {
             if let Some(error) = self.core.failure() {
                 return Err(error);
             }
-            if self.core.is_short.load(Ordering::Relaxed) {
+            if self.core.is_short() {
                 let folder = self.core.options.directory.display().to_string();
                 return Err(StoreError::NoSpace(folder.into()));
             }
@@ -174,7 +176,7 @@ impl KahaDb {
 
     /// Submits what must not be refused any more: the store stops if there is no room for it.
     pub(super) fn submit_decided(&self, ops: Vec<StoreOp>, done: Completion) {
-        self.queue(ops, Wish::Decided, done);
+        self.queue(ops, Wish::Decided, done, Lead::Thread);
     }
 
     /// Whether messages will be refused soon, for want of space.
@@ -182,26 +184,16 @@ impl KahaDb {
         self.journal.is_short() || self.core.is_index_behind.load(Ordering::Relaxed)
     }
 
-    fn queue(&self, ops: Vec<StoreOp>, wish: Wish, done: Completion) {
-        if self.is_closing.load(Ordering::Acquire) {
-            return done(Err(StoreError::Stopped("the store is closed".into())));
-        }
-        if let Some(error) = self.core.failure() {
+    fn queue(&self, ops: Vec<StoreOp>, wish: Wish, done: Completion, lead: Lead) {
+        if let Some(error) = self.refusal(&ops, wish) {
             return done(Err(error));
-        }
-        let is_behind = self.core.is_index_behind.load(Ordering::Relaxed);
-        if is_behind
-            && wish != Wish::Decided
-            && ops.iter().any(|op| matches!(op, StoreOp::Add(_) | StoreOp::Prepare(_)))
-        {
-            return done(Err(StoreError::NoSpace("the index cannot be written".into())));
         }
         let bodies = bodies(&ops, self.core.form);
         let core = self.core.clone();
         let mut encoder = self.encoder.lock();
         let encoded = encoder.encode(ops, bodies);
         let confirms = encoded.confirms;
-        let offered = self.journal.offer(JournalSubmit {
+        let submit = JournalSubmit {
             operations: encoded.operations,
             wish,
             done: Box::new(move |outcome| match outcome {
@@ -211,11 +203,24 @@ impl KahaDb {
                 }
                 Err(error) => done(Err(core.store_error(&error))),
             }),
-        });
+        };
+        let offered = self.journal.offer(submit, lead);
         drop(encoder); // whoever is refused may submit at once
         if let Err(refused) = offered {
             refused.tell();
         }
+    }
+
+    /// Why `ops` are not taken; none if they are.
+    fn refusal(&self, ops: &[StoreOp], wish: Wish) -> Option<StoreError> {
+        if self.is_closing.load(Ordering::Acquire) {
+            return Some(StoreError::Stopped("the store is closed".into()));
+        }
+        let grows = |op: &StoreOp| matches!(op, StoreOp::Add(_) | StoreOp::Prepare(_));
+        let is_behind = self.core.is_index_behind.load(Ordering::Relaxed);
+        let no_space = || StoreError::NoSpace("the index cannot be written".into());
+        let refuses = is_behind && wish != Wish::Decided && ops.iter().any(grows);
+        self.core.failure().or_else(|| refuses.then(no_space))
     }
 
     fn end_threads(&self) {
@@ -243,7 +248,20 @@ impl Store for KahaDb {
 
     fn submit(&self, submit: Submit) {
         let Submit { ops, durable, done } = submit;
-        self.queue(ops, if durable { Wish::Durable } else { Wish::Written }, done);
+        self.queue(ops, wish(durable), done, Lead::Thread);
+    }
+
+    fn submit_leading(&self, submit: Submit) {
+        let Submit { ops, durable, done } = submit;
+        self.queue(ops, wish(durable), done, if durable { Lead::Own } else { Lead::Thread });
+    }
+
+    fn awaits_lead(&self) -> bool {
+        self.journal.awaits_lead()
+    }
+
+    fn lead(&self) {
+        self.journal.lead();
     }
 
     fn fetch(&self, fetch: Fetch, done: FetchDone) {
@@ -308,6 +326,10 @@ impl Drop for KahaDb {
     }
 }
 
+fn wish(durable: bool) -> Wish {
+    if durable { Wish::Durable } else { Wish::Written }
+}
+
 /// Reads for those who fetch, until nobody is left who asks.
 fn read(core: &Core, fetches: &Mutex<Receiver<Read>>) {
     loop {
@@ -331,3 +353,5 @@ fn without_bodies(mut batch: Batch) -> Batch {
 /// Batches on their way to the index thread.
 const BATCHES_MAX: usize = 256;
 const READERS: usize = 2;
+/// Less than that a thread of the broker may wait for the disk.
+const LEAD_BELOW: Duration = Duration::from_millis(1);

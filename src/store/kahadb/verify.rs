@@ -12,7 +12,7 @@ use super::index::storage::Folder;
 use super::index::{self, Damage, Index, Opened as OpenedIndex, PagedIndex, Reader};
 use super::inspect::{SLICE, each_slice, open_quietly, sizes};
 use super::journal::{JournalError, Loss, Lsn, Record, read_records};
-use super::open::Opened;
+use super::open::{Opened, missing_files};
 use super::options::{KahaDbOptions, OpenError};
 use super::rows::{self, Row, behind, first_of};
 use super::state::{Contents, View};
@@ -228,7 +228,9 @@ impl Check<'_> {
                 self.found(self.options.directory.clone(), None, what, lost);
             }
             // Where and what, the scan of the whole journal tells.
-            Err(OpenError::Journal(JournalError::Corrupt { .. })) => {}
+            Err(
+                OpenError::Journal(JournalError::Corrupt { .. }) | OpenError::UnknownFiles { .. },
+            ) => {}
             other => return other,
         }
         open_quietly(&self.overlay(), &over_damage, self.sizes, self.form)
@@ -273,14 +275,11 @@ impl Check<'_> {
     /// Tells of files that were neither dropped nor are there, unless that is known.
     fn missing_files(&mut self, opened: &Opened, lost: &str) {
         let (files, view) = (&opened.core.files, opened.core.view.lock());
-        let is_missing =
-            |number: &u32| files.length(*number).is_none() && !view.gaps.contains(*number);
-        let missing: Vec<u32> = (1..opened.end.lsn.file()).filter(is_missing).collect();
-        if missing.is_empty() || self.knows_missing_files {
+        let Some(names) = missing_files(files, &view.gaps, opened.end.lsn.file()) else { return };
+        if self.knows_missing_files {
             return;
         }
-        let names: Vec<String> = missing.iter().map(|number| format!("db-{number}.log")).collect();
-        let what = format!("journal files are missing: {}", names.join(", "));
+        let what = format!("journal files are missing: {names}");
         self.found(self.options.directory.clone(), None, what, lost.to_owned());
     }
 

@@ -172,7 +172,7 @@ impl Worker {
         let applied = core.view.lock().applied.lsn;
         let nothing_to_do = applied == self.replay_from
             && self.closing.is_none()
-            && !(self.is_untidy && self.is_cleanup_due());
+            && !(self.may_be_untidy() && self.is_cleanup_due());
         if self.is_busy || nothing_to_do || core.failure().is_some() {
             return;
         }
@@ -189,8 +189,15 @@ impl Worker {
     }
 
     fn is_cleanup_due(&self) -> bool {
-        let is_due = |at| at <= Instant::now() || self.upkeep.core.shortage() > Shortage::None;
-        self.next_cleanup.is_some_and(is_due)
+        let core = &self.upkeep.core;
+        let is_short = || core.is_short() || core.shortage() > Shortage::None;
+        self.next_cleanup.is_some_and(|at| at <= Instant::now() || is_short())
+    }
+
+    /// Whether there may be files to drop. On a full disk always: the log may have gone on to another file
+    /// for a message that was refused then, which is no news of the log.
+    fn may_be_untidy(&self) -> bool {
+        self.is_untidy || self.upkeep.core.is_short()
     }
 
     fn start_checkpoint(&mut self) {

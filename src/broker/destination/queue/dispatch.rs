@@ -51,7 +51,7 @@ impl Queue {
                     }
                     self.remove(key);
                     from = key.next();
-                    if self.give(index, entry, group_first) {
+                    if self.give(index, entry, group_first, now) {
                         from = from.min(self.look_at_kept());
                     }
                 }
@@ -124,7 +124,7 @@ impl Queue {
     }
 
     /// Hands `entry` to a consumer. True when some group lost its owner by that.
-    fn give(&mut self, index: usize, entry: Entry, group_first: bool) -> bool {
+    fn give(&mut self, index: usize, entry: Entry, group_first: bool, now: Now) -> bool {
         let lost = self.keep_groups(index, &entry, group_first);
         let equals = self
             .subscriptions
@@ -133,6 +133,7 @@ impl Queue {
             .take_while(|other| self.priority(other) == self.priority(&self.subscriptions[index]))
             .count();
         let destination = self.context.destination.clone();
+        let came = entry.message.broker_in_time;
         let subscription = &mut self.subscriptions[index];
         subscription.new.window.add(1);
         subscription.dispatched += 1;
@@ -144,7 +145,8 @@ impl Queue {
             ..subscription.delivery(&destination)
         }));
         subscription.in_flight.push(entry);
-        self.counters.dispatched += 1;
+        self.counters.now.dispatched += 1;
+        self.counters.now.enqueue_ms.add_wait(came, now.wall_ms);
         let exclusive = self.exclusive == Some(self.subscriptions[index].new.key);
         if equals > 0 && !self.context.policy.strict_order_dispatch && !exclusive {
             // Round robin: behind its equals.

@@ -37,10 +37,12 @@ pub use self::subscriptions::{NewSubscription, Pull};
 use super::audit::Audit;
 use super::backlog::{Backlog, Place};
 use super::commit::Vote;
+use super::counters::{Gone, Ledger, SharedCounts};
 use super::groups::Groups;
 use super::in_flight::{Entry, TransactionKey};
 use super::parking::Parking;
-use super::{Effects, Incoming, Now, Op, QueueCounters};
+use super::report::Report;
+use super::{Effects, Incoming, Now, Op};
 use crate::broker::advisory::Notice;
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Item, Outbox, Receipt, SubscriptionKey};
@@ -107,6 +109,10 @@ pub struct QueueContext {
     pub tell: Arc<dyn Fn(Op) + Send + Sync>,
     /// Wakes the queue's task; called when there is room for parked sends.
     pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// What others count for it.
+    pub shared: Arc<SharedCounts>,
+    /// Where its counters go when it ends.
+    pub gone: Gone,
 }
 
 /// What a destination with a history knows at the start.
@@ -210,7 +216,7 @@ pub struct Queue {
     /// Messages acknowledged in open transactions whose consumers are gone.
     orphans: Vec<(TransactionKey, Entry)>,
     next_expiry_check: Option<Instant>,
-    counters: QueueCounters,
+    counters: Ledger,
 }
 
 impl Queue {
@@ -255,7 +261,7 @@ impl Queue {
             parking: Parking::default(),
             orphans: Vec::new(),
             next_expiry_check: expires.then(Instant::now),
-            counters: QueueCounters::default(),
+            counters: Ledger::default(),
             context,
         }
     }
@@ -336,10 +342,19 @@ impl Queue {
                 for browser in &mut self.browsers {
                     browser.finish();
                 }
+                self.counters.fetch(&self.context.shared);
+                self.context.gone.add(&self.counters.broker());
                 out.when_removed(receipt);
                 out.destroyed = true;
             }
-            Op::Counters(answer) => answer.send(self.counters()).unwrap_or_default(),
+            Op::Report(answer) => {
+                self.counters.fetch(&self.context.shared);
+                answer.send(self.report()).unwrap_or_default();
+            }
+            Op::ResetCounters(whose) => {
+                self.counters.fetch(&self.context.shared);
+                self.counters.reset(whose);
+            }
             // A batch was asked for; topics have members instead of subscriptions; jobs are elsewhere.
             Op::Wake | Op::Join { .. } | Op::Leave { .. } | Op::Jobs(_) => {}
         }
@@ -370,14 +385,23 @@ impl Queue {
         pulls.chain(waits).chain(self.retry_at).min()
     }
 
-    pub fn counters(&self) -> QueueCounters {
+    /// What there is now and what came and went.
+    pub fn report(&self) -> Report {
         let in_flight: usize = self.subscriptions.iter().map(|s| s.in_flight.len()).sum();
         let in_flight = in_flight + self.orphans.len() + self.locked.len();
-        QueueCounters {
+        let in_memory = (self.pending.len() + in_flight) as u64;
+        let held = self.subscriptions.iter().filter_map(|s| s.in_flight.iter().next());
+        let first = self.pending.values().next().into_iter();
+        let first = first.chain(held.map(|held| &held.entry));
+        Report {
+            own: self.counters.own(),
+            broker: self.counters.broker(),
             in_flight: in_flight as u64,
-            size: (self.pending.len() + in_flight) as u64 + self.backlog.len() + self.spill.len(),
+            size: in_memory + self.backlog.len() + self.spill.len(),
+            in_memory,
             consumers: self.subscriptions.len() as u64,
-            ..self.counters.clone()
+            oldest_ms: first.map(|entry| entry.message.broker_in_time).min(),
+            subscriptions: self.subscriptions.iter().map(|s| s.report()).collect(),
         }
     }
 
@@ -400,13 +424,14 @@ impl Queue {
     fn admit(&mut self, incoming: Incoming, now: Now, out: &mut Effects) {
         let Incoming { message, bytes, receipt, redeliveries, moved, .. } = incoming;
         if message.is_expired(now.wall_ms) {
-            self.counters.enqueued += 1;
+            self.count_arrival(bytes);
             out.leave(moved);
             let entry = self.entry(message, 0, bytes);
             self.expired(entry, receipt, out);
             return;
         }
         if self.is_duplicate(&message) {
+            self.counters.now.duplicates += 1;
             self.context.usage.release(bytes);
             out.leave(moved);
             // The first one may still be on its way to the disk.
@@ -478,7 +503,7 @@ impl Queue {
 
     /// Counts a message that came, and tells who watches.
     fn note_arrival(&mut self, entry: &Entry, out: &mut Effects) {
-        self.counters.enqueued += 1;
+        self.count_arrival(entry.bytes);
         let (policy, message) = (&self.context.policy, &entry.message);
         if policy.advisory_for_delivery {
             out.notice(Notice::delivered(&self.context.destination, message));
@@ -486,6 +511,11 @@ impl Queue {
         if policy.advisory_if_no_consumers && !message.persistent && self.subscriptions.is_empty() {
             out.notice(Notice::no_consumer(&self.context.destination, message));
         }
+    }
+
+    pub(super) fn count_arrival(&mut self, bytes: u64) {
+        self.counters.now.enqueued += 1;
+        self.counters.now.message_bytes.add(bytes);
     }
 
     /// Puts an entry in its place among the pending ones.

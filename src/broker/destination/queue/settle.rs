@@ -31,6 +31,9 @@ impl Queue {
         let window = Arc::clone(&subscription.new.window);
         let settled = subscription.in_flight.settle(ack, &window, extend)?;
         subscription.dequeued += settled.removed.len() as u64;
+        if subscription.new.info.network_subscription {
+            self.counters.now.forwarded += settled.removed.len() as u64;
+        }
         let letters = settled.removed.iter().filter(|entry| match ack.kind {
             AckKind::Poison => true,
             AckKind::Expired => entry.message.is_expired(now.wall_ms),
@@ -77,7 +80,7 @@ impl Queue {
 
     /// A message reached the end of its life. `receipt` is of who waits for that.
     pub(super) fn expired(&mut self, entry: Entry, receipt: Option<Receipt>, out: &mut Effects) {
-        self.counters.expired += 1;
+        self.counters.now.expired += 1;
         out.notice(Notice::expired(&self.context.destination, &entry.message));
         if self.context.policy.advisory_for_consumed {
             out.notice(Notice::consumed(&self.context.destination, &entry.message));
@@ -114,7 +117,7 @@ impl Queue {
 
     fn gone(&mut self, entry: &Entry) {
         self.forget_sequence(entry.sequence);
-        self.counters.dequeued += 1;
+        self.counters.now.dequeued += 1;
         self.context.usage.release(entry.bytes);
     }
 
@@ -130,7 +133,8 @@ impl Queue {
     pub(super) fn buried(&mut self, sequence: i64, gone: bool, now: Now, out: &mut Effects) {
         let Some(band) = self.dying.remove(&sequence) else { return };
         if !gone {
-            self.counters.dequeued = self.counters.dequeued.saturating_sub(1);
+            let dequeued = &mut self.counters.now.dequeued;
+            *dequeued = dequeued.saturating_sub(1);
             self.backlog.skip(band, sequence);
             self.backlog_expires = true;
             for subscription in &mut self.subscriptions {
@@ -188,10 +192,10 @@ impl Queue {
             self.gone(&entry);
         }
         for sequence in self.locked.clear().collect::<Vec<i64>>() {
-            self.counters.dequeued += 1;
+            self.counters.now.dequeued += 1;
             self.forget_sequence(sequence);
         }
-        self.counters.dequeued += self.backlog.len();
+        self.counters.now.dequeued += self.backlog.len();
         self.backlog.clear();
         self.purged.extend(self.withheld.iter().copied());
         self.reading_expired = false;

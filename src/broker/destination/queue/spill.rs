@@ -161,7 +161,7 @@ impl Queue {
         let behind: Vec<Entry> = bands
             .flat_map(|mut band| {
                 let behind = band.tally.take_behind();
-                self.counters.dequeued += band.tally.len();
+                self.counters.now.dequeued += band.tally.len();
                 behind
             })
             .collect();

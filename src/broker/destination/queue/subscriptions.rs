@@ -3,6 +3,7 @@
 use super::{Key, Queue};
 use crate::broker::destination::Now;
 use crate::broker::destination::in_flight::{InFlightList, Window};
+use crate::broker::destination::report::SubscriptionReport;
 use crate::broker::outbox::{Delivery, Item, Outbox, SubscriptionKey};
 use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination};
@@ -148,6 +149,24 @@ impl Queue {
 }
 
 impl Subscription {
+    pub(super) fn report(&self) -> SubscriptionReport {
+        SubscriptionReport {
+            key: self.new.key,
+            info: Arc::clone(&self.new.info),
+            durable: None,
+            active: true,
+            prefetch: self.new.window.prefetch(),
+            // What the queue has not given it is the queue's.
+            enqueued: self.dispatched,
+            dispatched: self.dispatched,
+            dequeued: self.dequeued,
+            in_flight: self.in_flight.len() as u64,
+            pending: 0,
+            discarded: 0,
+            slow: false,
+        }
+    }
+
     pub(super) fn wants_more(&self) -> bool {
         match self.new.window.prefetch() {
             0 => self.pulls.iter().any(Pull::is_open),

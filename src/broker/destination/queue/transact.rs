@@ -45,7 +45,7 @@ impl Queue {
                 self.consumed_in_store(&entry, out);
             }
             for sequence in self.locked.take(transaction) {
-                self.counters.dequeued += 1;
+                self.counters.now.dequeued += 1;
                 self.forget_sequence(sequence);
             }
         } else if !waits_on {
@@ -62,7 +62,7 @@ impl Queue {
                     audit.forget(id);
                 }
             } else if entry.sequence == 0 {
-                self.counters.enqueued += 1;
+                self.count_arrival(entry.bytes);
                 self.expired(entry, None, out);
             } else {
                 self.note_arrival(&entry, out);
@@ -94,6 +94,9 @@ impl Queue {
             let window = Arc::clone(&subscription.new.window);
             let gone = subscription.in_flight.end_transaction(transaction, true, &window);
             subscription.dequeued += gone.len() as u64;
+            if subscription.new.info.network_subscription {
+                self.counters.now.forwarded += gone.len() as u64;
+            }
             removed.extend(gone);
         }
         removed.extend(self.take_orphans(transaction));

@@ -125,6 +125,13 @@ impl Committer {
         Ok(step)
     }
 
+    /// Whether all of `waiting` can be written without looking for room.
+    pub(super) fn has_room_for(&self, waiting: &VecDeque<Waiting>) -> bool {
+        let bytes: u64 = waiting.iter().map(|waiting| waiting.bytes_max).sum();
+        let header = BATCH_HEADER_BYTES as u64;
+        bytes + header <= self.appender.room_to_grow().min(self.batch_bytes_max)
+    }
+
     /// Goes on in the next file if this one has no room.
     fn make_room(&mut self, needed: u64, grows: bool) -> Result<(), JournalError> {
         if needed > self.appender.room() {

@@ -1,7 +1,7 @@
 //! The journal: the `db-N.log` files and the one thread that writes them.
 //!
 //! ```text
-//! submit --> queue --> writer thread --------------------> follower (index), then whoever waits
+//! submit --> queue --> writer thread, or who leads -------> follower (index), then whoever waits
 //!                        |  commit: one batch of all that waits
 //!                        |  batch: encode, merge acks
 //!                        |  appender: one write, one sync   <-- keeper thread: next file, zeroed
@@ -39,6 +39,7 @@ mod gaps;
 #[cfg(test)]
 pub(super) mod inline;
 mod keeper;
+mod pace;
 mod ranges;
 mod read;
 mod record;
@@ -58,6 +59,7 @@ pub use ranges::{Range, Ranges};
 pub use read::{read_record, read_records};
 pub use record::{Add, DropAction, Job, RANGES_MAX, Record, Subscription};
 pub use scan::{Loss, Mark, OnDamage, Scan};
+pub(super) use writer::Lead;
 pub use writer::{
     Done, Follower, Journal, JournalOptions, Operation, SpaceWatch, Submit, SyncPolicy, Wish,
 };

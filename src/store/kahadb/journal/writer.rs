@@ -1,7 +1,12 @@
-//! The one thread that writes the journal, and the queue towards it.
+//! The queue towards the journal, and the thread that writes it.
 //!
 //! It takes whatever is queued, writes and syncs it as one batch, tells everybody who waits, and
 //! looks again. It never waits for company: batches form while the one before is being synced.
+//!
+//! Where one submit after the other is waited for, waking that thread and being woken by it takes as
+//! long as the sync. Then the thread that submits may [lead](Journal::lead): it writes and syncs what
+//! is queued itself. [`Pace`] says when. Whoever has the [`Writer`] takes the queue, writes it and
+//! tells who waits, so that there is one order whoever it is.
 
 use super::Lsn;
 use super::appender::{Appender, Identity};
@@ -10,11 +15,12 @@ use super::commit::{Committer, Waiting};
 use super::error::JournalError;
 use super::files::Files;
 use super::keeper::Keeper;
+use super::pace::Pace;
 use super::record::Record;
 use super::scan::Mark;
 use crate::store::Cancel;
 use crate::store::kahadb::fence::Fence;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,12 +56,12 @@ pub enum Wish {
 }
 
 /// Called once with what became of a submit: the end of the log behind it. Called by the writer
-/// thread, in the order of the submits, or by `submit` itself if nothing is accepted; must not
-/// block or take a lock that a caller of `submit` holds.
+/// thread or who leads, in the order of the submits, or by `submit` itself if nothing is accepted;
+/// must not block or take a lock that a caller of `submit` holds.
 pub type Done = Box<dyn FnOnce(Result<Lsn, Arc<JournalError>>) + Send>;
 
 /// Takes every batch after it was written (and synced, if it was to be) and before those who wait
-/// for it are told. Called by the writer thread; must not block.
+/// for it are told. Called by the writer thread or who leads; must not block.
 pub type Follower = Box<dyn FnMut(Batch) + Send>;
 
 /// Records that take effect together or not at all.
@@ -106,6 +112,8 @@ pub struct JournalOptions {
     /// `journalMaxWriteBatchSize`, bytes: more is not written at once, unless one submit is longer.
     pub batch_bytes_max: u32,
     pub sync: SyncPolicy,
+    /// Who submits does not wait for a disk that takes this long.
+    pub lead_below: Duration,
     /// How long to wait for space before looking again.
     pub space_retry: Duration,
     pub space: SpaceWatch,
@@ -141,8 +149,13 @@ pub struct Journal {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-#[derive(Default)]
 struct Shared {
+    /// Locked before `queue`.
+    writer: Mutex<Writer>,
+    /// Whether who submits may write.
+    may_lead: AtomicBool,
+    /// The thread was not told of something that waits.
+    awaits_lead: AtomicBool,
     queue: Mutex<Queue>,
     changed: Condvar,
     queued_bytes: AtomicU64,
@@ -155,8 +168,19 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
+    /// The thread was told of what waits.
+    is_told: bool,
     is_closing: bool,
     stopped: Option<Arc<JournalError>>,
+}
+
+/// Who sees to it that a submit is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store::kahadb) enum Lead {
+    /// The thread.
+    Thread,
+    /// Who submits, if that is better: see [`Journal::awaits_lead`].
+    Own,
 }
 
 impl Journal {
@@ -168,24 +192,37 @@ impl Journal {
         options: JournalOptions,
         follower: Follower,
     ) -> Result<Self, JournalError> {
-        let JournalOptions { identity, node, batch_bytes_max, sync, space_retry, space, fence } =
-            options;
+        let JournalOptions { identity, node, batch_bytes_max, sync, lead_below, .. } = options;
+        let JournalOptions { space_retry, space, fence, .. } = options;
         let keeper = Keeper::start(files.clone(), fence.clone(), space_retry, space)?;
         let is_short = keeper.is_short();
         let appender = Appender::open(files.clone(), Box::new(keeper), identity, end)?;
-        let shared = Arc::new(Shared { is_short, ..Shared::default() });
-        shared.publish(&appender);
         let epoch = appender.epoch();
+        let (written, durable) = (appender.at().0, appender.durable().0);
         let writer = Writer {
             committer: Committer::new(appender, batch_bytes_max.into(), sync),
-            period: if let SyncPolicy::Periodic(period) = sync { Some(period) } else { None },
-            shared: shared.clone(),
+            waiting: VecDeque::new(),
+            taken: Vec::new(),
+            pace: Pace::new(sync, lead_below),
             fence,
             follower,
         };
+        let shared = Arc::new(Shared {
+            writer: Mutex::new(writer),
+            may_lead: AtomicBool::new(false),
+            awaits_lead: AtomicBool::new(false),
+            queue: Mutex::new(Queue::default()),
+            changed: Condvar::new(),
+            queued_bytes: AtomicU64::new(0),
+            is_short,
+            written: AtomicU64::new(written),
+            durable: AtomicU64::new(durable),
+        });
+        let writing = shared.clone();
+        let period = if let SyncPolicy::Periodic(period) = sync { Some(period) } else { None };
         let thread = std::thread::Builder::new()
             .name("journal-writer".into())
-            .spawn(move || writer.run())
+            .spawn(move || writing.run(period))
             .map_err(JournalError::io("start a thread for", files.folder()))?;
         let journal = Self { shared, thread: Mutex::new(Some(thread)) };
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -196,7 +233,7 @@ impl Journal {
 
     /// Queues `submit`; never waits. Submits take effect and are answered in this order.
     pub fn submit(&self, submit: Submit) {
-        if let Err(refused) = self.offer(submit) {
+        if let Err(refused) = self.offer(submit, Lead::Thread) {
             refused.tell();
         }
     }
@@ -205,7 +242,11 @@ impl Journal {
     ///
     /// # Errors
     /// Nothing was queued, and nobody was told.
-    pub(in crate::store::kahadb) fn offer(&self, submit: Submit) -> Result<(), Refused> {
+    pub(in crate::store::kahadb) fn offer(
+        &self,
+        submit: Submit,
+        lead: Lead,
+    ) -> Result<(), Refused> {
         let (done, error) = match Waiting::new(submit) {
             Err((done, error)) => (done, Arc::new(error)),
             Ok(waiting) => {
@@ -215,11 +256,11 @@ impl Journal {
                     None if queue.is_closing => Arc::new(JournalError::Closed),
                     None => {
                         self.shared.queued_bytes.fetch_add(waiting.bytes_max, Ordering::Relaxed);
-                        let was_empty = queue.waiting.is_empty();
                         queue.waiting.push_back(waiting);
-                        drop(queue);
-                        if was_empty {
-                            self.shared.changed.notify_one();
+                        if lead == Lead::Own && self.shared.may_lead.load(Ordering::Relaxed) {
+                            self.shared.awaits_lead.store(true, Ordering::Release);
+                        } else {
+                            self.shared.tell(queue);
                         }
                         return Ok(());
                     }
@@ -228,6 +269,26 @@ impl Journal {
             }
         };
         Err(Refused { done, error })
+    }
+
+    /// Whether something is queued that nobody writes before [`Self::lead`] is called.
+    pub(in crate::store::kahadb) fn awaits_lead(&self) -> bool {
+        self.shared.awaits_lead.load(Ordering::Acquire)
+    }
+
+    /// Writes and syncs what is queued in the calling thread, unless somebody else does or the
+    /// journal cannot do it at once: then the thread is told. Blocks as long as a sync takes on a
+    /// disk that has been fast; calls whoever waits.
+    pub(in crate::store::kahadb) fn lead(&self) {
+        if let Some(mut writer) = self.shared.writer.try_lock() {
+            writer.take(&self.shared);
+            if writer.committer.has_room_for(&writer.waiting) {
+                writer.commit_all(&self.shared);
+            } else {
+                writer.give_back(&self.shared);
+            }
+        }
+        self.shared.tell(self.shared.queue.lock());
     }
 
     /// Queues a submit and waits for its outcome. Not for async tasks.
@@ -304,61 +365,35 @@ impl Shared {
         self.durable.store(appender.durable().0, Ordering::Release);
     }
 
-    /// From now on nothing is accepted. Returns who was waiting.
-    fn fail(&self, error: Arc<JournalError>) -> VecDeque<Waiting> {
-        let mut queue = self.queue.lock();
-        queue.stopped.get_or_insert(error);
-        std::mem::take(&mut queue.waiting)
-    }
-}
-
-/// The thread's own.
-struct Writer {
-    committer: Committer,
-    period: Option<Duration>,
-    shared: Arc<Shared>,
-    fence: Fence,
-    follower: Follower,
-}
-
-impl Writer {
-    fn run(mut self) {
-        let (mut waiting, mut taken) = (VecDeque::new(), Vec::new());
-        // Whatever happens here, nobody is left waiting.
-        let work = AssertUnwindSafe(|| self.work(&mut waiting, &mut taken));
-        let outcome = catch_unwind(work).unwrap_or(Err(JournalError::Panicked));
-        let Err(error) = outcome else { return };
-        tracing::error!(error = &error as &dyn std::error::Error, "the journal stops for good");
-        let error = Arc::new(error);
-        let stopped = Arc::new(JournalError::Stopped(error.clone()));
-        let queued = self.shared.fail(stopped.clone());
-        taken.drain(..).for_each(|done| done(Err(stopped.clone())));
-        let rest = waiting.into_iter().chain(queued);
-        rest.for_each(|waiting| waiting.into_done()(Err(stopped.clone())));
+    /// Tells the thread of what waits.
+    fn tell(&self, mut queue: MutexGuard<'_, Queue>) {
+        if !queue.waiting.is_empty() && !std::mem::replace(&mut queue.is_told, true) {
+            self.awaits_lead.store(false, Ordering::Release);
+            drop(queue);
+            self.changed.notify_one();
+        }
     }
 
-    fn work(
-        &mut self,
-        waiting: &mut VecDeque<Waiting>,
-        taken: &mut Vec<Done>,
-    ) -> Result<(), JournalError> {
+    /// The thread.
+    fn run(&self, period: Option<Duration>) {
         let mut sync_at: Option<Instant> = None;
         loop {
-            if waiting.is_empty() && !self.wait(waiting, sync_at) {
-                self.committer.appender.sync()?;
-                self.shared.publish(&self.committer.appender);
-                return Ok(());
+            let more = self.wait(sync_at);
+            let mut writer = self.writer.lock();
+            if self.queue.lock().stopped.is_some() {
+                return;
             }
-            if sync_at.is_some_and(|at| at <= Instant::now()) {
-                self.committer.appender.sync()?;
-                self.shared.publish(&self.committer.appender);
+            if !more || sync_at.is_some_and(|at| at <= Instant::now()) {
+                writer.guard(self, Writer::sync);
             }
-            if !waiting.is_empty() {
-                self.commit(waiting, taken)?;
+            if !more {
+                return;
             }
-            let appender = &self.committer.appender;
-            sync_at = match self.period {
-                Some(period) if appender.has_unsynced() => sync_at
+            writer.take(self);
+            writer.commit_all(self);
+            let has_unsynced = writer.committer.appender.has_unsynced();
+            sync_at = match period {
+                Some(period) if has_unsynced => sync_at
                     .filter(|at| *at > Instant::now())
                     .or_else(|| Some(Instant::now() + period)),
                 _ => None,
@@ -366,41 +401,106 @@ impl Writer {
         }
     }
 
-    /// Waits for work or until `sync_at`, and takes what is queued. False: there will be none.
-    fn wait(&self, waiting: &mut VecDeque<Waiting>, sync_at: Option<Instant>) -> bool {
-        let mut queue = self.shared.queue.lock();
-        while queue.waiting.is_empty() {
+    /// Waits for work or until `sync_at`. False: there will be none.
+    fn wait(&self, sync_at: Option<Instant>) -> bool {
+        let mut queue = self.queue.lock();
+        while queue.waiting.is_empty() && queue.stopped.is_none() {
             if queue.is_closing {
                 return false;
             }
             match sync_at {
-                None => self.shared.changed.wait(&mut queue),
+                None => self.changed.wait(&mut queue),
                 Some(at) => {
-                    if self.shared.changed.wait_until(&mut queue, at).timed_out() {
+                    if self.changed.wait_until(&mut queue, at).timed_out() {
                         break;
                     }
                 }
             }
         }
-        std::mem::swap(&mut queue.waiting, waiting);
         true
     }
 
-    fn commit(
+    /// From now on nothing is accepted. Returns who was waiting.
+    fn fail(&self, error: Arc<JournalError>) -> VecDeque<Waiting> {
+        let mut queue = self.queue.lock();
+        queue.stopped.get_or_insert(error);
+        self.changed.notify_one();
+        std::mem::take(&mut queue.waiting)
+    }
+}
+
+/// What writes. One at a time.
+struct Writer {
+    committer: Committer,
+    /// Taken from the queue.
+    waiting: VecDeque<Waiting>,
+    /// Who waits for what is being written.
+    taken: Vec<Done>,
+    pace: Pace,
+    fence: Fence,
+    follower: Follower,
+}
+
+impl Writer {
+    fn take(&mut self, shared: &Shared) {
+        let mut queue = shared.queue.lock();
+        std::mem::swap(&mut queue.waiting, &mut self.waiting);
+        queue.is_told = false;
+        shared.awaits_lead.store(false, Ordering::Release);
+    }
+
+    /// What was taken waits again, before all that came meanwhile.
+    fn give_back(&mut self, shared: &Shared) {
+        let mut queue = shared.queue.lock();
+        self.waiting.append(&mut queue.waiting);
+        std::mem::swap(&mut queue.waiting, &mut self.waiting);
+    }
+
+    /// Writes all that was taken.
+    fn commit_all(&mut self, shared: &Shared) {
+        while !self.waiting.is_empty() {
+            self.guard(shared, Self::commit);
+        }
+    }
+
+    /// Whatever happens in `work`, nobody is left waiting: when it fails everybody is told, and it is
+    /// the last one.
+    fn guard(
         &mut self,
-        waiting: &mut VecDeque<Waiting>,
-        taken: &mut Vec<Done>,
-    ) -> Result<(), JournalError> {
+        shared: &Shared,
+        work: impl FnOnce(&mut Self, &Shared) -> Result<(), JournalError>,
+    ) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(self, shared)));
+        let Err(error) = outcome.unwrap_or(Err(JournalError::Panicked)) else { return };
+        tracing::error!(error = &error as &dyn std::error::Error, "the journal stops for good");
+        let stopped = Arc::new(JournalError::Stopped(Arc::new(error)));
+        let queued = shared.fail(stopped.clone());
+        self.taken.drain(..).for_each(|done| done(Err(stopped.clone())));
+        let rest = self.waiting.drain(..).chain(queued);
+        rest.for_each(|waiting| waiting.into_done()(Err(stopped.clone())));
+    }
+
+    fn sync(&mut self, shared: &Shared) -> Result<(), JournalError> {
+        self.committer.appender.sync()?;
+        shared.publish(&self.committer.appender);
+        Ok(())
+    }
+
+    fn commit(&mut self, shared: &Shared) -> Result<(), JournalError> {
         self.fence.check()?;
         let now_ms = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
-        let step = self.committer.step(waiting, now_ms, taken)?;
-        self.shared.queued_bytes.fetch_sub(step.bytes_max, Ordering::Relaxed);
-        self.shared.publish(&self.committer.appender);
+        let begin = Instant::now();
+        let step = self.committer.step(&mut self.waiting, now_ms, &mut self.taken)?;
+        let queued = self.waiting.len() + shared.queue.lock().waiting.len();
+        self.pace.note(self.taken.len() + queued == 1, begin.elapsed());
+        shared.may_lead.store(self.pace.may_lead(), Ordering::Relaxed);
+        shared.queued_bytes.fetch_sub(step.bytes_max, Ordering::Relaxed);
+        shared.publish(&self.committer.appender);
         if let Some(batch) = step.batch {
             (self.follower)(batch);
         }
         let end = self.committer.end();
-        taken.drain(..).for_each(|done| done(Ok(end)));
+        self.taken.drain(..).for_each(|done| done(Ok(end)));
         if let Some((done, error)) = step.refused {
             done(Err(Arc::new(error)));
         }

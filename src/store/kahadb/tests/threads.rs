@@ -4,6 +4,7 @@ use super::*;
 use crate::store::kahadb::fs::real::RealFilesystem;
 use crate::store::kahadb::{Fence, KahaDb};
 use crate::store::{Store, Submit};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -138,6 +139,17 @@ fn what_was_confirmed_is_there_after_a_close_and_after_a_kill() {
 
 #[test]
 fn a_missing_file_is_told_and_given_up_only_on_demand() {
+    loses_a_file(2, false, 200..600);
+}
+
+#[test]
+fn a_missing_file_that_no_index_knows_is_told_and_given_up_only_on_demand() {
+    loses_a_file(2, true, 200..600);
+    // It said which queue has number 1.
+    loses_a_file(1, true, 0..1);
+}
+
+fn loses_a_file(number: u32, and_the_index: bool, left: Range<usize>) {
     let folder = tempfile::tempdir().unwrap();
     let queue = Destination::queue("Q");
     let store = open_in(folder.path(), |_| {});
@@ -146,17 +158,20 @@ fn a_missing_file_is_told_and_given_up_only_on_demand() {
     }
     store.close().unwrap();
     drop(store);
-    let path: PathBuf = folder.path().join("kahadb/db-2.log");
-    std::fs::remove_file(path).unwrap();
+    let path: PathBuf = folder.path().join("kahadb");
+    std::fs::remove_file(path.join(format!("db-{number}.log"))).unwrap();
+    if and_the_index {
+        std::fs::remove_file(path.join("db.data")).unwrap();
+    }
     let mut options = options(64 << 10);
     options.directory = folder.path().join("kahadb");
     let fs: Arc<dyn Filesystem> = Arc::new(RealFilesystem);
     let error = KahaDb::open(fs, options, FORM, Arc::new(Nobody)).unwrap_err().to_string();
     assert!(error.contains("Detected missing/corrupt journal files"), "{error}");
     let store = open_in(folder.path(), |o| o.ignore_missing_journal_files = true);
-    let left = sequences(&fetch(&store, all(&queue)));
-    assert!(left.len() < 600 && left.len() > 200);
-    assert_eq!(store.status().messages, left.len() as u64);
+    let found = sequences(&fetch(&store, all(&queue)));
+    assert!(left.contains(&found.len()), "{}", found.len());
+    assert_eq!(store.status().messages, found.len() as u64);
 }
 
 #[test]

@@ -335,7 +335,7 @@ fn a_browser_sees_what_is_there_and_then_the_end() {
     bench.ack(&browser, AckKind::Standard, 0, 0);
     assert_eq!(numbers(&browser.outbox), [3, -1]);
     assert_eq!(numbers(&a.outbox), [0], "it takes nothing");
-    assert_eq!(bench.queue.counters().size, 4);
+    assert_eq!(bench.queue.report().size, 4);
     let empty = Bench::new(Policy::default()).subscribe_as(3, None, |info| info.browser = true);
     assert_eq!(numbers(&empty.outbox), [-1]);
 }
@@ -459,10 +459,10 @@ fn a_send_that_waits_for_its_answer_is_parked_until_there_is_room() {
         Op::Send(Incoming { admission: Admission::Park, ..incoming })
     };
     bench.run([park(0), park(1), park(2)]);
-    assert_eq!((bench.queue.counters().size, bench.out.receipts.len()), (2, 2));
+    assert_eq!((bench.queue.report().size, bench.out.receipts.len()), (2, 2));
     let a = bench.subscribe(1);
     bench.ack(&a, AckKind::Standard, 0, 0);
-    assert_eq!((bench.queue.counters().size, bench.out.receipts.len()), (2, 3));
+    assert_eq!((bench.queue.report().size, bench.out.receipts.len()), (2, 3));
     bench.run([park(3)]);
     bench.run([Op::ConnectionClosed(1)]);
     let refused = |item: &Item| {
@@ -503,7 +503,7 @@ fn a_range_must_be_held_and_its_count_must_agree() {
     bench.ack(&a, AckKind::Standard, 0, 2);
     let text = "Expected message count (3) differs from count in dispatched-list (2)";
     assert!(error(&a).ends_with(text));
-    assert_eq!(bench.queue.counters().in_flight, 2, "nothing was removed");
+    assert_eq!(bench.queue.report().in_flight, 2, "nothing was removed");
 }
 
 #[test]
@@ -515,7 +515,7 @@ fn a_poison_ack_sends_to_the_dead_letter_queue_and_is_never_transacted() {
     bench.ack_in(&a, AckKind::Poison, 0, 0, Some(1));
     assert!(error(&a).starts_with("Poison ack cannot be transacted"));
     bench.ack(&a, AckKind::Poison, 0, 0);
-    assert_eq!((bench.out.dead_letters.len(), bench.queue.counters().size), (1, 1));
+    assert_eq!((bench.out.dead_letters.len(), bench.queue.report().size), (1, 1));
 }
 
 #[test]
@@ -557,12 +557,12 @@ fn acks_of_purged_messages_only_open_the_window() {
     let a = bench.subscribe(2);
     bench.send_numbers(0..3);
     bench.run([Op::Purge { receipt: None }]);
-    assert_eq!((bench.queue.counters().size, bench.usage.used()), (0, 0));
+    assert_eq!((bench.queue.report().size, bench.usage.used()), (0, 0));
     bench.send_numbers(3..5);
     assert_eq!(numbers(&a.outbox), [0, 1]);
     bench.ack(&a, AckKind::Standard, 0, 1);
     assert_eq!(numbers(&a.outbox), [3, 4]);
-    assert_eq!(bench.queue.counters().dequeued, 3);
+    assert_eq!(bench.queue.report().own.dequeued, 3);
 }
 
 // 11 Expiry
@@ -572,17 +572,17 @@ fn expired_messages_leave_on_arrival_at_dispatch_and_in_time() {
     let mut bench = Bench::new(Policy::default());
     let until = |bench: &Bench, ms| bench.clock.wall_ms() + ms;
     bench.send(Message { expiration: until(&bench, -1), ..message("c0", 0) });
-    assert_eq!(bench.queue.counters().expired, 1);
+    assert_eq!(bench.queue.report().own.expired, 1);
     bench.send(Message { expiration: until(&bench, 0), ..message("c0", 1) });
-    assert_eq!(bench.queue.counters().expired, 1, "not before its last millisecond is over");
+    assert_eq!(bench.queue.report().own.expired, 1, "not before its last millisecond is over");
     bench.clock.ms += 1;
     let a = bench.subscribe(10);
-    assert_eq!((numbers(&a.outbox), bench.queue.counters().expired), (vec![], 2));
+    assert_eq!((numbers(&a.outbox), bench.queue.report().own.expired), (vec![], 2));
     bench.unsubscribe(&a, -1);
     bench.send(Message { expiration: until(&bench, 5), ..message("c0", 2) });
     bench.clock.ms += 30_001;
     bench.run([]);
-    assert_eq!((bench.queue.counters().expired, bench.queue.counters().size), (3, 0));
+    assert_eq!((bench.queue.report().own.expired, bench.queue.report().size), (3, 0));
     let late = |letter: &crate::broker::dead_letter::DeadLetter| {
         matches!(letter.cause, Some(Cause::Expired(_)))
     };
@@ -598,8 +598,8 @@ fn an_expired_ack_is_an_expiry_when_the_broker_sees_it_too() {
     bench.send_numbers([1]);
     bench.clock.ms += 6;
     bench.ack(&a, AckKind::Expired, 0, 1);
-    let counters = bench.queue.counters();
-    assert_eq!((counters.expired, counters.size, bench.out.dead_letters.len()), (1, 0, 1));
+    let counters = bench.queue.report();
+    assert_eq!((counters.own.expired, counters.size, bench.out.dead_letters.len()), (1, 0, 1));
 }
 
 // 12 Transactions
@@ -610,12 +610,12 @@ fn acks_take_effect_at_commit_and_stay_with_the_consumer_at_rollback() {
     let a = bench.subscribe(10);
     bench.send_numbers(0..2);
     bench.ack_in(&a, AckKind::Standard, 0, 1, Some(1));
-    assert_eq!(bench.queue.counters().in_flight, 2);
+    assert_eq!(bench.queue.report().in_flight, 2);
     bench.end(1, false);
     assert_eq!(numbers(&a.outbox), [0, 1], "nothing is sent again");
     bench.ack_in(&a, AckKind::Standard, 0, 1, Some(2));
     bench.end(2, true);
-    assert_eq!((bench.queue.counters().size, bench.usage.used()), (0, 0));
+    assert_eq!((bench.queue.report().size, bench.usage.used()), (0, 0));
 }
 
 #[test]

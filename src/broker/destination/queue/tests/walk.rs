@@ -510,14 +510,14 @@ impl World {
         assert_eq!(self.stored, model.stored());
         assert_eq!(self.usage.used(), model.bytes());
         assert_eq!(self.broker_usage.used(), model.bytes() + self.elsewhere);
-        let counters = self.queue.counters();
+        let counters = self.queue.report();
         assert_eq!(counters.size, model.size() as u64);
         assert_eq!(counters.in_flight, model.in_flight() as u64);
         assert_eq!(counters.consumers, model.subs.len() as u64);
-        assert_eq!(counters.enqueued, model.enqueued);
-        assert_eq!(counters.dequeued, model.dequeued);
-        assert_eq!(counters.expired, model.expired);
-        assert_eq!(counters.dispatched, model.dispatched);
+        assert_eq!(counters.own.enqueued, model.enqueued);
+        assert_eq!(counters.own.dequeued, model.dequeued);
+        assert_eq!(counters.own.expired, model.expired);
+        assert_eq!(counters.own.dispatched, model.dispatched);
         if !self.policy.expire_period.is_zero() {
             for msg in &model.pending {
                 let expiration = msg.message.expiration;

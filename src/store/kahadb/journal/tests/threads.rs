@@ -6,8 +6,9 @@ use crate::store::kahadb::Fence;
 use crate::store::kahadb::fs::Filesystem;
 use crate::store::kahadb::fs::real::RealFilesystem;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 const BODY_MAX: usize = 40_000; // some are written from their place
@@ -18,6 +19,7 @@ fn options(sync: SyncPolicy, epoch: u64) -> JournalOptions {
         node: "here".into(),
         batch_bytes_max: 1 << 20,
         sync,
+        lead_below: Duration::from_secs(3600),
         space_retry: Duration::from_millis(1),
         space: SpaceWatch::default(),
         fence: Fence::default(),
@@ -92,6 +94,91 @@ fn submits_of_many_threads_are_answered_in_their_order_and_found_again() {
     };
     assert_eq!(records(&followed), records(&batches));
     assert!(files.numbers().len() > 4, "more than one file");
+}
+
+/// Submits as a task of the broker does, and waits; returns the outcome and who told it.
+fn submit_leading(
+    journal: &Journal,
+    operations: Vec<Operation>,
+) -> (Result<Lsn, Arc<JournalError>>, ThreadId) {
+    let (sender, told) = mpsc::channel();
+    let done: Done =
+        Box::new(move |outcome| sender.send((outcome, std::thread::current().id())).unwrap());
+    let submit = Submit { operations, wish: Wish::Durable, done };
+    if let Err(refused) = journal.offer(submit, Lead::Own) {
+        refused.tell();
+    }
+    if journal.awaits_lead() {
+        journal.lead();
+    }
+    told.recv().unwrap()
+}
+
+#[test]
+fn who_submits_alone_writes_itself_and_in_company_nothing_is_forgotten() {
+    let disk = SimulatedDisk::new(7);
+    let journal = open(Arc::new(disk.clone()), "store".into(), SyncPolicy::Always).unwrap();
+    let sent = |id| Sent { id, adds: 1, removes: true };
+    let (mut led, next) = (0, AtomicU64::new(0));
+    let send = || {
+        let id = next.fetch_add(1, Ordering::Relaxed);
+        let (outcome, by) = submit_leading(&journal, sent(id).operations(BODY_MAX));
+        outcome.unwrap();
+        u64::from(by == std::thread::current().id())
+    };
+    for _ in 0..20 {
+        led += (0..50).map(|_| send()).sum::<u64>();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..5).map(|_| send()).sum::<u64>());
+            }
+        });
+    }
+    assert!(led > 100, "{led} of 1000");
+    journal.close().unwrap();
+    let files = open_files(&disk.reboot(), 64 << 10).unwrap();
+    let mut found = Vec::new();
+    for record in read(&files).unwrap().0.into_iter().flat_map(|batch| batch.records) {
+        if let Record::Remove { seqs, .. } = record.record {
+            found.extend(seqs.iter());
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, (0..next.into_inner()).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_error_while_who_submits_writes_stops_the_journal_for_good() {
+    let mut led = 0;
+    for seed in 0..40 {
+        let disk = SimulatedDisk::new(seed);
+        let journal = open(Arc::new(disk.clone()), "store".into(), SyncPolicy::Always).unwrap();
+        for _ in 0..40 {
+            submit_leading(&journal, vec![remove()]).0.unwrap();
+        }
+        disk.fails_at(disk.steps() + seed % 8);
+        let mut ok = 0;
+        let failed_by = loop {
+            let (outcome, by) = submit_leading(&journal, vec![remove()]);
+            match outcome {
+                Ok(_) => ok += 1,
+                Err(error) => {
+                    assert!(matches!(*error, JournalError::Stopped(_)));
+                    break by;
+                }
+            }
+            assert!(ok < 100, "the disk does not fail");
+        };
+        led += usize::from(failed_by == std::thread::current().id());
+        assert!(submit_leading(&journal, vec![remove()]).0.is_err());
+        assert!(journal.failure().is_some());
+        assert!(journal.close().is_err());
+        let files = open_files(&disk.reboot(), 64 << 10).unwrap();
+        let records = read(&files).unwrap().0.into_iter().flat_map(|batch| batch.records);
+        let removed = records.filter(|r| matches!(r.record, Record::Remove { .. })).count();
+        assert!(removed >= 40 + ok, "{removed} of {ok}");
+    }
+    assert!(led > 10, "{led} of 40");
 }
 
 #[test]

@@ -3,10 +3,15 @@
 //! It outlives connections. Like [`TopicSubscription`](super::subscription::TopicSubscription) it is
 //! shared by topics and one connection, with the push to the outbox under its lock, for the same reason.
 
+mod expiry;
+mod pulls;
+mod report;
+
 use super::backlog::{Backlog, Place};
 use super::in_flight::{Ack, Entry, InFlightList, TransactionKey, Window};
 use super::outlet::Outlet;
 use super::queue::Key;
+use super::sources::Sources;
 use super::subscription::Pulls;
 use super::{Effects, Now};
 use crate::broker::advisory::Notice;
@@ -47,6 +52,8 @@ pub struct DurableSubscription {
     pub retroactive: bool,
     /// Whether it keeps non-persistent messages while nobody has it.
     keeps_transient: bool,
+    /// Whether messages expire while they wait for a consumer that has it.
+    expires_active: bool,
     selector: Option<Selector>,
     policy: Arc<Policy>,
     outlet: Outlet,
@@ -66,6 +73,8 @@ pub struct NewDurable {
     pub selector: Option<Selector>,
     pub policy: Arc<Policy>,
     pub keeps_transient: bool,
+    /// Whether messages expire while they wait for a consumer that has it.
+    pub expires_active: bool,
     pub outlet: Outlet,
     pub usage: Arc<Usage>,
     /// Messages the store has for it.
@@ -95,6 +104,7 @@ struct State {
     pulls: Pulls,
     /// The last pull that is to be answered when the page that is being read has come, whatever it has.
     overdue: u64,
+    sources: Sources,
 }
 
 #[derive(Debug)]
@@ -116,6 +126,7 @@ impl DurableSubscription {
             no_local: new.info.no_local,
             retroactive: new.info.retroactive,
             keeps_transient: new.keeps_transient,
+            expires_active: new.expires_active,
             selector: new.selector,
             policy: new.policy,
             outlet: new.outlet,
@@ -135,6 +146,7 @@ impl DurableSubscription {
                 offline_since: Some(Instant::now()),
                 pulls: Pulls::default(),
                 overdue: 0,
+                sources: Sources::default(),
             }),
         })
     }
@@ -155,6 +167,7 @@ impl DurableSubscription {
             });
         }
         state.active = Some(Active { outbox, window: Window::new(info.prefetch_size) });
+        state.sources.is_network = info.network_subscription;
         state.info = info;
         state.offline_since = None;
         self.send_pending(&mut state, now, out);
@@ -188,6 +201,7 @@ impl DurableSubscription {
     pub fn deactivate(&self, last_delivered: i64) {
         let mut state = self.state.lock();
         state.active = None;
+        state.sources.forget_held();
         state.pulls.forget();
         state.offline_since = Some(Instant::now());
         // Durable topics count everything as delivered when the client does not say (0 or -2).
@@ -239,6 +253,7 @@ impl DurableSubscription {
     pub fn offer(&self, entries: Vec<Entry>, now: Now, out: &mut Effects) {
         let mut state = self.state.lock();
         let away = state.active.is_none();
+        state.sources.enqueued += entries.len() as u64;
         for entry in entries {
             state.expected.remove(&entry.sequence);
             let stored = self.stores(&entry);
@@ -336,21 +351,6 @@ impl DurableSubscription {
         self.outlet.store.fetch(fetch, done);
     }
 
-    /// Message `sequence` is past its time and leaves the store, unless it is in memory: then true, and it
-    /// expires when its turn comes.
-    pub fn expire(&self, sequence: i64) -> bool {
-        let mut state = self.state.lock();
-        let held = state.in_flight.iter().any(|held| held.entry.sequence == sequence)
-            || state.orphans.iter().any(|(_, entry)| entry.sequence == sequence)
-            || state.pending.keys().any(|key| key.sequence == sequence)
-            || state.expected.contains(&sequence)
-            || state.backlog.is_reading();
-        if !held {
-            state.backlog.gone(0, sequence);
-        }
-        held
-    }
-
     /// Applies an acknowledgement. `receipt` is to wait for what it takes out of the store, unless it is
     /// taken here.
     pub fn acknowledge(
@@ -361,11 +361,13 @@ impl DurableSubscription {
         out: &mut Effects,
     ) -> Result<(), BrokerError> {
         let mut state = self.state.lock();
-        let State { active: Some(active), in_flight, backlog, left, dying, .. } = &mut *state
+        let State { active: Some(active), in_flight, backlog, left, dying, sources, .. } =
+            &mut *state
         else {
             return Ok(());
         };
         let settled = in_flight.settle(ack, &active.window, self.policy.use_prefetch_extension)?;
+        sources.settle(settled.removed.len() as u64);
         if backlog.is_reading() {
             left.extend(settled.removed.iter().map(|entry| entry.sequence));
         }
@@ -439,10 +441,11 @@ impl DurableSubscription {
     ) {
         let mut state = self.state.lock();
         let none = Window::new(0);
-        let State { active, in_flight, orphans, pending, backlog, left, .. } = &mut *state;
+        let State { active, in_flight, orphans, pending, backlog, left, sources, .. } = &mut *state;
         let reading = backlog.is_reading();
         let window = active.as_ref().map_or(&none, |active| &active.window);
         for entry in in_flight.end_transaction(transaction, commit, window) {
+            sources.settle(1);
             left.extend(reading.then_some(entry.sequence));
             self.consumed(&entry, out);
         }
@@ -468,40 +471,6 @@ impl DurableSubscription {
         self.send_pending(&mut state, now, out);
     }
 
-    /// Asks for one message; a ticket for [`Self::end_pull`] when there is none yet.
-    pub fn pull(&self, now: Now, out: &mut Effects) -> Option<u64> {
-        let mut state = self.state.lock();
-        if state.active.as_ref().is_none_or(|active| active.window.prefetch() > 0) {
-            return None;
-        }
-        let ticket = state.pulls.ask();
-        self.send_pending(&mut state, now, out);
-        state.pulls.owes(ticket).then_some(ticket)
-    }
-
-    /// Whether the pull with this ticket has not been answered.
-    pub fn owes(&self, ticket: u64) -> bool {
-        self.state.lock().pulls.owes(ticket)
-    }
-
-    /// Ends a pull that waited long enough: answers that there is nothing, unless it was answered. It goes
-    /// on waiting for messages that are being read.
-    pub fn end_pull(&self, ticket: u64) {
-        let mut state = self.state.lock();
-        state.overdue = state.overdue.max(ticket);
-        if !state.backlog.is_reading() {
-            self.end_overdue_pulls(&mut state);
-        }
-    }
-
-    fn end_overdue_pulls(&self, state: &mut State) {
-        let State { active: Some(active), pulls, info, overdue, .. } = state else { return };
-        while pulls.owes(*overdue) {
-            pulls.answer();
-            active.outbox.push(Item::Delivery(self.empty(info)));
-        }
-    }
-
     fn send_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
         let State {
             active: Some(active),
@@ -512,6 +481,7 @@ impl DurableSubscription {
             in_flight,
             info,
             pulls,
+            sources,
             ..
         } = state
         else {
@@ -525,6 +495,7 @@ impl DurableSubscription {
         {
             if entry.message.is_expired(now.wall_ms) {
                 left.extend(backlog.is_reading().then_some(entry.sequence));
+                sources.expire(entry.message.destination.as_ref());
                 self.expired(dying, entry, None, out);
                 continue;
             }
@@ -533,6 +504,7 @@ impl DurableSubscription {
             }
             active.window.add(1);
             let destination = entry.message.destination.clone();
+            sources.give(destination.as_ref());
             items.push(Item::Delivery(Delivery {
                 destination: destination.unwrap_or_else(|| self.destination.clone()),
                 message: Some(Arc::clone(&entry.message)),
@@ -542,6 +514,7 @@ impl DurableSubscription {
             }));
             in_flight.push(entry);
         }
+        sources.tell();
         active.outbox.push_all(&mut items);
         let page = PageLimit { messages: self.policy.page_max.max(1), bytes: PAGE_BYTES };
         if (wants(pulls) || pending.len() < page.messages / 2)

@@ -1,0 +1,167 @@
+//! What wraps the broker: `<plugins>` that look at what clients send and do.
+//!
+//! The last one configured is outermost and sees a message first (semantics.md 1.1). They see it before the broker
+//! marks it with anything of its own, and before it is split over destinations. Copies for dead letter queues pass
+//! them too; advisories do not.
+
+mod discarding;
+pub mod logging;
+pub mod statistics;
+mod time_stamping;
+
+pub use self::discarding::DiscardingDlq;
+pub use self::logging::{Event, Logging};
+pub use self::time_stamping::TimeStamping;
+
+use self::statistics::Question;
+use super::dead_letter::DeadLetter;
+use crate::jms::properties::{self, PropertyValue, ValueRef};
+use crate::jms::{Message, Text};
+
+/// One plugin.
+#[derive(Debug)]
+pub enum Plugin {
+    /// Answers questions about counters that are sent as messages.
+    Statistics,
+    TimeStamping(TimeStamping),
+    Logging(Logging),
+    /// All messages become persistent, or none.
+    ForcePersistency(bool),
+    /// Lists the brokers a message came through in the property of this name.
+    TraceBrokerPath(Text),
+    DiscardingDlq(DiscardingDlq),
+}
+
+/// The plugins of a broker.
+#[derive(Debug, Default)]
+pub struct Plugins {
+    /// Outermost first.
+    list: Vec<Plugin>,
+}
+
+/// Why a message passes the plugins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// A client sends it.
+    Sent,
+    /// It is the copy of a dead message for a dead letter queue.
+    Buried,
+}
+
+impl Plugins {
+    /// Plugins in the order in which they are configured.
+    pub fn new(configured: Vec<Plugin>) -> Self {
+        Self { list: configured.into_iter().rev().collect() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Lets `message` pass on its way into the broker called `broker`. A question is not to go any further.
+    pub(super) fn pass(
+        &self,
+        message: &mut Message,
+        passage: Passage,
+        broker: &Text,
+        now_ms: i64,
+    ) -> Option<Question> {
+        for plugin in &self.list {
+            match plugin {
+                Plugin::Statistics => {
+                    let question = Question::of(message);
+                    if question.is_some() {
+                        return question;
+                    }
+                }
+                Plugin::TimeStamping(stamping) if passage == Passage::Sent => {
+                    stamping.stamp(message, now_ms);
+                }
+                Plugin::Logging(logging) => logging.note(&Event::Sent(message)),
+                Plugin::ForcePersistency(persistent) => message.persistent = *persistent,
+                Plugin::TraceBrokerPath(property) => trace(message, property, broker),
+                Plugin::TimeStamping(_) | Plugin::DiscardingDlq(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Whether a message may go to a dead letter queue.
+    pub(super) fn may_bury(&self, letter: &DeadLetter) -> bool {
+        self.list.iter().all(|plugin| match plugin {
+            Plugin::Logging(logging) => {
+                logging.note(&Event::Dead(&letter.message));
+                true
+            }
+            Plugin::DiscardingDlq(discarding) => !discarding.takes(letter),
+            _ => true,
+        })
+    }
+
+    /// Something happened.
+    pub(super) fn note(&self, event: &Event<'_>) {
+        for plugin in &self.list {
+            if let Plugin::Logging(logging) = plugin {
+                logging.note(event);
+            }
+        }
+    }
+
+    /// Whether some plugin wants to hear what destinations have to tell.
+    pub(super) fn hears_notices(&self) -> bool {
+        self.list.iter().any(|plugin| matches!(plugin, Plugin::Logging(of) if of.hears_notices()))
+    }
+}
+
+/// Adds this broker to the comma list in `property`. Properties that are malformed stay as they are.
+fn trace(message: &mut Message, property: &str, broker: &str) {
+    let map = message.properties.as_deref();
+    let before = map.and_then(|map| properties::find(map, property).ok().flatten());
+    let path = match before {
+        Some(ValueRef::String(before)) => format!("{before},{broker}"),
+        _ => broker.to_owned(),
+    };
+    if let Ok(changed) = properties::set(map, property, &PropertyValue::String(path.into())) {
+        message.properties = Some(changed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(message: &Message) -> Option<String> {
+        match properties::find(message.properties.as_deref()?, "BrokerPath") {
+            Ok(Some(ValueRef::String(path))) => Some(path.into_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn trace_broker_path_appends_the_broker_to_a_comma_list() {
+        let plugins = Plugins::new(vec![Plugin::TraceBrokerPath("BrokerPath".into())]);
+        let mut message = Message::default();
+        for (broker, expected) in [("a", "a"), ("b", "a,b")] {
+            plugins.pass(&mut message, Passage::Sent, &broker.into(), 1);
+            assert_eq!(path(&message).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn the_last_plugin_configured_sees_a_message_first() {
+        let plugins = [Plugin::ForcePersistency(false), Plugin::ForcePersistency(true)];
+        let mut message = Message::default();
+        Plugins::new(plugins.into()).pass(&mut message, Passage::Sent, &"b".into(), 1);
+        assert!(!message.persistent, "the first one configured has the last word");
+    }
+
+    #[test]
+    fn force_persistency_mode_changes_every_message() {
+        for (persistent, passage) in [(true, Passage::Sent), (false, Passage::Buried)] {
+            let plugins = Plugins::new(vec![Plugin::ForcePersistency(persistent)]);
+            let mut message = Message { persistent: !persistent, ..Message::default() };
+            plugins.pass(&mut message, passage, &"b".into(), 1);
+            assert_eq!(message.persistent, persistent);
+        }
+    }
+}

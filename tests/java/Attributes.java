@@ -1,0 +1,98 @@
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import javax.jms.JMSException;
+import javax.jms.MessageConsumer;
+import javax.jms.MessageProducer;
+import javax.jms.Queue;
+import javax.jms.Session;
+import javax.jms.TemporaryQueue;
+import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.ActiveMQMessage;
+import org.apache.activemq.command.ActiveMQTopic;
+import org.apache.activemq.command.ProducerInfo;
+import org.apache.activemq.command.RemoveInfo;
+
+/** Attributes of the broker and its connectors. */
+final class Attributes extends Rules {
+    private static final int MAX = 20;
+
+    @Rule
+    void aConnectionHasSoManyProducersAndNoMore() throws Exception {
+        Session session = session();
+        Queue queue = queue();
+        for (int i = 0; i < MAX; i++) {
+            session.createProducer(queue);
+        }
+        fails(JMSException.class, ": at maximum limit: " + MAX,
+                () -> session.createProducer(queue));
+    }
+
+    @Rule
+    void aConnectionHasSoManyConsumersAndNoMore() throws Exception {
+        ActiveMQConnection connection = connect("jms.watchTopicAdvisories=false");
+        Session session = auto(connection);
+        Queue queue = queue();
+        for (int i = 0; i < MAX; i++) {
+            session.createConsumer(queue);
+        }
+        fails(JMSException.class, ": at maximum limit: " + MAX,
+                () -> session.createConsumer(queue));
+    }
+
+    @Rule
+    void aSecondConnectionWithTheSameClientIdEndsTheFirst() throws Exception {
+        String clientId = unique("client");
+        ActiveMQConnection first = connectAs(clientId);
+        CountDownLatch ended = new CountDownLatch(1);
+        first.setExceptionListener(error -> ended.countDown());
+        ActiveMQConnection second = connectAs(clientId);
+        check(ended.await(WAIT_MS, TimeUnit.MILLISECONDS), "the first connection lives on");
+        sendText(auto(second), queue(), "x");
+    }
+
+    @Rule
+    void producersWithoutDestinationAreAnnounced() throws Exception {
+        MessageConsumer watch =
+                session().createConsumer(new ActiveMQTopic("ActiveMQ.Advisory.Producer.Anonymous"));
+        ActiveMQConnection connection = connect();
+        String id = connection.getConnectionInfo().getConnectionId().toString() + ":";
+        MessageProducer producer = auto(connection).createProducer(null);
+        ActiveMQMessage came;
+        do {
+            came = (ActiveMQMessage) next(watch);
+        } while (!(came.getDataStructure() instanceof ProducerInfo info)
+                || !info.getProducerId().toString().startsWith(id));
+        equal(0, came.getIntProperty("producerCount"), "producerCount");
+        producer.close();
+        ActiveMQMessage went;
+        do {
+            went = (ActiveMQMessage) next(watch);
+        } while (!(went.getDataStructure() instanceof RemoveInfo gone)
+                || !gone.getObjectId().toString().startsWith(id));
+        equal(0, went.getIntProperty("producerCount"), "producerCount");
+    }
+
+    /** With cacheTempDestinations; from the original the message does not come back. */
+    @Rule(beyondOriginal = true)
+    void temporaryQueuesOutliveTheirConnectionForAWhile() throws Exception {
+        Proxy proxy = proxy();
+        ActiveMQConnection connection = connectAt(proxy.failoverUrl(), "");
+        Session session = auto(connection);
+        TemporaryQueue queue = session.createTemporaryQueue();
+        sendText(session, queue, "kept");
+        CountDownLatch resumed = resumption(connection);
+        proxy.cut();
+        check(resumed.await(WAIT_MS, TimeUnit.MILLISECONDS), "the client does not reconnect");
+        equal("kept", nextText(session.createConsumer(queue)), "text");
+    }
+
+    @Rule
+    void messagesCarryTheUserOfTheirConnection() throws Exception {
+        ActiveMQConnection connection = connect("jms.userName=somebody&jms.password=x");
+        Session session = auto(connection);
+        Queue queue = queue();
+        sendText(session, queue, "x");
+        equal("somebody", next(session.createConsumer(queue)).getStringProperty("JMSXUserID"),
+                "JMSXUserID");
+    }
+}
