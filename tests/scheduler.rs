@@ -127,6 +127,24 @@ async fn without_a_store_jobs_are_in_memory() {
 }
 
 #[tokio::test]
+async fn a_send_waits_while_job_scheduler_usage_is_at_its_limit() {
+    let limit = "<systemUsage><systemUsage><jobSchedulerUsage><jobSchedulerUsage limit='2kb'/>\
+                 </jobSchedulerUsage></systemUsage></systemUsage>";
+    let broker = Broker::start_persistent(&format!("{SCHEDULER}{limit}"));
+    let queue = Destination::queue("LIMITED");
+    let connection = Connection::open(&broker.uri("")).await.unwrap();
+    let jobs = ["first", "second", "third"];
+    let mut jobs = jobs.map(|text| scheduled(text, 300, 0, 0));
+    // The third one gets in when the first two are gone.
+    send(&connection, &queue, &mut jobs).await;
+    let mut consumer = consumer(&connection, &queue).await;
+    for text in ["first", "second", "third"] {
+        assert_eq!(next(&mut consumer).await.0, text);
+    }
+    assert!(broker.log().contains("Job Scheduler Store is Full"), "it had to wait");
+}
+
+#[tokio::test]
 async fn no_client_reaches_the_queue_of_jobs() {
     let broker = Broker::start_persistent(SCHEDULER);
     let connection = Connection::open(&broker.uri("")).await.unwrap();

@@ -12,7 +12,7 @@ use super::policy::PolicyMap;
 use super::report::{Problem, Remark};
 use super::store::{KahaDb, MemoryStore, PersistenceAdapter};
 use super::table::Reading;
-use super::units::{MemorySize, Secret};
+use super::units::Secret;
 use super::usage::SystemUsage;
 use super::virtual_destinations::DestinationInterceptor;
 
@@ -284,7 +284,7 @@ element! {
 }
 
 choice! {
-    /// Where scheduled messages are kept.
+    /// Where ActiveMQ keeps scheduled messages; here they are in the store, with all others.
     pub enum JobSchedulerStore {
         KahaDb(KahaDbJobs) = "kahaDBJobScheduler" | "jobSchedulerStoreImpl", active;
         Memory = "inMemoryJobSchedulerStore", active;
@@ -293,12 +293,11 @@ choice! {
 
 element! {
     pub struct KahaDbJobs = "kahaDBJobScheduler" | "jobSchedulerStoreImpl" {
+        /// Only looked at for jobs that an ActiveMQ left.
         directory: Option<PathBuf> = "directory", None, active;
-        journal_max_file_length: MemorySize = "journalMaxFileLength", MemorySize::mib(32), active;
-        checkpoint_interval: Duration = "checkpointInterval", Duration::from_secs(5), active;
-        cleanup_interval: Duration = "cleanupInterval", Duration::from_secs(30), active;
     }
     without_effect {
+        "journalMaxFileLength" = "32mb", "checkpointInterval" = "5000", "cleanupInterval" = "30000",
         "journalMaxWriteBatchSize", "enableIndexWriteAsync", "indexWriteBatchSize", "maxAsyncJobs",
         "checksumJournalFiles", "checkForCorruptJournalFiles", "ignoreMissingJournalfiles",
         "archiveDataLogs", "directoryArchive", "failIfDatabaseIsLocked", "useLock", "locker",

@@ -7,8 +7,8 @@
 //! are changed: a time that is skipped is one hour later, one that comes twice counts the first time. An entry
 //! for every hour goes on with the clock.
 //!
-//! ActiveMQ takes numbers that no clock shows, and if both days are restricted may pass over days that it
-//! should not; the rest is as there.
+//! ActiveMQ takes numbers that no clock shows, passes over days that it should not if both are restricted, and
+//! fires on the first of March for a 29th of February that does not come; the rest is as there.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
@@ -234,7 +234,8 @@ mod tests {
         shown(cron.next(ms(after, zone), zone).expect("there is one"), zone)
     }
 
-    /// What CronParser of ActiveMQ 5.17.2 says, and any calendar.
+    /// As any calendar, and CronParser of ActiveMQ 5.17.2, which only takes the first of March 2025 for
+    /// the next 29th of February.
     #[test]
     fn the_next_time_is_the_first_that_the_entry_names() {
         for (entry, after, next) in [
