@@ -171,6 +171,18 @@ impl Notice {
         Self::about("Consumer", destination, removed(info)).with("consumerCount", number(count))
     }
 
+    /// A consumer gets what is sent to the virtual `source`, by way of another destination.
+    pub fn virtual_consumer_added(source: &Destination, info: &ConsumerInfo, count: u32) -> Self {
+        let info = ConsumerInfo { destination: Some(source.clone()), ..info.clone() };
+        Self::about("VirtualDestination.Consumer", source, Described::Consumer(info))
+            .with("consumerCount", number(count))
+    }
+
+    pub fn virtual_consumer_removed(source: &Destination, info: RemoveInfo, count: u32) -> Self {
+        Self::about("VirtualDestination.Consumer", source, removed(info))
+            .with("consumerCount", number(count))
+    }
+
     pub fn durable_removed(
         destination: &Destination,
         info: RemoveSubscriptionInfo,

@@ -61,7 +61,7 @@ impl Broker {
         let store = Arc::clone(&self.outlet.store);
         let ballots = Commit::begin(key, store, handles, ops, after);
         for ((handle, sends), ballot) in parts.into_iter().zip(ballots) {
-            let vote = Vote { transaction: key, sends, ballot, receipt: receipts.pop() };
+            let vote = Vote { transaction: Some(key), sends, ballot, receipt: receipts.pop() };
             handle.send(vec![Op::Vote(Box::new(vote))]).await;
         }
     }

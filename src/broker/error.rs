@@ -100,6 +100,8 @@ pub enum BrokerError {
          been reached."
     )]
     TooManyDestinations { limit: u32, policy: Text },
+    #[error("{0} forwards in a circle: the message would be kept nowhere")]
+    ForwardCircle(Destination),
     #[error("a {command} needs a {field}")]
     FieldMissing { command: &'static str, field: &'static str },
     #[error("{what}: {value}")]

@@ -12,10 +12,12 @@ pub mod candidate;
 pub mod client;
 mod coordinator;
 pub mod dead_letter;
+mod deliver;
 mod departed;
 pub mod destination;
 pub mod error;
 pub mod forward;
+pub mod interceptors;
 mod names;
 mod offline;
 pub mod outbox;
@@ -29,9 +31,10 @@ pub mod scheduler;
 pub mod snapshot;
 pub mod transaction;
 pub mod usage;
+mod virtual_demand;
 
 use self::advisory::{Announcer, Notice};
-use self::dead_letter::{DeadLetter, Leaving};
+use self::dead_letter::DeadLetter;
 use self::departed::Departed;
 use self::destination::audit::Audit;
 use self::destination::counters::Gone;
@@ -41,6 +44,7 @@ use self::destination::{
 };
 use self::error::BrokerError;
 use self::forward::{Forward, ForwardReceiver};
+use self::interceptors::Interceptors;
 pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
 use self::plugins::{Event, Passage, Plugins};
@@ -52,6 +56,8 @@ use self::router::{Listener, Router};
 use self::scheduler::{Scheduler, SchedulerOptions};
 use self::transaction::Transactions;
 use self::usage::{MemoryShare, Usage};
+use self::virtual_demand::VirtualDemand;
+pub use self::virtual_demand::VirtualSubscriptions;
 use crate::jms::info::DestinationInfo;
 use crate::jms::{BrokerId, ConnectionId, ConsumerId, Destination, Text};
 use crate::security::Authenticator;
@@ -76,8 +82,11 @@ pub struct BrokerOptions {
     /// Memory of what waits for subscriptions of topics.
     pub consumer_memory: MemoryShare,
     pub advisories: bool,
-    /// `useVirtualTopics`.
-    pub virtual_topics: bool,
+    /// Virtual topics, composite destinations and mirrored queues.
+    pub interceptors: Arc<Interceptors>,
+    pub virtual_subscriptions: VirtualSubscriptions,
+    /// `destinationPathSeparatorPlugin`: stands for a dot in what clients name.
+    pub path_separator: Option<Text>,
     pub user_id: UserId,
     /// `populateUserNameInMBeans`.
     pub shows_users: bool,
@@ -150,6 +159,7 @@ pub struct Broker {
     gone: Gone,
     /// What each dead letter queue got recently.
     dead_letters: Mutex<HashMap<Destination, Audit>>,
+    virtual_demand: VirtualDemand,
     next_number: AtomicU64,
     /// Number of the durable subscription made last.
     last_durable: AtomicU64,
@@ -173,7 +183,7 @@ impl Broker {
         let outlet = Outlet { store, forward };
         let memory = Usage::new(options.memory_limit_bytes, None);
         let broker = Arc::new(Self {
-            router: Router::default(),
+            router: Router::new(Arc::clone(&options.interceptors)),
             registry: Registry::default(),
             transactions: Arc::default(),
             producer_memory: options.producer_memory.usage(&memory),
@@ -186,6 +196,7 @@ impl Broker {
             departed: Departed::default(),
             gone: Gone::default(),
             dead_letters: Mutex::default(),
+            virtual_demand: VirtualDemand::default(),
             next_number: AtomicU64::new(1),
             last_durable: AtomicU64::new(found.last_subscription),
             options,
@@ -195,7 +206,13 @@ impl Broker {
         }
         broker.options.plugins.note(&Event::Started(&broker.options.name));
         tokio::spawn(carry(Arc::downgrade(&broker), receiver));
+        if broker.options.interceptors.forward_advisories() {
+            broker.outlet.forward.listener_added();
+        }
         broker.recover(found).await?;
+        for present in broker.router.all() {
+            broker.virtual_queue_made(&present.destination).await;
+        }
         offline::watch(&broker);
         Ok(broker)
     }
@@ -258,6 +275,7 @@ impl Broker {
                 self.outlet.run(&mut Effects { removals: ops, ..Effects::default() }, None);
             }
             self.announce_destination(destination, creator, 0).await;
+            self.virtual_queue_made(destination).await;
         }
         Ok(handle)
     }
@@ -272,6 +290,9 @@ impl Broker {
         creator: Option<&ConnectionId>,
     ) -> Result<Vec<Arc<DestinationHandle>>, BrokerError> {
         if part.is_pattern() {
+            if self.options.interceptors.make_queue_of(part) {
+                self.destination(part, creator).await?;
+            }
             return Ok(self.router.listen(key, part.clone(), listener));
         }
         loop {
@@ -333,7 +354,9 @@ impl Broker {
         };
         let notice = Notice::destination(info);
         let topic = notice.topic();
-        if !self.options.advisories || !self.router.has_listener(&topic) {
+        let is_heard =
+            self.options.interceptors.intercept(&topic) || self.router.has_listener(&topic);
+        if !self.options.advisories || !is_heard {
             return;
         }
         // Clients refuse to send to a temporary destination they have not heard of: whoever learns of
@@ -360,11 +383,15 @@ impl Broker {
             }
         }
         self.dead_letters.lock().remove(destination);
+        if let Some(cache) = &self.options.interceptors.selector_cache {
+            cache.forget(destination);
+        }
         drop(ending);
         tracing::debug!(%destination, "destination removed");
         self.options.plugins.note(&Event::DestinationRemoved(destination));
         if !destination.is_advisory() {
             self.announce_destination(destination, by, 1).await;
+            self.virtual_queue_removed(destination).await;
             let name = destination.name();
             let (family, kind) = (
                 if destination.kind().is_queue() { "Queue" } else { "Topic" },
@@ -407,7 +434,7 @@ impl Broker {
             return;
         }
         let topic = notice.topic();
-        if self.router.has_listener(&topic) {
+        if self.options.interceptors.intercept(&topic) || self.router.has_listener(&topic) {
             self.send_notice(&notice, &topic, origin_url, None, None).await;
         }
     }
@@ -427,7 +454,14 @@ impl Broker {
     ) {
         let body = notice.subject.as_ref().is_some_and(|of| self.policy(of).advisory_includes_body);
         let url = origin_url.unwrap_or(&self.options.default_url);
-        let message = self.announcer.message(notice, topic, url, body, target);
+        let message = self.announcer.message(notice, topic, url, body, target.clone());
+        if target.is_none() && self.options.interceptors.intercept(topic) {
+            // Boxed: what it goes to may come into being, and that is announced.
+            let delivered = Box::pin(self.deliver(Arc::new(message), 0, None, receipt)).await;
+            return delivered.unwrap_or_else(|error| {
+                tracing::warn!(%topic, %error, "an advisory was not delivered");
+            });
+        }
         // Boxed: creating the topic may itself be announced, though never for advisory topics.
         let Ok(handle) = Box::pin(self.destination(topic, None)).await else { return };
         let bytes = message.size() as u64;
@@ -445,40 +479,19 @@ impl Broker {
         let target = strategy.destination(&letter);
         let target = target.filter(|at| !(strategy.audit && self.was_buried(&letter, at, &policy)));
         let target = target.filter(|_| self.options.plugins.may_bury(&letter));
-        let handle = match &target {
-            Some(target) => self.destination(target, None).await,
-            None => return self.drop_dead(leaves, receipt),
-        };
-        let (target, handle) = match (target, handle) {
-            (Some(target), Ok(handle)) => (target, handle),
-            (target, Err(error)) => {
-                let destination = target.map(|target| target.to_string()).unwrap_or_default();
-                tracing::error!(%destination, %error, "a dead message could not be moved");
-                if let Some(receipt) = receipt {
-                    receipt.resolve(Err(error));
-                }
-                return;
-            }
-            (None, Ok(_)) => return,
-        };
+        let Some(target) = target else { return self.depart(leaves, receipt) };
         let now_ms = Now::read().wall_ms;
         let mut message = strategy.copy(&letter, &target, now_ms);
         let plugins = &self.options.plugins;
         // A dead letter is no question.
         drop(plugins.pass(&mut message, Passage::Buried, &self.options.name, now_ms));
-        let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
-        let moved = leaves.into_iter().collect();
-        let incoming = Incoming::of_broker(Arc::new(message), bytes);
-        handle.send(vec![Op::Send(Incoming { moved, receipt, ..incoming })]).await;
+        let bytes_min = policy.minimum_message_bytes;
+        if let Err(error) = self.deliver(Arc::new(message), bytes_min, leaves, receipt).await {
+            let destination = target;
+            tracing::error!(%destination, %error, "a dead message could not be moved");
+            return;
+        }
         self.publish(Notice::dead(&letter.from, &letter.message)).await;
-    }
-
-    /// Nobody keeps a dead message.
-    fn drop_dead(&self, leaves: Option<Leaving>, receipt: Option<Receipt>) {
-        let mut effects = Effects::default();
-        effects.leave(leaves);
-        effects.when_removed(receipt);
-        self.outlet.run(&mut effects, None);
     }
 
     fn was_buried(&self, letter: &DeadLetter, at: &Destination, policy: &Policy) -> bool {

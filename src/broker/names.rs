@@ -1,11 +1,11 @@
-//! How long what a client names may be.
+//! What a client names: how long it may be, and what stands for what.
 //!
 //! Names of connections, producers, subscriptions, destinations and transactions stand in the store beside
 //! the messages, in records that have room for some of them; and the broker keeps them for as long as what
 //! they name.
 
 use super::error::BrokerError;
-use crate::jms::{ConnectionId, Message, TransactionId};
+use crate::jms::{ConnectionId, Destination, Message, TransactionId};
 
 /// Bytes of one name, at most: far more than any client uses.
 const NAME_BYTES_MAX: usize = 8 * 1024;
@@ -41,11 +41,54 @@ fn check_bytes(what: &'static str, bytes: usize) -> Result<(), BrokerError> {
     if bytes > limit { Err(BrokerError::NameTooLong { what, bytes, limit }) } else { Ok(()) }
 }
 
+/// Puts in place of `named` the destination that it means, if that is another: options (`NAME?x=y`) are no
+/// part of a name, and `separator` (`destinationPathSeparatorPlugin`) stands for a dot.
+pub(super) fn resolve(named: &mut Option<Destination>, separator: Option<&str>) {
+    let meant = named.as_ref().and_then(|named| meant(named, separator));
+    if meant.is_some() {
+        *named = meant;
+    }
+}
+
+fn meant(named: &Destination, separator: Option<&str>) -> Option<Destination> {
+    let plain = named.name().split('?').next().unwrap_or("");
+    let separator =
+        separator.filter(|separator| !separator.is_empty() && plain.contains(separator));
+    if separator.is_none() && plain.len() == named.name().len() {
+        return None;
+    }
+    let name = match separator {
+        Some(separator) => {
+            let levels = plain.split(separator).map(str::trim).filter(|level| !level.is_empty());
+            levels.collect::<Vec<_>>().join(".")
+        }
+        None => plain.to_owned(),
+    };
+    Some(Destination::new(named.kind(), Some(name.into())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::jms::{MessageId, ProducerId, XaId};
     use std::sync::Arc;
+
+    #[test]
+    fn options_are_no_part_of_a_name_and_another_separator_stands_for_a_dot() {
+        for (named, separator, means) in [
+            ("A.B", None, "A.B"),
+            ("A.B", Some("/"), "A.B"),
+            ("A?consumer.prefetchSize=1", None, "A"),
+            ("/A/ B//C/?x=y/z", Some("/"), "A.B.C"),
+            ("A/B", None, "A/B"),
+            ("A/B", Some(""), "A/B"),
+            ("A::*::>", Some("::"), "A.*.>"),
+        ] {
+            let mut destination = Some(Destination::topic(named));
+            resolve(&mut destination, separator);
+            assert_eq!(destination, Some(Destination::topic(means)), "{named}");
+        }
+    }
 
     #[test]
     fn what_is_too_long_is_refused_wherever_it_stands() {

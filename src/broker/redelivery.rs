@@ -154,7 +154,7 @@ impl Broker {
             Fate::DeadLetter => return Some(letter),
             Fate::Drop => {
                 tracing::debug!(from = %letter.from, "a message is dropped by the redelivery plugin");
-                self.drop_dead(letter.leaves, letter.receipt);
+                self.depart(letter.leaves, letter.receipt);
                 return None;
             }
             Fate::Again(delay_ms) => delay_ms,

@@ -4,10 +4,12 @@ use super::destination::in_flight::Window;
 use super::destination::queue::NewSubscription;
 use super::destination::topic::TopicMember;
 use super::destination::{DestinationHandle, Op};
+use super::interceptors::Interceptors;
+use super::interceptors::fed::FedQueues;
 use super::outbox::{Outbox, SubscriptionKey};
 use crate::jms::selector::Selector;
 use crate::jms::wildcard;
-use crate::jms::{ConsumerInfo, Destination, DestinationKind, Text};
+use crate::jms::{ConsumerInfo, Destination};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
@@ -114,7 +116,10 @@ struct Pattern {
 /// The table of destinations.
 #[derive(Debug, Default)]
 pub struct Router {
+    interceptors: Arc<Interceptors>,
     table: RwLock<Table>,
+    /// Counts what comes and goes.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -125,24 +130,8 @@ struct Table {
     patterns: Vec<Pattern>,
     /// Who listens by name, to be there again when a destination that was removed comes again.
     named: HashMap<Destination, Vec<(SubscriptionKey, Listener)>>,
-    /// Queues that virtual topics feed, by the name of the topic (`Consumer.*.VirtualTopic.>`).
-    fed: HashMap<Text, Vec<Arc<DestinationHandle>>>,
-    /// The same for queues whose name ends in a pattern of topics.
-    fed_by_pattern: Vec<(Text, Arc<DestinationHandle>)>,
+    fed: FedQueues,
 }
-
-/// The virtual topic, by name or pattern, that feeds a queue of this name: what follows the first two
-/// levels of `Consumer.APPLICATION.VirtualTopic.NAME`.
-fn virtual_topic(queue: &Destination) -> Option<&str> {
-    if queue.kind() != DestinationKind::Queue {
-        return None;
-    }
-    let (application, topic) = queue.name().strip_prefix("Consumer.")?.split_once('.')?;
-    (!application.is_empty() && topic.starts_with(VIRTUAL_TOPIC_PREFIX)).then_some(topic)
-}
-
-/// Topics with this prefix are virtual by default.
-pub const VIRTUAL_TOPIC_PREFIX: &str = "VirtualTopic.";
 
 /// Whether `pattern` listens to `destination`.
 pub fn matches(pattern: &Destination, destination: &Destination) -> bool {
@@ -150,6 +139,29 @@ pub fn matches(pattern: &Destination, destination: &Destination) -> bool {
 }
 
 impl Router {
+    /// An empty table of destinations that are intercepted so.
+    pub fn new(interceptors: Arc<Interceptors>) -> Self {
+        Self { interceptors, ..Self::default() }
+    }
+
+    /// Changes whenever a destination comes or goes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub fn interceptors(&self) -> &Arc<Interceptors> {
+        &self.interceptors
+    }
+
+    /// Whether a consumer of `pattern` gets what is in `destination`. Of queues that are fed and have a pattern
+    /// for a name, it is its own only: the others have the same messages.
+    pub fn reads(&self, pattern: &Destination, destination: &Destination) -> bool {
+        matches(pattern, destination)
+            && (pattern == destination
+                || !destination.is_pattern()
+                || !self.interceptors.feed(destination))
+    }
+
     pub fn find(&self, destination: &Destination) -> Option<Arc<DestinationHandle>> {
         self.table.read().destinations.get(destination).cloned()
     }
@@ -180,14 +192,9 @@ impl Router {
         }
         let handle = make(table.destinations.len())?;
         table.destinations.insert(destination.clone(), Arc::clone(&handle));
-        if let Some(topic) = virtual_topic(destination) {
-            if Destination::topic(topic).is_pattern() {
-                table.fed_by_pattern.push((topic.into(), Arc::clone(&handle)));
-            } else {
-                table.fed.entry(topic.into()).or_default().push(Arc::clone(&handle));
-            }
-        }
-        let listeners = table.patterns.iter().filter(|p| matches(&p.pattern, destination));
+        table.fed.add(&self.interceptors, &handle);
+        self.changes.send_modify(|changes| *changes += 1);
+        let listeners = table.patterns.iter().filter(|p| self.reads(&p.pattern, destination));
         let mut ops: Vec<Op> =
             listeners.filter_map(|pattern| pattern.listener.join_op(&handle)).collect();
         for (_, listener) in table.named.get(destination).into_iter().flatten() {
@@ -219,16 +226,9 @@ impl Router {
     ) -> Option<(Arc<DestinationHandle>, Ending<'_>)> {
         let removed = {
             let mut table = self.table.write();
-            if let Some(topic) = virtual_topic(destination) {
-                table.fed_by_pattern.retain(|(_, queue)| queue.destination != *destination);
-                if let Some(queues) = table.fed.get_mut(topic) {
-                    queues.retain(|queue| queue.destination != *destination);
-                    if queues.is_empty() {
-                        table.fed.remove(topic);
-                    }
-                }
-            }
+            table.fed.remove(&self.interceptors, destination);
             let removed = table.destinations.remove(destination)?;
+            self.changes.send_modify(|changes| *changes += 1);
             let (sender, ending) = watch::channel(());
             table.ending.insert(destination.clone(), ending);
             (removed, sender)
@@ -239,14 +239,22 @@ impl Router {
         Some((handle, Ending { router: self, destination, sender: Some(sender) }))
     }
 
-    /// The queues that a virtual topic of this name feeds.
-    pub fn fed_by(&self, topic: &str) -> Vec<Arc<DestinationHandle>> {
+    /// The queues there are that `topic` feeds as virtual topic number `rule`.
+    pub fn fed_by(&self, rule: usize, topic: &str) -> Vec<Arc<DestinationHandle>> {
+        self.table.read().fed.of(rule, topic)
+    }
+
+    /// The consumers of a queue, without browsers.
+    pub fn consumers_of(&self, queue: &Destination) -> Vec<Arc<QueueConsumer>> {
         let table = self.table.read();
-        let named = table.fed.get(topic).into_iter().flatten();
-        let patterns = table.fed_by_pattern.iter();
-        let matching =
-            patterns.filter(|(of, _)| wildcard::matches(of, topic)).map(|(_, queue)| queue);
-        named.chain(matching).cloned().collect()
+        let named = table.named.get(queue).into_iter().flatten().map(|(_, listener)| listener);
+        let patterns = table.patterns.iter().filter(|p| self.reads(&p.pattern, queue));
+        let listeners = named.chain(patterns.map(|pattern| &pattern.listener));
+        let consumers = listeners.filter_map(|listener| match listener {
+            Listener::Queue(consumer) if listener.counts() => Some(Arc::clone(consumer)),
+            Listener::Queue(_) | Listener::Topic(_) => None,
+        });
+        consumers.collect()
     }
 
     /// Notes a listener of a pattern; returns the destinations it matches now.
@@ -259,7 +267,7 @@ impl Router {
         let mut table = self.table.write();
         let present = table.destinations.values();
         let present: Vec<_> =
-            present.filter(|handle| matches(&pattern, &handle.destination)).cloned().collect();
+            present.filter(|handle| self.reads(&pattern, &handle.destination)).cloned().collect();
         table.patterns.push(Pattern { key, pattern, listener });
         present
     }

@@ -14,7 +14,7 @@ use super::store::{KahaDb, MemoryStore, PersistenceAdapter};
 use super::table::Reading;
 use super::units::Secret;
 use super::usage::SystemUsage;
-use super::virtual_destinations::DestinationInterceptor;
+use super::virtual_destinations::DestinationInterceptors;
 
 element! {
     /// Everything about one broker.
@@ -43,10 +43,10 @@ element! {
         tmp_data_directory: Option<PathBuf> = "tmpDataDirectory", None, active;
         max_scheduler_repeat_allowed: u32 = "maxSchedulerRepeatAllowed", 1000, active;
         use_virtual_topics: bool = "useVirtualTopics", true, active;
-        use_mirrored_queues: bool = "useMirroredQueues", false, later;
-        use_temp_mirrored_queues: bool = "useTempMirroredQueues", true, later;
-        use_virtual_dest_subs: bool = "useVirtualDestSubs", false, later;
-        use_virtual_dest_subs_on_creation: bool = "useVirtualDestSubsOnCreation", false, later;
+        use_mirrored_queues: bool = "useMirroredQueues", false, active;
+        use_temp_mirrored_queues: bool = "useTempMirroredQueues", true, active;
+        use_virtual_dest_subs: bool = "useVirtualDestSubs", false, active;
+        use_virtual_dest_subs_on_creation: bool = "useVirtualDestSubsOnCreation", false, active;
         /// JMSXUserID is set to the user of the connection.
         populate_jmsx_user_id: bool = "populateJMSXUserID", false, active;
         use_authenticated_principal_for_jmsx_user_id: bool =
@@ -108,8 +108,8 @@ element! {
         persistence_adapter: Option<PersistenceAdapter> = "persistenceAdapter", None, active;
         persistence_factory: Option<PersistenceAdapter> = "persistenceFactory", None, active;
         plugins: Vec<Plugin> = "plugins", Vec::new(), active;
-        destination_interceptors: Vec<DestinationInterceptor> =
-            "destinationInterceptors", Vec::new(), later;
+        destination_interceptors: DestinationInterceptors =
+            "destinationInterceptors", DestinationInterceptors::default(), active;
         /// Made at start.
         destinations: DestinationList = "destinations", DestinationList::default(), active;
         management: ManagementContext = "managementContext", ManagementContext::default(), active;

@@ -5,6 +5,7 @@ use super::report::Place;
 use super::table::{Bean, Content, Given, Property, Reading};
 use super::units::BadValue;
 use super::xml::Element;
+use crate::jms::Destination;
 pub use crate::jms::DestinationKind;
 use crate::jms::wildcard;
 
@@ -28,6 +29,11 @@ pub struct DestinationName {
     pub name: String,
 }
 
+/// `name` without its options.
+fn without_options(name: &str) -> &str {
+    name.split('?').next().unwrap_or(name).trim()
+}
+
 impl DestinationName {
     /// Whether this, taken as a pattern, covers the destination `name` of `kind`. A composite
     /// `A,B.>` covers what any of its parts covers.
@@ -35,9 +41,15 @@ impl DestinationName {
         self.kind == kind && self.parts().any(|part| wildcard::matches(part, name))
     }
 
-    /// The parts of a composite; the name itself if it is none.
+    /// The parts of a composite, without options; the name itself if it is none.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &str> {
-        self.name.split(',').map(str::trim)
+        self.name.split(',').map(without_options)
+    }
+
+    /// The destinations it names: one for each part, without options.
+    pub fn destinations(&self) -> Vec<Destination> {
+        let parts = self.parts().collect::<Vec<_>>().join(",");
+        Destination::new(self.kind, Some(parts.into())).parts()
     }
 
     fn of_text(text: &str, place: &Place) -> Result<Self, BadValue> {

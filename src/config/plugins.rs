@@ -26,10 +26,11 @@ choice! {
         DiscardingDlq(DiscardingDlq) = "discardingDLQBrokerPlugin", active;
         ForcePersistency(ForcePersistency) = "forcePersistencyModeBrokerPlugin", active;
         DestinationPathSeparator(DestinationPathSeparator) =
-            "destinationPathSeparatorPlugin", later;
-        Destinations(DestinationsPlugin) = "destinationsPlugin", later;
+            "destinationPathSeparatorPlugin", active;
+        Destinations(DestinationsPlugin) = "destinationsPlugin", active;
         TraceBrokerPath(TraceBrokerPath) = "traceBrokerPathPlugin", active;
-        VirtualSelectorCache(VirtualSelectorCache) = "virtualSelectorCacheBrokerPlugin", later;
+        VirtualSelectorCache(VirtualSelectorCache) =
+            "virtualSelectorCacheBrokerPlugin", active;
         RuntimeConfiguration(RuntimeConfiguration) = "runtimeConfigurationPlugin", later;
     }
     without_effect {

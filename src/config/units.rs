@@ -32,6 +32,8 @@ pub enum BadValue {
     NotAMap,
     #[error("must not be empty")]
     Empty,
+    #[error("not a selector: {0}")]
+    NotASelector(String),
     #[error(transparent)]
     Uri(#[from] UriError),
 }

@@ -2,8 +2,21 @@
 
 use super::destination::{AppliesTo, DestinationName};
 use super::macros::{choice, element};
-use super::table::{Bean, Reading};
+use super::report::{Problem, Subject, SubjectKind};
+use super::table::{Bean, Given, Property, Reading};
+use super::units::BadValue;
 use super::xml::Element;
+use crate::jms::selector::Selector;
+
+/// `<destinationInterceptors>`, if it is there: even an empty one takes the place of the default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DestinationInterceptors(pub Option<Vec<DestinationInterceptor>>);
+
+impl Property for DestinationInterceptors {
+    fn read(given: &Given<'_>, reading: &mut Reading<'_>) -> Option<Self> {
+        Vec::read(given, reading).map(|list| Self(Some(list)))
+    }
+}
 
 choice! {
     pub enum DestinationInterceptor {
@@ -83,7 +96,15 @@ impl Bean for ForwardTarget {
     fn of_element(element: &Element, reading: &mut Reading<'_>) -> Option<Self> {
         if element.name == "filteredDestination" {
             let filtered = FilteredDestination::of_element(element, reading)?;
-            let selector = filtered.selector;
+            let selector = filtered.selector.filter(|text| !text.trim().is_empty());
+            if let Some(Err(error)) = selector.as_deref().map(Selector::parse) {
+                let (kind, name) = (SubjectKind::Attribute, "selector".to_owned());
+                let subject = Subject { kind, name, owner: format!("<{}>", element.name) };
+                let value = selector.unwrap_or_default();
+                let reason = BadValue::NotASelector(error.to_string());
+                reading.error(&filtered.place, Problem::BadValue { value, subject, reason });
+                return None;
+            }
             return filtered.applies_to.0.map(|destination| Self { destination, selector });
         }
         let destination = DestinationName::of_element(element, reading)?;

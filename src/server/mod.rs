@@ -6,6 +6,8 @@
 
 pub mod connector;
 pub mod disk;
+mod interceptors;
+mod kept;
 mod note;
 mod plan;
 mod plugins;
@@ -14,6 +16,7 @@ mod scheduler;
 mod space;
 pub mod store;
 
+pub use kept::Kept;
 pub use note::Note;
 pub use plan::Plan;
 
@@ -32,6 +35,7 @@ use crate::store::spool::{Spool, SpoolEvents};
 use crate::store::{Store, StoreError, StoreEvents};
 use connector::Connector;
 use disk::{DiskLimits, TooHigh};
+use kept::Keeper;
 use space::{LimitsError, Space, Watching};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -86,6 +90,7 @@ pub struct Server {
     exit_codes: ExitCodes,
     label: String,
     started: Instant,
+    keepers: Vec<Keeper>,
     space: Option<Watching>,
     /// Dropped last: whoever waits for it opens the store at once.
     mastership: Option<Mastership>,
@@ -194,6 +199,13 @@ impl Server {
         if let Some((connector, _)) = bound.first() {
             plan.broker.default_url = Text::clone(connector.published());
         }
+        let selectors = plan.broker.interceptors.selector_cache.clone().zip(plan.kept.selectors);
+        if let Some((cache, (file, _))) = &selectors {
+            kept::restore_selectors(cache, file);
+        }
+        if let Some(file) = &plan.kept.destinations {
+            plan.destinations.extend(kept::listed_destinations(file));
+        }
         let broker =
             Broker::start(plan.broker, Arc::clone(&store)).await.map_err(StartError::Recovery)?;
         for destination in &plan.destinations {
@@ -201,6 +213,10 @@ impl Server {
                 tracing::error!(%destination, %error, "a configured destination was not created");
             }
         }
+        let selectors =
+            selectors.map(|(cache, (file, every))| kept::keep_selectors(cache, file, every));
+        let listed = plan.kept.destinations.map(|file| kept::keep_destinations(&broker, file));
+        let keepers = selectors.into_iter().chain(listed).collect();
         let mut connectors = Vec::new();
         for (connector, listener) in bound {
             connector.serve(listener, Arc::clone(&broker));
@@ -217,6 +233,7 @@ impl Server {
             exit_codes,
             label,
             started,
+            keepers,
             space,
             mastership,
         })
@@ -263,6 +280,9 @@ impl Server {
             connector.closed(STOP_PATIENCE).await;
         }
         self.broker.scheduler.stop().await;
+        for keeper in self.keepers {
+            keeper.finish().await;
+        }
         let store = Arc::clone(&self.store);
         match tokio::task::spawn_blocking(move || store.close()).await {
             Ok(Ok(())) => {}

@@ -1,6 +1,7 @@
 //! From the configuration to what the broker and its connectors are started with.
 
 use super::connector::ConnectorOptions;
+use super::kept::Kept;
 use super::plugins;
 use super::publish::{HostForm, Publish};
 use crate::broker::policy::{
@@ -20,6 +21,7 @@ use crate::protocol::openwire::negotiation::Offer;
 use crate::security::{Authenticator, SimpleAuthentication};
 use crate::transport::listener::SocketOptions;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a broker starts with.
@@ -28,6 +30,7 @@ pub struct Plan {
     pub connectors: Vec<ConnectorOptions>,
     /// Created at start.
     pub destinations: Vec<Destination>,
+    pub kept: Kept,
 }
 
 /// The plan for `config`, and what an operator should read about it.
@@ -70,7 +73,9 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
             heap,
         ),
         advisories: broker.advisory_support,
-        virtual_topics: broker.use_virtual_topics,
+        interceptors: Arc::new(super::interceptors::of_config(broker)),
+        virtual_subscriptions: super::interceptors::virtual_subscriptions(broker),
+        path_separator: path_separator(&broker.plugins),
         user_id: user_id(broker),
         shows_users: broker.populate_user_name_in_mbeans,
         anonymous_producer_advisories: broker.anonymous_producer_advisory_support,
@@ -105,9 +110,9 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
     let served = served.filter(|c| c.listen.protocol == Protocol::OpenWire && !c.listen.tls);
     let connectors = served.map(connector).collect();
     let destinations = broker.destinations.0.iter();
-    let destinations =
-        destinations.map(|d| Destination::new(d.kind, Some(d.name.as_str().into()))).collect();
-    (Plan { broker: options, connectors, destinations }, notes)
+    let destinations = destinations.flat_map(config::DestinationName::destinations).collect();
+    let kept = Kept::of_config(broker);
+    (Plan { broker: options, connectors, destinations, kept }, notes)
 }
 
 /// What becomes JMSXUserID.
@@ -164,6 +169,13 @@ fn heap_bytes(configured: Option<u64>) -> (u64, &'static str) {
     let group = group.ok().and_then(|text| text.trim().parse::<u64>().ok());
     let there = group.map_or(machine, |group| group.min(machine));
     ((there / 4).min(1 << 30), "a quarter of the memory there is, at most 1024 mb")
+}
+
+fn path_separator(plugins: &[Plugin]) -> Option<Text> {
+    plugins.iter().find_map(|plugin| match plugin {
+        Plugin::DestinationPathSeparator(plugin) => Some(plugin.path_separator.as_str().into()),
+        _ => None,
+    })
 }
 
 fn authenticator(plugins: &[Plugin]) -> Authenticator {

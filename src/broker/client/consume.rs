@@ -30,7 +30,8 @@ mod client_default {
 
 impl Client {
     /// Opens a consumer; one that is open already is fine.
-    pub async fn add_consumer(&mut self, info: ConsumerInfo) -> Result<(), BrokerError> {
+    pub async fn add_consumer(&mut self, mut info: ConsumerInfo) -> Result<(), BrokerError> {
+        names::resolve(&mut info.destination, self.broker.options.path_separator.as_deref());
         let field = |field| BrokerError::FieldMissing { command: "ConsumerInfo", field };
         let id = info.consumer_id.clone().ok_or_else(|| field("consumerId"))?;
         let destination = info.destination.clone().ok_or_else(|| field("destination"))?;
@@ -57,6 +58,9 @@ impl Client {
         }
         let (info, changed) = self.apply_policy_prefetch(info, &parts);
         let info = Arc::new(info);
+        if let Some(cache) = &self.broker.options.interceptors.selector_cache {
+            cache.note(&info, selector.as_ref());
+        }
         let durable_name = info.subscription_name.clone().filter(|name| !name.is_empty());
         let mut consumer = Consumer {
             key: self.broker.next_subscription(),
@@ -209,7 +213,7 @@ impl Client {
                 Some(handle) => vec![handle],
                 None if part.is_pattern() => {
                     let all = self.broker.router.all().into_iter();
-                    all.filter(|h| super::super::router::matches(part, &h.destination)).collect()
+                    all.filter(|h| self.broker.router.reads(part, &h.destination)).collect()
                 }
                 None => Vec::new(),
             };
@@ -227,6 +231,7 @@ impl Client {
             }
             if !part.is_advisory() {
                 self.announce(Notice::consumer_added(part, &consumer.info, count)).await;
+                self.broker.virtual_consumer_added(part, &consumer.info).await;
             }
         }
     }
@@ -285,6 +290,7 @@ impl Client {
                 ..RemoveInfo::default()
             };
             self.announce(Notice::consumer_removed(part, info, count)).await;
+            self.broker.virtual_consumer_removed(part, id).await;
         }
     }
 

@@ -1,6 +1,7 @@
 //! Destinations a client creates and removes: temporary ones, and rarely others.
 
 use super::super::error::BrokerError;
+use super::super::names;
 use super::super::plugins::Event;
 use super::{Client, OBJECTS_MAX};
 use crate::jms::info::DestinationInfo;
@@ -15,7 +16,8 @@ impl Client {
     }
 
     /// Creates a destination; one that exists is fine.
-    pub async fn add_destination(&mut self, info: DestinationInfo) -> Result<(), BrokerError> {
+    pub async fn add_destination(&mut self, mut info: DestinationInfo) -> Result<(), BrokerError> {
+        names::resolve(&mut info.destination, self.broker.options.path_separator.as_deref());
         self.note(&Event::DestinationInfoAdded(&info));
         let destination = info.destination.ok_or(BrokerError::DestinationNameEmpty)?;
         if destination.parts().is_empty() {
@@ -33,7 +35,11 @@ impl Client {
     }
 
     /// Removes a destination; refused while it has subscriptions, fine when it does not exist.
-    pub async fn remove_destination(&mut self, info: DestinationInfo) -> Result<(), BrokerError> {
+    pub async fn remove_destination(
+        &mut self,
+        mut info: DestinationInfo,
+    ) -> Result<(), BrokerError> {
+        names::resolve(&mut info.destination, self.broker.options.path_separator.as_deref());
         self.note(&Event::DestinationInfoRemoved(&info));
         let destination = info.destination.ok_or(BrokerError::DestinationNameEmpty)?;
         let Some(handle) = self.broker.router.find(&destination) else { return Ok(()) };

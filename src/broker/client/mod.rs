@@ -2,13 +2,15 @@
 //!
 //! A [`Client`] is owned by the task of its connection. It checks that what a command names belongs to
 //! this connection, keeps the client's sessions, producers, consumers and open transactions, and hands
-//! work to destinations, consecutive operations for one destination together.
+//! work to destinations, the operations for one destination together.
 
+mod batch;
 mod blocked;
 mod closing;
 mod consume;
 mod destinations;
 mod durable;
+mod fan_out;
 mod parking;
 mod pulls;
 mod replay;
@@ -16,7 +18,9 @@ mod schedule;
 mod send;
 mod transact;
 
+use self::batch::Batch;
 pub use self::closing::Closing;
+use self::fan_out::Line;
 use self::parking::Parking;
 use self::pulls::Pulls;
 use super::destination::durable::DurableSubscription;
@@ -71,9 +75,9 @@ pub struct Client {
     temporaries: Vec<Destination>,
     /// Destinations used lately.
     routes: HashMap<Destination, Arc<DestinationHandle>>,
-    /// Operations not handed over yet, all for one destination.
-    batch: Option<(Arc<DestinationHandle>, Vec<Op>)>,
+    batch: Batch,
     parking: Parking,
+    line: Line,
 }
 
 #[derive(Debug)]
@@ -146,8 +150,9 @@ impl Client {
             transactions: HashMap::new(),
             temporaries: Vec::new(),
             routes: HashMap::new(),
-            batch: None,
+            batch: Batch::default(),
             parking: Parking::default(),
+            line: Line::default(),
         };
         client.note(&Event::ConnectionAdded(&client.entry.info));
         client.announce(Notice::connection_added(&client.entry.info)).await;
@@ -166,27 +171,22 @@ impl Client {
 
     /// Whether this connection has more to hand over.
     pub fn has_batch(&self) -> bool {
-        self.batch.is_some()
+        !self.batch.is_empty()
     }
 
     /// Hands over what is gathered.
     pub async fn flush(&mut self) {
-        if let Some((handle, ops)) = self.batch.take() {
+        for (handle, ops) in self.batch.take() {
             handle.send(ops).await;
         }
     }
 
-    /// Adds an operation for `handle` to the batch; a batch for another destination goes first.
+    /// Adds an operation for `handle` to the batch; one that is full goes first.
     async fn hand(&mut self, handle: &Arc<DestinationHandle>, op: Op) {
-        match &mut self.batch {
-            Some((current, ops)) if Arc::ptr_eq(current, handle) && ops.len() < BATCH_MAX => {
-                ops.push(op);
-            }
-            _ => {
-                self.flush().await;
-                self.batch = Some((Arc::clone(handle), vec![op]));
-            }
+        if self.batch.is_full() {
+            self.flush().await;
         }
+        self.batch.push(handle, op);
     }
 
     /// A destination this client names, created if need be.
@@ -270,7 +270,8 @@ impl Client {
     }
 
     /// Opens a producer; one that is open already is fine.
-    pub async fn add_producer(&mut self, info: ProducerInfo) -> Result<(), BrokerError> {
+    pub async fn add_producer(&mut self, mut info: ProducerInfo) -> Result<(), BrokerError> {
+        names::resolve(&mut info.destination, self.broker.options.path_separator.as_deref());
         let field = || BrokerError::FieldMissing { command: "ProducerInfo", field: "producerId" };
         let id = info.producer_id.clone().ok_or_else(field)?;
         if !self.knows_session(&id.session_id()) {
@@ -369,6 +370,3 @@ impl Client {
         self.announce(Notice::connection_removed(info)).await;
     }
 }
-
-/// Operations gathered for one destination before they go: bounds what one connection has under way.
-const BATCH_MAX: usize = 128;

@@ -24,6 +24,7 @@ impl Client {
                 "TempTopic" => self.destinations(DestinationKind::TempTopic),
                 "MasterBroker" | ">" => vec![Notice::master_broker()],
                 name if name.starts_with("Consumer.") => self.consumers(),
+                name if name.starts_with("VirtualDestination.") => self.broker.virtual_consumers(),
                 name if name.starts_with("Producer.") => self.producers(),
                 _ => Vec::new(),
             };

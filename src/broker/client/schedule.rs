@@ -3,14 +3,50 @@
 use super::super::destination::{Admission, Incoming, Op};
 use super::super::error::BrokerError;
 use super::super::outbox::Receipt;
+use super::super::scheduler::jobs_queue;
 use super::super::transaction::PendingSend;
 use super::Client;
-use crate::jms::Message;
+use crate::jms::{Destination, Message};
 use std::sync::Arc;
 
 impl Client {
-    /// Hands a message to the scheduler, or keeps it in its transaction. Waits for room.
+    /// Schedules a message for each part of `destination`.
     pub(super) async fn schedule(
+        &mut self,
+        message: Arc<Message>,
+        destination: &Destination,
+        receipt: &mut Option<Receipt>,
+    ) -> Result<(), BrokerError> {
+        let parts = destination.parts();
+        if parts.is_empty() {
+            return Err(BrokerError::DestinationNameEmpty);
+        }
+        if let Some(own) = parts.iter().find(|part| **part == jobs_queue()) {
+            return Err(BrokerError::DestinationReserved(own.clone()));
+        }
+        if !destination.is_composite() {
+            return self.schedule_one(message, receipt).await;
+        }
+        let mut receipts = receipt.take().map(|r| r.split(parts.len())).unwrap_or_default();
+        for part in parts {
+            let copy = Message {
+                destination: Some(part),
+                original_destination: Some(destination.clone()),
+                ..(*message).clone()
+            };
+            let mut receipt = receipts.pop();
+            if let Err(error) = self.schedule_one(Arc::new(copy), &mut receipt).await {
+                let waiting = receipts.into_iter().chain(receipt);
+                let answers: usize =
+                    waiting.map(|receipt| receipt.resolve(Err(error.clone()))).count();
+                return if answers > 0 { Ok(()) } else { Err(error) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands a message to the scheduler, or keeps it in its transaction. Waits for room.
+    async fn schedule_one(
         &mut self,
         message: Arc<Message>,
         receipt: &mut Option<Receipt>,

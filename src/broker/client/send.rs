@@ -4,16 +4,16 @@ use super::super::destination::{
     Admission, DestinationHandle, Incoming, Op, warn_full, warn_store_full, warn_temp_full,
 };
 use super::super::error::BrokerError;
+use super::super::interceptors::expand::Expansion;
 use super::super::names;
 use super::super::outbox::Receipt;
 use super::super::plugins::Passage;
-use super::super::router::VIRTUAL_TOPIC_PREFIX;
 use super::super::transaction::PendingSend;
-use super::super::usage::Credit;
+use super::super::usage::{Credit, Usage};
 use super::blocked::Blocked;
 use super::{Client, Notice, ROUTES_MAX};
 use crate::broker::UserId;
-use crate::jms::{Destination, DestinationKind, Message, Text, TransactionId};
+use crate::jms::{Destination, Message, Text, TransactionId};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -27,6 +27,9 @@ impl Client {
         now_ms: i64,
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
+        // Nobody shares it yet: nothing is copied.
+        let sent = Arc::make_mut(&mut message);
+        names::resolve(&mut sent.destination, self.broker.options.path_separator.as_deref());
         let destination = message.destination.clone().ok_or(BrokerError::DestinationNameEmpty)?;
         let producer = message.producer_id.as_ref().and_then(|id| self.producers.get(id));
         let Some(producer) = producer else {
@@ -45,7 +48,6 @@ impl Client {
             return Ok(());
         }
         let options = &self.broker.options;
-        // Nobody shares it yet: nothing is copied.
         let stamped = Arc::make_mut(&mut message);
         stamped.broker_in_time = now_ms;
         stamped.broker_out_time = 0;
@@ -61,29 +63,27 @@ impl Client {
         if self.broker.scheduler.is_asked_at(&destination) {
             return self.ask_scheduler(&message, receipt).await;
         }
-        let is_scheduled = self.broker.scheduler.takes(&message)?;
-        if destination.is_composite() {
-            let parts = destination.parts();
-            if parts.is_empty() {
-                return Err(BrokerError::DestinationNameEmpty);
-            }
-            return self.fan_out(&message, &destination, parts, is_scheduled, receipt).await;
+        if self.broker.scheduler.takes(&message)? {
+            return self.schedule(message, &destination, receipt).await;
         }
-        if is_scheduled {
-            return self.schedule(message, receipt).await;
+        let interceptors = &self.broker.options.interceptors;
+        if !destination.is_composite() && !interceptors.intercept(&destination) {
+            return self.route(&destination, message, receipt).await;
         }
-        let virtual_topic = self.broker.options.virtual_topics
-            && destination.kind() == DestinationKind::Topic
-            && destination.name().starts_with(VIRTUAL_TOPIC_PREFIX);
-        if virtual_topic {
-            let queues = self.broker.router.fed_by(destination.name());
-            if !queues.is_empty() {
-                let queues = queues.into_iter().map(|queue| queue.destination.clone());
-                let targets = queues.chain([destination.clone()]).collect();
-                return self.fan_out(&message, &destination, targets, false, receipt).await;
-            }
+        let parts = destination.parts();
+        if parts.is_empty() {
+            return Err(BrokerError::DestinationNameEmpty);
         }
-        self.route(&destination, message, receipt).await
+        let mut expansion = Expansion::new(interceptors, &self.broker.router, &message);
+        for part in &parts {
+            let original = match *part == destination {
+                true => message.original_destination.clone(),
+                false => Some(destination.clone()),
+            };
+            expansion.send_to(part, original);
+        }
+        let targets = expansion.finish()?;
+        self.fan_out(message, targets, receipt).await
     }
 
     /// Lets `message` pass the plugins; true when one of them has answered it.
@@ -101,45 +101,8 @@ impl Client {
         Ok(true)
     }
 
-    /// Sends a copy to each of `parts`, which `original` stands for; the scheduler gets them if they
-    /// are for later.
-    async fn fan_out(
-        &mut self,
-        message: &Message,
-        original: &Destination,
-        parts: Vec<Destination>,
-        is_scheduled: bool,
-        receipt: &mut Option<Receipt>,
-    ) -> Result<(), BrokerError> {
-        let mut receipts = receipt.take().map(|r| r.split(parts.len())).unwrap_or_default();
-        for part in parts {
-            let copy = Message {
-                destination: Some(part.clone()),
-                original_destination: if part == *original {
-                    message.original_destination.clone()
-                } else {
-                    Some(original.clone())
-                },
-                ..message.clone()
-            };
-            let mut receipt = receipts.pop();
-            let sent = if is_scheduled {
-                self.schedule(Arc::new(copy), &mut receipt).await
-            } else {
-                self.route(&part, Arc::new(copy), &mut receipt).await
-            };
-            if let Err(error) = sent {
-                let waiting = receipts.into_iter().chain(receipt);
-                let answers: usize =
-                    waiting.map(|receipt| receipt.resolve(Err(error.clone()))).count();
-                return if answers > 0 { Ok(()) } else { Err(error) };
-            }
-        }
-        Ok(())
-    }
-
     /// The way to a destination that is sent to.
-    async fn handle_for(
+    pub(super) async fn handle_for(
         &mut self,
         destination: &Destination,
     ) -> Result<Arc<DestinationHandle>, BrokerError> {
@@ -164,7 +127,7 @@ impl Client {
     }
 
     /// Takes memory for a message and hands it to one destination, or keeps it in its transaction.
-    async fn route(
+    pub(super) async fn route(
         &mut self,
         destination: &Destination,
         message: Arc<Message>,
@@ -211,7 +174,7 @@ impl Client {
     }
 
     /// A place for a send that may have to wait in `handle`.
-    async fn park(
+    pub(super) async fn park(
         &mut self,
         handle: &Arc<DestinationHandle>,
         bytes: u64,
@@ -239,16 +202,8 @@ impl Client {
         }
         let controlled = policy.producer_flow_control;
         let kind = handle.destination.kind();
-        let options = &self.broker.options;
         let stored = message.persistent && !kind.is_temporary() && self.broker.outlet.store.keeps();
-        // Where it will be if there is no memory for it.
-        let disk = match stored {
-            true => Some(Arc::clone(&options.store_usage)),
-            false if kind.is_queue() && options.spool.is_some() => {
-                Some(Arc::clone(&options.temp_usage))
-            }
-            false => None,
-        };
+        let disk = self.disk_for(handle, stored);
         let is_disk_full = || disk.as_ref().is_some_and(|disk| disk.full().is_some());
         let disk_full = is_disk_full();
         if !disk_full && !controlled {
@@ -319,8 +274,20 @@ impl Client {
         Ok(if controlled { Admission::Credited } else { Admission::Forced })
     }
 
+    /// Where a message for `handle` will be if there is no memory for it. `stored`: the store keeps it.
+    pub(super) fn disk_for(&self, handle: &DestinationHandle, stored: bool) -> Option<Arc<Usage>> {
+        let options = &self.broker.options;
+        match stored {
+            true => Some(Arc::clone(&options.store_usage)),
+            false if handle.destination.kind().is_queue() && options.spool.is_some() => {
+                Some(Arc::clone(&options.temp_usage))
+            }
+            false => None,
+        }
+    }
+
     /// Notes that the sender of `message` waits for room in `handle`, until the result is ended.
-    fn blocked(&self, handle: &Arc<DestinationHandle>, message: &Message) -> Blocked {
+    pub(super) fn blocked(&self, handle: &Arc<DestinationHandle>, message: &Message) -> Blocked {
         let producer = message.producer_id.as_ref().and_then(|id| self.producers.get(id));
         Blocked::begin(
             Arc::clone(handle),
@@ -330,7 +297,7 @@ impl Client {
     }
 
     /// Advisories for a destination that is full, once per producer until it has room.
-    async fn tell_full(&self, handle: &Arc<DestinationHandle>, message: &Message) {
+    pub(super) async fn tell_full(&self, handle: &Arc<DestinationHandle>, message: &Message) {
         let Some(producer) = message.producer_id.clone() else { return };
         let known = handle.fast_producer_told.lock().replace(producer.clone());
         if known.as_ref() == Some(&producer) {

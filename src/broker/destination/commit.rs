@@ -13,17 +13,21 @@
 //! Between its vote and the decision a destination holds the sends of the transaction back: they have their
 //! sequence numbers, and pages read from the store leave them out. What was acknowledged stays with its
 //! consumers. When the store refuses, the transaction is rolled back.
+//!
+//! A message that goes to several destinations at once is such a commit, without a transaction: all of them
+//! have it or none.
 
 use super::DestinationHandle;
 use super::Effects;
 use super::durable::DurableSubscription;
 use super::in_flight::{Entry, TransactionKey};
 use super::{Now, Op};
+use crate::broker::dead_letter::{Leaving, Told};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Outbox, Receipt};
 use crate::broker::scheduler::schedule::JOB_ID;
 use crate::jms::{Message, TransactionId, properties};
-use crate::store::{Store, StoreOp, Submit};
+use crate::store::{Store, StoreError, StoreOp, Submit};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +35,8 @@ use std::sync::Arc;
 /// A destination is asked for its part of a commit.
 #[derive(Debug)]
 pub struct Vote {
-    pub transaction: TransactionKey,
+    /// None: there is nothing but `sends`.
+    pub transaction: Option<TransactionKey>,
     /// What was sent in the transaction; its memory is taken.
     pub sends: Vec<CommittedSend>,
     pub ballot: Ballot,
@@ -59,7 +64,8 @@ pub(super) fn outlives_its_producer(message: &Message) -> bool {
 /// How a commit went, for one destination.
 #[derive(Debug)]
 pub struct Decision {
-    pub transaction: TransactionKey,
+    /// As in [`Vote`].
+    pub transaction: Option<TransactionKey>,
     pub outcome: Result<(), BrokerError>,
     /// When the store refused: the transaction goes on waiting as it was.
     pub waits_on: bool,
@@ -77,7 +83,7 @@ pub struct Ballot {
 
 /// One commit under way.
 pub struct Commit {
-    transaction: TransactionKey,
+    transaction: Option<TransactionKey>,
     store: Arc<dyn Store>,
     state: Mutex<State>,
 }
@@ -86,8 +92,18 @@ struct State {
     /// Ballots not cast.
     open: usize,
     ops: Vec<StoreOp>,
-    parts: Vec<(Arc<DestinationHandle>, Decision)>,
+    parts: Vec<Part>,
     after: Option<After>,
+    /// Who hears that what came first in `ops` has left the store.
+    told: Vec<Told>,
+}
+
+/// One destination's.
+struct Part {
+    handle: Arc<DestinationHandle>,
+    decision: Decision,
+    /// Where its operations end in those of the commit.
+    end: usize,
 }
 
 /// What a commit does besides its destinations.
@@ -121,7 +137,30 @@ impl Commit {
         ops: Vec<StoreOp>,
         after: After,
     ) -> Vec<Ballot> {
-        let state = State { open: handles.len(), ops, parts: Vec::new(), after: Some(after) };
+        let (open, after, parts) = (handles.len(), Some(after), Vec::new());
+        let state = State { open, ops, parts, after, told: Vec::new() };
+        Self::open(Some(transaction), store, handles, state)
+    }
+
+    /// Copies of one message for `handles`, of which none may be there twice; `moved` leaves the store with
+    /// the submit that brings them.
+    pub fn of_copies(
+        store: Arc<dyn Store>,
+        handles: Vec<Arc<DestinationHandle>>,
+        moved: Vec<Leaving>,
+    ) -> Vec<Ballot> {
+        let (ops, told) = moved.into_iter().map(|Leaving { op, told }| (op, told)).unzip();
+        let parts = Vec::with_capacity(handles.len());
+        let state = State { open: handles.len(), ops, parts, after: None, told };
+        Self::open(None, store, handles, state)
+    }
+
+    fn open(
+        transaction: Option<TransactionKey>,
+        store: Arc<dyn Store>,
+        handles: Vec<Arc<DestinationHandle>>,
+        state: State,
+    ) -> Vec<Ballot> {
         let commit = Arc::new(Self { transaction, store, state: Mutex::new(state) });
         if handles.is_empty() {
             commit.submit(Store::submit);
@@ -139,24 +178,62 @@ impl Commit {
             return;
         }
         let commit = Arc::clone(self);
-        let done = Box::new(move |result: Result<(), _>| commit.decide(result.map_err(Into::into)));
+        // References only: the messages themselves are shared.
+        let again = if self.transaction.is_none() { ops.clone() } else { Vec::new() };
+        let done = Box::new(move |result: Result<(), StoreError>| match result {
+            Err(StoreError::TooLarge(_)) if !again.is_empty() => commit.submit_apart(again),
+            result => commit.decide(result.map_err(Into::into)),
+        });
         to(&*self.store, Submit { ops, durable: true, done });
     }
 
-    fn decide(&self, outcome: Result<(), BrokerError>) {
-        let (parts, mut after) = {
+    /// The copies are too large together: each goes by itself. What was to leave with them leaves when all
+    /// of them are there.
+    fn submit_apart(self: &Arc<Self>, mut ops: Vec<StoreOp>) {
+        let (parts, told) = {
             let mut state = self.state.lock();
-            (std::mem::take(&mut state.parts), state.after.take())
+            (std::mem::take(&mut state.parts), std::mem::take(&mut state.told))
         };
+        let own = ops.split_off(told.len());
+        let mut own = own.into_iter();
+        let (mut at, count) = (told.len(), parts.len());
+        let departure = Arc::new(Departure {
+            store: Arc::clone(&self.store),
+            state: Mutex::new(DepartureState {
+                open: count,
+                failed: false,
+                left: Some((ops, told)),
+            }),
+        });
+        for Part { handle, mut decision, end } in parts {
+            let ops = own.by_ref().take(end - at).collect();
+            at = end;
+            let departure = Arc::clone(&departure);
+            let done = Box::new(move |result: Result<(), StoreError>| {
+                departure.arrived(result.is_ok());
+                decision.outcome = result.map_err(Into::into);
+                handle.tell(Op::Decide(Box::new(decision)));
+            });
+            self.store.submit(Submit { ops, durable: true, done });
+        }
+    }
+
+    fn decide(&self, outcome: Result<(), BrokerError>) {
+        let (parts, mut after, told) = {
+            let mut state = self.state.lock();
+            let told = std::mem::take(&mut state.told);
+            (std::mem::take(&mut state.parts), state.after.take(), told)
+        };
+        told.into_iter().for_each(|told| told.tell(outcome.is_ok()));
         let refused = after.as_mut().and_then(|after| after.refused.take());
         let waits_on = refused.is_some() && outcome.is_err();
         if let Some(After { durables, outbox, carry_out, receipt, .. }) = after {
             let (now, mut effects) = (Now::read(), Effects::default());
-            if !waits_on {
+            if let Some(transaction) = self.transaction.filter(|_| !waits_on) {
                 let commit = outcome.is_ok();
-                outbox.end_transaction(self.transaction, commit);
+                outbox.end_transaction(transaction, commit);
                 for durable in durables {
-                    durable.end_transaction(self.transaction, commit, now, &mut effects);
+                    durable.end_transaction(transaction, commit, now, &mut effects);
                 }
             }
             carry_out(&mut effects);
@@ -167,10 +244,43 @@ impl Commit {
         if let Some(refused) = refused.filter(|_| waits_on) {
             refused();
         }
-        for (handle, mut decision) in parts {
+        for Part { handle, mut decision, .. } in parts {
             decision.outcome = outcome.clone();
             decision.waits_on = waits_on;
             handle.tell(Op::Decide(Box::new(decision)));
+        }
+    }
+}
+
+/// What leaves the store when all copies of a message have come into it, each by itself.
+struct Departure {
+    store: Arc<dyn Store>,
+    state: Mutex<DepartureState>,
+}
+
+struct DepartureState {
+    /// Copies on their way.
+    open: usize,
+    failed: bool,
+    left: Option<(Vec<StoreOp>, Vec<Told>)>,
+}
+
+impl Departure {
+    fn arrived(&self, well: bool) {
+        let (left, failed) = {
+            let mut state = self.state.lock();
+            state.open -= 1;
+            state.failed |= !well;
+            let last = state.open == 0;
+            (last.then(|| state.left.take()).flatten(), state.failed)
+        };
+        let Some((ops, told)) = left else { return };
+        let tell = move |gone: bool| told.into_iter().for_each(|told| told.tell(gone));
+        if failed || ops.is_empty() {
+            tell(!failed);
+        } else {
+            let done = Box::new(move |result: Result<(), StoreError>| tell(result.is_ok()));
+            self.store.submit(Submit { ops, durable: false, done });
         }
     }
 }
@@ -205,7 +315,8 @@ impl Ballot {
             let transaction = commit.transaction;
             let (outcome, waits_on) = (Ok(()), false);
             let decision = Decision { transaction, outcome, waits_on, entries, receipt };
-            state.parts.push((Arc::clone(&self.handle), decision));
+            let (handle, end) = (Arc::clone(&self.handle), state.ops.len());
+            state.parts.push(Part { handle, decision, end });
             state.open -= 1;
             state.open == 0
         };

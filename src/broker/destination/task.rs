@@ -70,16 +70,20 @@ impl DestinationHandle {
 
     /// Answers what the destination asked. Never waits.
     pub fn tell(&self, op: Op) {
+        let mut is_first = false;
         let refused = match &mut *self.answers.lock() {
             Some(answers) => {
+                is_first = answers.is_empty();
                 answers.push(op);
                 None
             }
             None => Some(op),
         };
-        match refused {
-            Some(op) => discard([op], &self.usage),
-            None => self.wake(),
+        if let Some(op) = refused {
+            discard([op], &self.usage);
+        } else if is_first {
+            // Behind an answer that is there already comes the pass that it asked for.
+            self.wake();
         }
     }
 

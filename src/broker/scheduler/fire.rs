@@ -4,9 +4,8 @@ use super::super::destination::commit::{After, Commit, CommittedSend, Vote};
 use super::super::destination::{DestinationHandle, Op};
 use super::super::error::BrokerError;
 use super::super::outbox::{Outbox, Receipt};
-use super::super::router::VIRTUAL_TOPIC_PREFIX;
 use super::{Broker, Firing, JobsOp, Shot, Tell};
-use crate::jms::{Destination, DestinationKind, Message};
+use crate::jms::Message;
 use std::sync::Arc;
 
 impl Broker {
@@ -57,7 +56,7 @@ impl Broker {
         let handles = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
         let ballots = Commit::begin(key, store, handles, ops, after);
         for ((handle, sends), ballot) in parts.into_iter().zip(ballots) {
-            let vote = Vote { transaction: key, sends, ballot, receipt: receipts.pop() };
+            let vote = Vote { transaction: Some(key), sends, ballot, receipt: receipts.pop() };
             handle.send(vec![Op::Vote(Box::new(vote))]).await;
         }
     }
@@ -67,47 +66,20 @@ impl Broker {
         &self,
         message: Message,
     ) -> Result<Vec<(Arc<DestinationHandle>, CommittedSend)>, BrokerError> {
-        let Some(destination) = message.destination.clone() else { return Ok(Vec::new()) };
-        let mut handles = Vec::new();
-        for target in self.targets(&destination) {
-            if target.kind().is_temporary() {
-                handles.extend(self.router.find(&target));
-            } else {
-                handles.push(self.destination(&target, None).await?);
-            }
-        }
-        if handles.is_empty() {
+        let gone = message.destination.as_ref().filter(|destination| {
+            destination.kind().is_temporary() && self.router.find(destination).is_none()
+        });
+        if let Some(destination) = gone {
             tracing::warn!(%destination, "a scheduled message is dropped: its destination is gone");
+            return Ok(Vec::new());
         }
-        let sends = handles.into_iter().map(|handle| {
-            let message = if handle.destination == destination {
-                message.clone()
-            } else {
-                Message {
-                    destination: Some(handle.destination.clone()),
-                    original_destination: Some(destination.clone()),
-                    ..message.clone()
-                }
-            };
+        let copies = self.addressed(&Arc::new(message)).await?;
+        let sends = copies.into_iter().map(|(handle, message)| {
             let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
             // It is the broker's own message: limits do not hold it up.
             handle.usage.take(bytes);
-            (handle, CommittedSend { message: Arc::new(message), bytes })
+            (handle, CommittedSend { message, bytes })
         });
         Ok(sends.collect())
-    }
-
-    /// The destinations that a message sent to `destination` enters.
-    fn targets(&self, destination: &Destination) -> Vec<Destination> {
-        let mut targets = Vec::new();
-        let is_virtual = self.options.virtual_topics
-            && destination.kind() == DestinationKind::Topic
-            && destination.name().starts_with(VIRTUAL_TOPIC_PREFIX);
-        if is_virtual {
-            let queues = self.router.fed_by(destination.name());
-            targets.extend(queues.iter().map(|queue| queue.destination.clone()));
-        }
-        targets.push(destination.clone());
-        targets
     }
 }

@@ -239,7 +239,8 @@ fn networks_and_virtual_destinations_are_read() {
     assert!(network.dynamically_included.covers(DestinationKind::Queue, "A.1"));
     let uri = network.uri.as_ref().unwrap();
     assert_eq!(Reconnect::of_uri(uri).max_delay, Duration::from_millis(7));
-    let [DestinationInterceptor::Virtual(virtuals)] = broker.destination_interceptors.as_slice()
+    let [DestinationInterceptor::Virtual(virtuals)] =
+        broker.destination_interceptors.0.as_deref().unwrap_or_default()
     else {
         panic!()
     };

@@ -48,6 +48,7 @@ pub(super) fn throwable(error: &E) -> Throwable {
         | E::TransactionUnknown(_)
         | E::TransactionStarted(_)
         | E::ProducerUnknown { .. }
+        | E::ForwardCircle(_)
         | E::SendAborted => "javax.jms.JMSException",
     };
     Throwable::new(class, error.to_string())

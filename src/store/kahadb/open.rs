@@ -257,7 +257,8 @@ impl<'a> Opening<'a> {
             self.end_drops(&view.gaps)?;
             outline.without(&view.gaps);
         }
-        let last = self.files.numbers().last().copied().unwrap_or(0);
+        // Behind the last one that was written there may be some that were prepared.
+        let last = outline.evidence.files.last().copied().unwrap_or(0);
         if let Some(files) = missing_files(&self.files, &view.gaps, last) {
             if !self.options.ignore_missing_journal_files {
                 let folder = self.options.directory.clone();

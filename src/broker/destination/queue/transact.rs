@@ -11,13 +11,14 @@ impl Queue {
     /// Says what a commit does here: what was acknowledged leaves, what was sent comes.
     pub(super) fn vote(
         &mut self,
-        transaction: TransactionKey,
+        transaction: Option<TransactionKey>,
         sends: Vec<CommittedSend>,
         now: Now,
     ) -> (Vec<StoreOp>, Vec<Entry>) {
         self.votes += 1;
+        let marked = transaction.map(|transaction| self.marked(transaction)).unwrap_or_default();
         let mut ops: Vec<StoreOp> =
-            self.marked(transaction).into_iter().map(|sequence| self.removal(sequence)).collect();
+            marked.into_iter().map(|sequence| self.removal(sequence)).collect();
         let mut entries = Vec::with_capacity(sends.len());
         for CommittedSend { message, bytes } in sends {
             if message.is_expired(now.wall_ms) {
@@ -40,16 +41,18 @@ impl Queue {
     /// Carries out a commit, or undoes the vote.
     pub(super) fn decide(&mut self, decision: Decision, now: Now, out: &mut Effects) {
         let Decision { transaction, outcome, waits_on, entries, receipt } = decision;
-        if outcome.is_ok() {
-            for entry in self.end_transaction(transaction) {
-                self.consumed_in_store(&entry, out);
+        match transaction {
+            Some(transaction) if outcome.is_ok() => {
+                for entry in self.end_transaction(transaction) {
+                    self.consumed_in_store(&entry, out);
+                }
+                for sequence in self.locked.take(transaction) {
+                    self.counters.now.dequeued += 1;
+                    self.forget_sequence(sequence);
+                }
             }
-            for sequence in self.locked.take(transaction) {
-                self.counters.now.dequeued += 1;
-                self.forget_sequence(sequence);
-            }
-        } else if !waits_on {
-            self.roll_back(transaction, now);
+            Some(transaction) if !waits_on => self.roll_back(transaction, now),
+            _ => {}
         }
         for entry in entries {
             let stored = self.withheld.remove(&entry.sequence);

@@ -140,11 +140,16 @@ impl Side {
     }
 
     fn commit(&mut self, transaction: TransactionKey, sends: Vec<CommittedSend>, clock: &Clock) {
-        let (ops, entries) = self.queue.vote(transaction, sends, clock.now());
+        let (ops, entries) = self.queue.vote(Some(transaction), sends, clock.now());
         self.carry_out(clock);
         ops.into_iter().for_each(|op| self.shelf.apply(op));
-        let decision =
-            Decision { transaction, outcome: Ok(()), waits_on: false, entries, receipt: None };
+        let decision = Decision {
+            transaction: Some(transaction),
+            outcome: Ok(()),
+            waits_on: false,
+            entries,
+            receipt: None,
+        };
         self.handle(Op::Decide(Box::new(decision)), clock);
     }
 

@@ -125,8 +125,14 @@ impl Bench {
     }
 
     fn commit(&mut self, transaction: TransactionKey, receipt: Option<Receipt>) -> Vec<StoreOp> {
-        let (ops, entries) = self.queue.vote(transaction, Vec::new(), self.clock.now());
-        let decision = Decision { transaction, outcome: Ok(()), waits_on: false, entries, receipt };
+        let (ops, entries) = self.queue.vote(Some(transaction), Vec::new(), self.clock.now());
+        let decision = Decision {
+            transaction: Some(transaction),
+            outcome: Ok(()),
+            waits_on: false,
+            entries,
+            receipt,
+        };
         self.run([Op::Decide(Box::new(decision))]);
         ops
     }

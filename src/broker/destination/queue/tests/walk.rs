@@ -330,10 +330,15 @@ impl World {
         self.expect(number, Outcome::Done);
         let transaction = TransactionKey(transaction);
         if commit {
-            let (ops, entries) = self.queue.vote(transaction, Vec::new(), self.clock.now());
+            let (ops, entries) = self.queue.vote(Some(transaction), Vec::new(), self.clock.now());
             self.out.removals.extend(ops);
-            let decision =
-                Decision { transaction, outcome: Ok(()), waits_on: false, entries, receipt };
+            let decision = Decision {
+                transaction: Some(transaction),
+                outcome: Ok(()),
+                waits_on: false,
+                entries,
+                receipt,
+            };
             self.handle(Op::Decide(Box::new(decision)));
         } else {
             self.handle(Op::RollBack { transaction, receipt });

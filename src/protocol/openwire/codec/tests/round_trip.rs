@@ -288,7 +288,7 @@ proptest! {
             group_first: true,
         };
         let mut changed = message.clone();
-        changed.destination = Some(destination.clone());
+        changed.destination.get_or_insert_with(|| destination.clone());
         changed.redelivery_counter = number;
         changed.broker_out_time = sequence;
         changed.group_first_for_consumer = true;

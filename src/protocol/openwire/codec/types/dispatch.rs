@@ -60,7 +60,8 @@ impl<'a> From<&Dispatch<'a>> for DispatchView<'a> {
     fn from(dispatch: &Dispatch<'a>) -> Self {
         let view = |message: &'a Message| MessageView {
             message,
-            destination: dispatch.destination,
+            // Copies for queues of a virtual topic may name the topic.
+            destination: message.destination.as_ref().or(dispatch.destination),
             message_id: message
                 .message_id
                 .as_ref()

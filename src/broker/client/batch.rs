@@ -1,0 +1,74 @@
+//! Operations of one connection that are not handed over yet, those for one destination together.
+//!
+//! Their order is kept within each destination; between destinations there is none.
+
+use super::super::destination::{DestinationHandle, Op};
+use std::sync::Arc;
+
+/// What one read of the connection brought, or a part of it.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    parts: Vec<(Arc<DestinationHandle>, Vec<Op>)>,
+    /// The part that got the last operation: the next one is for the same, or goes round.
+    last: usize,
+    operations: usize,
+}
+
+/// Operations gathered before they go: bounds what one connection has under way.
+const OPERATIONS_MAX: usize = 1024;
+
+/// Destinations a batch is for, at most: they are searched one by one.
+const PARTS_MAX: usize = 128;
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.operations >= OPERATIONS_MAX || self.parts.len() >= PARTS_MAX
+    }
+
+    pub(super) fn push(&mut self, handle: &Arc<DestinationHandle>, op: Op) {
+        self.operations += 1;
+        let count = self.parts.len();
+        let is_its = |at: &usize| Arc::ptr_eq(&self.parts[*at].0, handle);
+        let places = (0..count).map(|step| (self.last + step) % count);
+        match places.into_iter().find(is_its) {
+            Some(at) => {
+                self.parts[at].1.push(op);
+                self.last = at;
+            }
+            None => {
+                self.parts.push((Arc::clone(handle), vec![op]));
+                self.last = count;
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Vec<(Arc<DestinationHandle>, Vec<Op>)> {
+        (self.last, self.operations) = (0, 0);
+        std::mem::take(&mut self.parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::destination::fixture::handle;
+    use super::*;
+    use crate::jms::Destination;
+
+    #[tokio::test]
+    async fn operations_for_one_destination_stay_together_and_in_order() {
+        let handles = ["A", "B", "C"].map(|name| handle(Destination::queue(name)));
+        let mut batch = Batch::default();
+        for number in [0, 1, 2, 0, 1, 2, 2, 0] {
+            batch.push(&handles[number], Op::ConnectionClosed(number as u64));
+        }
+        let taken = batch.take();
+        let counts: Vec<_> =
+            taken.iter().map(|(h, ops)| (h.destination.name().to_owned(), ops.len())).collect();
+        assert_eq!(counts, [("A".into(), 3), ("B".into(), 2), ("C".into(), 3)]);
+        assert!(batch.is_empty() && !batch.is_full());
+    }
+}
