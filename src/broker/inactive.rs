@@ -113,6 +113,7 @@ mod tests {
     use crate::broker::interceptors::{Interceptors, VirtualTopic};
     use crate::broker::plugins::Plugins;
     use crate::broker::policy::Policy;
+    use crate::broker::scheduler::SchedulerOptions;
     use crate::broker::usage::{MemoryShare, Usage};
     use crate::broker::{
         BrokerOptions, OfflineDurables, PreparedFate, UserId, VirtualSubscriptions,
@@ -161,6 +162,8 @@ mod tests {
             prepared_fate: PreparedFate::Wait,
             offline_durables: OfflineDurables { timeout: None, check_every: PATIENCE },
             inactive_sweeps: InactiveSweeps::default(),
+            scheduler: SchedulerOptions::default(),
+            redelivery: None,
             plugins: Plugins::default(),
             addresses: Vec::new(),
             data_directory: "".into(),

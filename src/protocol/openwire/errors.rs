@@ -17,10 +17,12 @@ pub(super) fn throwable(error: &E) -> Throwable {
             let class = "org.apache.activemq.DestinationDoesNotExistException";
             return Throwable::new(class, destination.to_string());
         }
-        E::DestinationNameEmpty | E::DurableMissing { .. } | E::NotOwner(_) => {
-            "javax.jms.InvalidDestinationException"
-        }
         E::ConsumersSlow { .. } => "org.apache.activemq.transport.InactivityIOException",
+        E::Schedule(_) => "javax.jms.MessageFormatException",
+        E::DestinationNameEmpty
+        | E::DestinationReserved(_)
+        | E::DurableMissing { .. }
+        | E::NotOwner(_) => "javax.jms.InvalidDestinationException",
         E::InvalidSelector(_) => "javax.jms.InvalidSelectorException",
         E::MemoryFull(_)
         | E::MemoryWaitTimeout { .. }

@@ -51,8 +51,9 @@ impl DurableSubscription {
             Leaving { op, told }
         });
         let Some(from) = entry.message.destination.clone() else { return };
-        let subscriber = Some(self.owner.clone());
+        let (subscriber, redeliveries) = (Some(self.owner.clone()), entry.redeliveries);
         let message = entry.message;
-        out.dead_letter(DeadLetter { message, from, cause, subscriber, leaves, receipt });
+        let letter = DeadLetter::unstored(message, from, cause);
+        out.dead_letter(DeadLetter { subscriber, redeliveries, leaves, receipt, ..letter });
     }
 }

@@ -228,7 +228,7 @@ impl DurableSubscription {
         // What nobody waits for need not stay in memory.
         let State { pending, backlog, .. } = &mut *state;
         pending.retain(|_, entry| {
-            let stays = entry.redeliveries > 0 || !self.stores(entry);
+            let stays = entry.came_back() || !self.stores(entry);
             if !stays {
                 backlog.skip(0, entry.sequence);
             }
