@@ -371,12 +371,10 @@ impl DurableSubscription {
         if backlog.is_reading() {
             left.extend(settled.removed.iter().map(|entry| entry.sequence));
         }
-        let dies = |entry: &Entry| match ack.kind {
-            AckKind::Poison => true,
-            AckKind::Expired => entry.message.is_expired(now.wall_ms),
-            _ => false,
+        let letters = match ack.kind {
+            AckKind::Poison | AckKind::Expired => settled.removed.len(),
+            _ => 0,
         };
-        let letters = settled.removed.iter().filter(|entry| dies(entry)).count();
         let mut receipts = match (letters, receipt.is_some()) {
             (1.., true) => receipt.take().map(|r| r.split(letters)).unwrap_or_default(),
             _ => Vec::new(),
@@ -387,9 +385,8 @@ impl DurableSubscription {
                     let cause = ack.cause.as_deref().map(|cause| Cause::Client(cause.clone()));
                     self.dead(dying, entry, cause, receipts.pop(), out);
                 }
-                AckKind::Expired if entry.message.is_expired(now.wall_ms) => {
-                    self.expired(dying, entry, receipts.pop(), out);
-                }
+                // By the client's clock, which may be ahead of ours: it has not consumed the message.
+                AckKind::Expired => self.expired(dying, entry, receipts.pop(), out),
                 _ => {
                     out.removals.extend(self.removal(&entry));
                     self.consumed(&entry, out);
