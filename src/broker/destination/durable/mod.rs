@@ -487,7 +487,12 @@ impl DurableSubscription {
         let mut items = Vec::new();
         let pulled = active.window.prefetch() == 0;
         let wants = |pulls: &Pulls| if pulled { pulls.any() } else { active.window.has_room() };
+        // In order of arrival: what is in memory waits for what came before and only the store has. By
+        // priority there is no such order to keep.
+        let barrier = backlog.barrier().filter(|_| !self.policy.prioritized_messages);
+        let barrier = barrier.map_or(i64::MAX, |(_, after)| after);
         while wants(pulls)
+            && pending.first_key_value().is_some_and(|(key, _)| key.sequence <= barrier)
             && let Some((_, entry)) = pending.pop_first()
         {
             if entry.message.is_expired(now.wall_ms) {
