@@ -15,7 +15,8 @@ final class Main {
             Acks.class, Redelivery.class, Transactions.class, Xa.class, Messages.class,
             Selectors.class, Destinations.class, TempDestinations.class, DeadLetters.class,
             Advisories.class, FlowControl.class, Wire.class, Failover.class, Scale.class,
-            VirtualDestinations.class);
+            VirtualDestinations.class, AckCommands.class, TransactionCommands.class,
+            DeadLetterCopies.class, SubscriptionChanges.class, SendCommands.class);
     /** They need somebody who restarts the broker. Those that load it until it ends come last. */
     private static final List<Class<? extends Rules>> RESTART_GROUPS = List.of(
             RestartQueues.class, RestartTopics.class, RestartTransactions.class, RestartXa.class,
