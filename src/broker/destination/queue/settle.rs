@@ -105,6 +105,7 @@ impl Queue {
             from: self.context.destination.clone(),
             cause,
             subscriber: None,
+            redeliveries: entry.redeliveries,
             leaves,
             receipt,
         });
