@@ -135,13 +135,11 @@ impl OpenWireIngress {
         let connection = message.producer_id.as_ref().and_then(|id| id.connection.clone());
         let replies = &self.shared.replies;
         let producer = message.producer_id.clone();
-        let window = match (&producer, wants_response, &transaction) {
-            (Some(producer), false, None) => {
-                let client = self.clients.iter().find(|c| c.has_window(producer));
-                client.is_some().then(|| producer.clone())
-            }
-            _ => None,
-        };
+        // Also in a transaction: the client counts what it sends there.
+        let window = producer
+            .as_ref()
+            .filter(|id| !wants_response && self.clients.iter().any(|c| c.has_window(id)))
+            .cloned();
         let mut receipt: Option<Receipt> = if wants_response {
             let done = Response { correlation_id: id, ..Response::default() };
             Some(replies.expect(Some(id), done))

@@ -382,12 +382,10 @@ impl DurableSubscription {
         if backlog.is_reading() {
             left.extend(settled.removed.iter().map(|entry| entry.sequence));
         }
-        let dies = |entry: &Entry| match ack.kind {
-            AckKind::Poison => true,
-            AckKind::Expired => entry.message.is_expired(now.wall_ms),
-            _ => false,
+        let letters = match ack.kind {
+            AckKind::Poison | AckKind::Expired => settled.removed.len(),
+            _ => 0,
         };
-        let letters = settled.removed.iter().filter(|entry| dies(entry)).count();
         let mut receipts = match (letters, receipt.is_some()) {
             (1.., true) => receipt.take().map(|r| r.split(letters)).unwrap_or_default(),
             _ => Vec::new(),
@@ -398,9 +396,8 @@ impl DurableSubscription {
                     let cause = ack.cause.as_deref().map(|cause| Cause::Client(cause.clone()));
                     self.dead(dying, entry, cause, receipts.pop(), out);
                 }
-                AckKind::Expired if entry.message.is_expired(now.wall_ms) => {
-                    self.expired(dying, entry, receipts.pop(), out);
-                }
+                // By the client's clock, which may be ahead of ours: it has not consumed the message.
+                AckKind::Expired => self.expired(dying, entry, receipts.pop(), out),
                 _ => {
                     out.removals.extend(self.removal(&entry));
                     self.consumed(&entry, out);
@@ -501,7 +498,12 @@ impl DurableSubscription {
         let mut items = Vec::new();
         let pulled = active.window.prefetch() == 0;
         let wants = |pulls: &Pulls| if pulled { pulls.any() } else { active.window.has_room() };
+        // In order of arrival: what is in memory waits for what came before and only the store has. By
+        // priority there is no such order to keep.
+        let barrier = backlog.barrier().filter(|_| !self.policy.prioritized_messages);
+        let barrier = barrier.map_or(i64::MAX, |(_, after)| after);
         while wants(pulls)
+            && pending.first_key_value().is_some_and(|(key, _)| key.sequence <= barrier)
             && let Some((_, entry)) = pending.pop_first()
         {
             if entry.message.is_expired(now.wall_ms) {

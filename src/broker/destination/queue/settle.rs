@@ -19,7 +19,6 @@ impl Queue {
         &mut self,
         ack: &Ack,
         receipt: &mut Option<Receipt>,
-        now: Now,
         out: &mut Effects,
     ) -> Result<(), BrokerError> {
         let extend = self.context.policy.use_prefetch_extension;
@@ -35,13 +34,12 @@ impl Queue {
         if subscription.new.info.network_subscription {
             self.counters.now.forwarded += settled.removed.len() as u64;
         }
-        let letters = settled.removed.iter().filter(|entry| match ack.kind {
-            AckKind::Poison => true,
-            AckKind::Expired => entry.message.is_expired(now.wall_ms),
-            _ => false,
-        });
-        let mut receipts = match (letters.count(), receipt.is_some()) {
-            (letters @ 1.., true) => receipt.take().map(|r| r.split(letters)).unwrap_or_default(),
+        let letters = match ack.kind {
+            AckKind::Poison | AckKind::Expired => settled.removed.len(),
+            _ => 0,
+        };
+        let mut receipts = match (letters, receipt.is_some()) {
+            (1.., true) => receipt.take().map(|r| r.split(letters)).unwrap_or_default(),
             _ => Vec::new(),
         };
         for entry in settled.removed {
@@ -50,9 +48,8 @@ impl Queue {
                     let cause = ack.cause.as_deref().map(|cause| Cause::Client(cause.clone()));
                     self.dead(entry, cause, receipts.pop(), out);
                 }
-                AckKind::Expired if entry.message.is_expired(now.wall_ms) => {
-                    self.expired(entry, receipts.pop(), out);
-                }
+                // By the client's clock, which may be ahead of ours: it has not consumed the message.
+                AckKind::Expired => self.expired(entry, receipts.pop(), out),
                 _ => self.consumed(entry, out),
             }
         }

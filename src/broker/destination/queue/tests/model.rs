@@ -306,7 +306,7 @@ impl Model {
     }
 
     /// The answer to `ack`.
-    pub(super) fn acknowledge(&mut self, ack: &Ack, now_ms: u64) -> Outcome {
+    pub(super) fn acknowledge(&mut self, ack: &Ack) -> Outcome {
         let key = ack.subscription.0;
         if let Some(browser) = self.browsers.iter_mut().find(|browser| browser.key == key) {
             browser.in_flight = (browser.in_flight - ack.count.max(0)).max(0);
@@ -374,13 +374,12 @@ impl Model {
         for held in gone.into_iter().filter(|held| !held.purged) {
             self.dequeued += 1;
             let id = held.msg.id().clone();
-            let late = held.msg.message.is_expired(now_ms.cast_signed());
             match ack.kind {
                 AckKind::Poison => {
                     self.forget_id(&id);
                     self.poisoned.push(id);
                 }
-                AckKind::Expired if late => {
+                AckKind::Expired => {
                     self.expired += 1;
                     self.forget_id(&id);
                     self.expired_now.push(id);

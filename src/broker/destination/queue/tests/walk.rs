@@ -312,7 +312,7 @@ impl World {
         let cause = (kind == AckKind::Poison).then(|| Box::new(Throwable::default()));
         let subscription = SubscriptionKey(key);
         let ack = Ack { subscription, kind, range, count, transaction, cause };
-        let outcome = self.model.acknowledge(&ack, self.clock.ms);
+        let outcome = self.model.acknowledge(&ack);
         let (number, receipt) = self.receipt();
         if number.is_none()
             && outcome != Outcome::Done
