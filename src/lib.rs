@@ -15,8 +15,9 @@
 //! | [`broker::outbox`] | destinations push, the connection's task drains | `Outbox::push_all`, never waits |
 //! | queue or topic: pending messages, subscriptions, groups, counters | its one task | `DestinationHandle`, a bounded mailbox |
 //! | topic and durable subscriptions | a small lock each, taken by topics and one connection | `offer`, `acknowledge` |
+//! | scheduled messages | the task of [`broker::scheduler::Jobs`], a destination that no client can name | its handle |
 //! | open transactions | the client that began them; XA branches: [`broker::transaction`] | broker calls |
-//! | journal tail; index | the store's writer thread; its index thread | `Store::submit`, `Store::fetch` and what they call back |
+//! | journal tail; index | the store's writer thread, or who leads it; its index thread | `Store::submit`, `Store::fetch` and what they call back |
 //! | temp store | its one thread | [`store::spool::Channel`] |
 //! | the right to open the store | [`ha`]: one thread with the lock | `Mastership::check`, `lost` |
 //! | memory, store and temp usage | atomics | `Usage::try_take`, `Credit`; the stores say what they use |
@@ -25,7 +26,8 @@
 //!
 //! 1. One task per destination; `Queue` and `Topic` are plain state (operations and `now` in, effects out), so tests
 //!    drive them without tokio.
-//! 2. A destination's task waits for its mailbox only. Producers take memory in their connection's task, before the
+//! 2. A destination's task waits for its mailbox only, and for a disk that has answered within a millisecond so far,
+//!    where its message is the only one on the way there ([`store::Store::lead`]). Producers take memory in their connection's task, before the
 //!    mailbox, or are parked in the destination until there is room; acknowledgements and removals need none. Dead
 //!    letters and advisories leave through [`broker::forward`]. Answers from the stores come to a list of their own
 //!    beside the mailbox, so that whoever answers never waits.

@@ -80,6 +80,8 @@ pub struct DeadLetter {
     pub cause: Option<Cause>,
     /// The durable subscription it was for.
     pub subscriber: Option<DurableKey>,
+    /// How often it was delivered again.
+    pub redeliveries: i32,
     /// What takes it out of the store, where it is in it, in the submit that brings it to the queue.
     pub leaves: Option<Leaving>,
     /// Of who waits until it is out of there.
@@ -89,7 +91,8 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// A message that no store has.
     pub fn unstored(message: Arc<Message>, from: Destination, cause: Option<Cause>) -> Self {
-        Self { message, from, cause, subscriber: None, leaves: None, receipt: None }
+        let redeliveries = message.redelivery_counter;
+        Self { message, from, cause, subscriber: None, redeliveries, leaves: None, receipt: None }
     }
 }
 

@@ -67,7 +67,7 @@ impl Broker {
     }
 
     /// Who gets `message`, each with its copy.
-    async fn addressed(
+    pub(super) async fn addressed(
         &self,
         message: &Arc<Message>,
     ) -> Result<Vec<(Arc<DestinationHandle>, Arc<Message>)>, BrokerError> {

@@ -23,6 +23,11 @@ pub enum BrokerError {
     NameTooLong { what: &'static str, bytes: usize, limit: usize },
     #[error("Invalid destination name: a non-empty name is required")]
     DestinationNameEmpty,
+    #[error("The destination {0} is the broker's own")]
+    DestinationReserved(Destination),
+    /// A message cannot be scheduled as it wants.
+    #[error("{0}")]
+    Schedule(Text),
     #[error("The destination {0} does not exist.")]
     DestinationMissing(Destination),
     #[error("Destination: {destination} still has an active subscription: {consumer}")]

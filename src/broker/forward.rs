@@ -1,10 +1,12 @@
-//! What destinations send on: dead letters and notices, carried by one task of the broker.
+//! What destinations send on: dead letters, notices and scheduled messages, carried by one task of the broker.
 //!
 //! Destinations push and never wait. The queue needs no bound of its own: a dead letter was a message
-//! in memory until the push, so nothing grows by it, and notices are pushed only while someone listens.
+//! in memory until the push, so nothing grows by it, notices are pushed only while someone listens, and
+//! there is one firing of scheduled messages at a time.
 
 use super::advisory::Notice;
 use super::dead_letter::DeadLetter;
+use super::scheduler::Firing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
@@ -14,6 +16,7 @@ use tokio::sync::mpsc;
 pub enum Forward {
     DeadLetter(DeadLetter),
     Notice(Notice),
+    Fire(Firing),
 }
 
 /// The entrance.

@@ -24,8 +24,10 @@ pub mod outbox;
 pub mod plugins;
 pub mod policy;
 mod recovery;
+pub mod redelivery;
 pub mod registry;
 pub mod router;
+pub mod scheduler;
 pub mod snapshot;
 pub mod transaction;
 pub mod usage;
@@ -48,8 +50,10 @@ use self::outbox::{Receipt, SubscriptionKey};
 use self::plugins::{Event, Passage, Plugins};
 use self::policy::Policy;
 pub use self::recovery::PreparedFate;
+use self::redelivery::Redelivery;
 use self::registry::Registry;
 use self::router::{Listener, Router};
+use self::scheduler::{Scheduler, SchedulerOptions};
 use self::transaction::Transactions;
 use self::usage::{MemoryShare, Usage};
 use self::virtual_demand::VirtualDemand;
@@ -113,6 +117,9 @@ pub struct BrokerOptions {
     pub dispatches_early: bool,
     pub prepared_fate: PreparedFate,
     pub offline_durables: OfflineDurables,
+    pub scheduler: SchedulerOptions,
+    /// `<redeliveryPlugin>`.
+    pub redelivery: Option<Redelivery>,
     pub plugins: Plugins,
     /// Addresses of the connectors, by their schemes.
     pub addresses: Vec<(Text, Text)>,
@@ -140,6 +147,7 @@ pub struct Broker {
     pub registry: Registry,
     pub transactions: Arc<Transactions>,
     pub memory: Arc<Usage>,
+    pub scheduler: Scheduler,
     producer_memory: Arc<Usage>,
     consumer_memory: Arc<Usage>,
     sequence: Arc<AtomicI64>,
@@ -171,6 +179,8 @@ impl Broker {
         let connection = format!("{}-broker", options.id);
         let announcer =
             Announcer::new(Text::clone(&options.name), options.id.clone(), connection.into());
+        let sequence = Arc::new(AtomicI64::new(found.last_sequence));
+        let outlet = Outlet { store, forward };
         let memory = Usage::new(options.memory_limit_bytes, None);
         let broker = Arc::new(Self {
             router: Router::new(Arc::clone(&options.interceptors)),
@@ -179,8 +189,9 @@ impl Broker {
             producer_memory: options.producer_memory.usage(&memory),
             consumer_memory: options.consumer_memory.usage(&memory),
             memory,
-            sequence: Arc::new(AtomicI64::new(found.last_sequence)),
-            outlet: Outlet { store, forward },
+            scheduler: Scheduler::start(&options, &sequence, &outlet),
+            sequence,
+            outlet,
             announcer,
             departed: Departed::default(),
             gone: Gone::default(),
@@ -250,6 +261,9 @@ impl Broker {
         }
         if destination.name().trim().is_empty() {
             return Err(BrokerError::DestinationNameEmpty);
+        }
+        if *destination == scheduler::jobs_queue() {
+            return Err(BrokerError::DestinationReserved(destination.clone()));
         }
         self.router.ended(destination).await;
         let (handle, made) = self.enter(destination, creator, History::default())?;
@@ -457,7 +471,8 @@ impl Broker {
 
     /// Moves a message to its dead letter queue, as the policy of its destination says. It leaves where it
     /// was in the submit that brings it here.
-    async fn bury(&self, mut letter: DeadLetter) {
+    async fn bury(&self, letter: DeadLetter) {
+        let Some(mut letter) = self.redeliver(letter).await else { return };
         let policy = self.policy(&letter.from);
         let strategy = &policy.dead_letter;
         let (leaves, receipt) = (letter.leaves.take(), letter.receipt.take());
@@ -497,6 +512,7 @@ async fn carry(broker: std::sync::Weak<Broker>, mut receiver: ForwardReceiver) {
         match forward {
             Forward::DeadLetter(letter) => broker.bury(letter).await,
             Forward::Notice(notice) => broker.publish(notice).await,
+            Forward::Fire(firing) => broker.fire(firing).await,
         }
     }
 }

@@ -271,6 +271,16 @@ enum Holder {
     Shared(Arc<Shared>),
     /// Somebody who waits.
     Waiter(tokio::sync::oneshot::Sender<()>),
+    Telling(Telling),
+}
+
+/// What to call with how it went.
+struct Telling(Box<dyn FnOnce(Result<(), BrokerError>) + Send + Sync>);
+
+impl std::fmt::Debug for Telling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Telling")
+    }
 }
 
 #[derive(Debug)]
@@ -297,6 +307,11 @@ impl Receipt {
         (Self { to: Some(Holder::Waiter(sender)) }, receiver)
     }
 
+    /// A receipt that calls `tell` with how it went.
+    pub fn telling(tell: impl FnOnce(Result<(), BrokerError>) + Send + Sync + 'static) -> Self {
+        Self { to: Some(Holder::Telling(Telling(Box::new(tell)))) }
+    }
+
     /// `count` receipts that together resolve this one: with the first failure, or well. None of them
     /// resolves it at once.
     pub fn split(self, count: usize) -> Vec<Self> {
@@ -318,6 +333,7 @@ impl Receipt {
     fn settle(&mut self, result: Result<(), BrokerError>) {
         match self.to.take() {
             None => {}
+            Some(Holder::Telling(Telling(tell))) => tell(result),
             Some(Holder::Waiter(waiter)) => waiter.send(()).unwrap_or_default(),
             Some(Holder::Outbox(outbox, id)) => outbox.push(Item::Settled { receipt: id, result }),
             Some(Holder::Shared(shared)) => {

@@ -9,6 +9,7 @@ use super::destination::topic::TopicMember;
 use super::error::BrokerError;
 use super::outbox::{Outbox, Receipt};
 use super::router::Listener;
+use super::scheduler;
 use super::transaction::{PendingSend, Transaction};
 use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Text};
@@ -33,6 +34,9 @@ impl Broker {
     pub(super) async fn recover(self: &Arc<Self>, found: Recovered) -> Result<(), BrokerError> {
         let Recovered { destinations, subscriptions, prepared, .. } = found;
         for RecoveredDestination { destination, bands, expiring, producers } in destinations {
+            if destination == scheduler::jobs_queue() {
+                continue;
+            }
             self.enter(&destination, None, History { bands, expiring, producers })?;
         }
         for RecoveredSubscription { subscription, pending } in subscriptions {
@@ -96,7 +100,11 @@ impl Broker {
         let mut transaction = self.transactions.begin_local();
         let mut locks = Vec::new();
         for (destination, message) in sends {
-            let handle = self.destination(&destination, None).await?;
+            let handle = if destination == scheduler::jobs_queue() {
+                Arc::clone(&self.scheduler.handle)
+            } else {
+                self.destination(&destination, None).await?
+            };
             let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
             handle.usage.take(bytes);
             transaction.sends.push(PendingSend { handle, message, bytes });

@@ -12,7 +12,7 @@ use super::policy::PolicyMap;
 use super::report::{Problem, Remark};
 use super::store::{KahaDb, MemoryStore, PersistenceAdapter};
 use super::table::Reading;
-use super::units::{MemorySize, Secret};
+use super::units::Secret;
 use super::usage::SystemUsage;
 use super::virtual_destinations::DestinationInterceptors;
 
@@ -35,13 +35,13 @@ element! {
         advisory_support: bool = "advisorySupport", true, active;
         anonymous_producer_advisory_support: bool =
             "anonymousProducerAdvisorySupport", false, active;
-        scheduler_support: bool = "schedulerSupport", false, later;
+        scheduler_support: bool = "schedulerSupport", false, active;
         /// Unset = `<dataDirectory>/<brokerName>/scheduler`.
         scheduler_directory: Option<PathBuf> =
-            "schedulerDirectory" | "schedulerDirectoryFile", None, later;
+            "schedulerDirectory" | "schedulerDirectoryFile", None, active;
         /// Unset = `<dataDirectory>/<brokerName>/tmp_storage`.
         tmp_data_directory: Option<PathBuf> = "tmpDataDirectory", None, active;
-        max_scheduler_repeat_allowed: u32 = "maxSchedulerRepeatAllowed", 1000, later;
+        max_scheduler_repeat_allowed: u32 = "maxSchedulerRepeatAllowed", 1000, active;
         use_virtual_topics: bool = "useVirtualTopics", true, active;
         use_mirrored_queues: bool = "useMirroredQueues", false, active;
         use_temp_mirrored_queues: bool = "useTempMirroredQueues", true, active;
@@ -115,7 +115,7 @@ element! {
         management: ManagementContext = "managementContext", ManagementContext::default(), active;
         ssl_context: Option<SslContext> = "sslContext", None, later;
         io_exception_handler: Option<IoExceptionHandler> = "ioExceptionHandler", None, active;
-        job_scheduler_store: Option<JobSchedulerStore> = "jobSchedulerStore", None, later;
+        job_scheduler_store: Option<JobSchedulerStore> = "jobSchedulerStore", None, active;
         temp_data_store: Option<TempDataStore> = "tempDataStore", None, active;
         shutdown_hooks: Vec<ShutdownHook> = "shutdownHooks", Vec::new(), active;
     }
@@ -284,7 +284,7 @@ element! {
 }
 
 choice! {
-    /// Where scheduled messages are kept.
+    /// Where ActiveMQ keeps scheduled messages; here they are in the store, with all others.
     pub enum JobSchedulerStore {
         KahaDb(KahaDbJobs) = "kahaDBJobScheduler" | "jobSchedulerStoreImpl", active;
         Memory = "inMemoryJobSchedulerStore", active;
@@ -293,12 +293,11 @@ choice! {
 
 element! {
     pub struct KahaDbJobs = "kahaDBJobScheduler" | "jobSchedulerStoreImpl" {
+        /// Only looked at for jobs that an ActiveMQ left.
         directory: Option<PathBuf> = "directory", None, active;
-        journal_max_file_length: MemorySize = "journalMaxFileLength", MemorySize::mib(32), active;
-        checkpoint_interval: Duration = "checkpointInterval", Duration::from_secs(5), active;
-        cleanup_interval: Duration = "cleanupInterval", Duration::from_secs(30), active;
     }
     without_effect {
+        "journalMaxFileLength" = "32mb", "checkpointInterval" = "5000", "cleanupInterval" = "30000",
         "journalMaxWriteBatchSize", "enableIndexWriteAsync", "indexWriteBatchSize", "maxAsyncJobs",
         "checksumJournalFiles", "checkForCorruptJournalFiles", "ignoreMissingJournalfiles",
         "archiveDataLogs", "directoryArchive", "failIfDatabaseIsLocked", "useLock", "locker",

@@ -9,6 +9,7 @@ use super::report::{Problem, Remark};
 use super::table::Reading;
 use super::units::Secret;
 use super::xml::Element;
+use crate::jms::{DestinationKind, wildcard};
 
 choice! {
     pub enum Plugin {
@@ -21,7 +22,7 @@ choice! {
         Statistics = "statisticsBrokerPlugin", active;
         TimeStamping(TimeStamping) = "timeStampingBrokerPlugin", active;
         Logging(Logging) = "loggingBrokerPlugin", active;
-        Redelivery(Redelivery) = "redeliveryPlugin", later;
+        Redelivery(Redelivery) = "redeliveryPlugin", active;
         DiscardingDlq(DiscardingDlq) = "discardingDLQBrokerPlugin", active;
         ForcePersistency(ForcePersistency) = "forcePersistencyModeBrokerPlugin", active;
         DestinationPathSeparator(DestinationPathSeparator) =
@@ -211,6 +212,17 @@ element! {
         collision_avoidance_percent: u32 = "collisionAvoidancePercent", 15, active;
     }
     without_effect { "preDispatchCheck" = "true" }
+}
+
+impl RedeliveryPolicyMap {
+    /// The policy of a destination, if it has one: as with policies of destinations.
+    pub fn entry_for(&self, kind: DestinationKind, name: &str) -> Option<&RedeliveryPolicy> {
+        let candidates = self.entries.iter().filter_map(|entry| {
+            entry.applies_to.best_part(kind, name).map(|pattern| (pattern, entry))
+        });
+        let best = candidates.max_by(|(a, _), (b, _)| wildcard::by_specificity(a, b));
+        best.map(|(_, entry)| entry).or(self.default_entry.as_ref())
+    }
 }
 
 element! {

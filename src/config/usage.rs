@@ -16,7 +16,7 @@ element! {
         store: StoreUsage = "storeUsage", StoreUsage::default(), active;
         temp: TempUsage = "tempUsage", TempUsage::default(), active;
         job_scheduler: JobSchedulerUsage =
-            "jobSchedulerUsage", JobSchedulerUsage::default(), later;
+            "jobSchedulerUsage", JobSchedulerUsage::default(), active;
     }
     without_effect {
         "name", "parent", "adapter", "tempStore", "jobSchedulerStore",

@@ -12,6 +12,7 @@ mod note;
 mod plan;
 mod plugins;
 pub mod publish;
+mod scheduler;
 mod space;
 pub mod store;
 
@@ -66,6 +67,12 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Jobs that an ActiveMQ left are not given up in silence.
+    #[error(
+        "scheduled messages of ActiveMQ are in {0}: this broker does not read them. Let that broker \
+         deliver them, or move the folder away to start without them"
+    )]
+    ForeignJobs(PathBuf),
     #[error("the store in {directory} could not be opened")]
     Store {
         directory: PathBuf,
@@ -102,6 +109,7 @@ impl Server {
         let host = host_name();
         let id = broker_id(&host);
         tracing::info!("Data directory: {}", config.broker.data_directory.display());
+        scheduler::prepare_directory(&config.broker)?;
         let (mut plan, notes) = plan::of_config(config, id);
         for note in notes {
             tracing::info!("{note}");
@@ -271,6 +279,7 @@ impl Server {
         for connector in &self.connectors {
             connector.closed(STOP_PATIENCE).await;
         }
+        self.broker.scheduler.stop().await;
         for keeper in self.keepers {
             keeper.finish().await;
         }

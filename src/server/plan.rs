@@ -98,6 +98,8 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
             timeout: broker.offline_durable_subscriber_timeout,
             check_every: broker.offline_durable_subscriber_task_schedule,
         },
+        scheduler: super::scheduler::of_config(broker),
+        redelivery: super::scheduler::redelivery(&broker.plugins),
         plugins: plugins::of_config(&broker.plugins),
         addresses: Vec::new(),
         data_directory: absolute(&broker.data_directory),

@@ -15,11 +15,11 @@ final class Main {
             Acks.class, Redelivery.class, Transactions.class, Xa.class, Messages.class,
             Selectors.class, Destinations.class, TempDestinations.class, DeadLetters.class,
             Advisories.class, FlowControl.class, Wire.class, Failover.class, Scale.class,
-            VirtualDestinations.class);
+            VirtualDestinations.class, Scheduled.class, BrokerRedelivery.class);
     /** They need somebody who restarts the broker. Those that load it until it ends come last. */
     private static final List<Class<? extends Rules>> RESTART_GROUPS = List.of(
             RestartQueues.class, RestartTopics.class, RestartTransactions.class, RestartXa.class,
-            RestartBacklogs.class, RestartClients.class);
+            RestartScheduled.class, RestartBacklogs.class, RestartClients.class);
 
     /** They need a broker with plugins.xml. */
     private static final List<Class<? extends Rules>> PLUGIN_GROUPS = List.of(

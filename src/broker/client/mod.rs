@@ -14,6 +14,7 @@ mod fan_out;
 mod parking;
 mod pulls;
 mod replay;
+mod schedule;
 mod send;
 mod transact;
 

@@ -60,6 +60,12 @@ impl Client {
                 stamped.user_id = options.authenticator.principal(user).cloned();
             }
         }
+        if self.broker.scheduler.is_asked_at(&destination) {
+            return self.ask_scheduler(&message, receipt).await;
+        }
+        if self.broker.scheduler.takes(&message)? {
+            return self.schedule(message, &destination, receipt).await;
+        }
         let interceptors = &self.broker.options.interceptors;
         if !destination.is_composite() && !interceptors.intercept(&destination) {
             return self.route(&destination, message, receipt).await;

@@ -25,7 +25,8 @@ use super::{Now, Op};
 use crate::broker::dead_letter::{Leaving, Told};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Outbox, Receipt};
-use crate::jms::{Message, TransactionId};
+use crate::broker::scheduler::schedule::JOB_ID;
+use crate::jms::{Message, TransactionId, properties};
 use crate::store::{Store, StoreError, StoreOp, Submit};
 use parking_lot::Mutex;
 use std::fmt;
@@ -50,10 +51,14 @@ pub struct CommittedSend {
     pub bytes: u64,
 }
 
-/// Whether `message` is of an XA branch: it may be committed long after later messages of its producer
-/// were stored, so what was seen of that producer says nothing about it. No client sends one twice.
+/// Whether `message` is of an XA branch, or was scheduled: it may come long after later messages of its
+/// producer were stored, so what was seen of that producer says nothing about it. No client sends one twice.
 pub(super) fn outlives_its_producer(message: &Message) -> bool {
-    matches!(message.transaction_id, Some(TransactionId::Xa(_)))
+    let is_scheduled = || {
+        let map = message.properties.as_deref();
+        map.is_some_and(|map| matches!(properties::find(map, JOB_ID), Ok(Some(_))))
+    };
+    matches!(message.transaction_id, Some(TransactionId::Xa(_))) || is_scheduled()
 }
 
 /// How a commit went, for one destination.

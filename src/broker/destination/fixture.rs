@@ -62,7 +62,7 @@ pub(in crate::broker) fn consumer(connection: &str, value: u64, prefetch: i32) -
     }
 }
 
-pub(super) fn context(
+pub(in crate::broker) fn context(
     destination: Destination,
     policy: Policy,
     usage: &Arc<Usage>,
@@ -156,7 +156,7 @@ pub(super) fn numbers(outbox: &Outbox) -> Vec<i64> {
 }
 
 /// Random numbers (splitmix64).
-pub(super) struct Random(u64);
+pub(in crate::broker) struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -167,12 +167,12 @@ impl Random {
     }
 
     /// A number from 0 to `n - 1`.
-    pub(super) fn below(&mut self, n: usize) -> usize {
+    pub(in crate::broker) fn below(&mut self, n: usize) -> usize {
         usize::try_from(self.next() % n as u64).expect("below a usize")
     }
 
     /// True once in `n` times.
-    pub(super) fn one_in(&mut self, n: usize) -> bool {
+    pub(in crate::broker) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
@@ -182,7 +182,7 @@ impl Random {
 }
 
 /// Runs `walk` for many seeds. `BROKER_MODEL_SEEDS` sets how many, `BROKER_MODEL_SEED` repeats one.
-pub(super) fn for_seeds(count: u64, walk: impl Fn(Random)) {
+pub(in crate::broker) fn for_seeds(count: u64, walk: impl Fn(Random)) {
     /// Names the seed of a walk that panics.
     struct Walk(u64);
     impl Drop for Walk {

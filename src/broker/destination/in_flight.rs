@@ -32,7 +32,14 @@ pub struct Entry {
 impl Entry {
     pub fn new(message: Arc<Message>, sequence: i64, bytes: u64, prioritized: bool) -> Self {
         let band = if prioritized { 9 - message.priority.clamp(0, 9).cast_unsigned() } else { 0 };
-        Self { message, sequence, bytes, redeliveries: 0, hold: None, band, cancel: None }
+        // Those it has come with, see `redeliveryPlugin`.
+        let redeliveries = message.redelivery_counter;
+        Self { message, sequence, bytes, redeliveries, hold: None, band, cancel: None }
+    }
+
+    /// Whether it came back from a consumer here, which the store does not know.
+    pub fn came_back(&self) -> bool {
+        self.redeliveries != self.message.redelivery_counter
     }
 
     pub fn id(&self) -> Option<&MessageId> {

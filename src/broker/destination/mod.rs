@@ -30,7 +30,8 @@ mod topic_tests;
 
 pub use gauge::{Gauge, Gauges};
 pub use outlet::Outlet;
-pub use task::{DestinationHandle, NewDestination, spawn};
+pub use queue::History as QueueHistory;
+pub use task::{DestinationHandle, NewDestination, spawn, spawn_jobs};
 
 use self::commit::{Decision, Vote};
 use self::counters::Whose;
@@ -45,6 +46,7 @@ use super::dead_letter::{DeadLetter, Leaving, Told};
 use super::error::BrokerError;
 use super::outbox::{Receipt, SubscriptionKey};
 use super::policy::Policy;
+use super::scheduler::{Firing, JobsOp};
 use super::usage::{Credit, Usage};
 use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Message, Text};
@@ -167,6 +169,8 @@ pub enum Op {
     },
     Report(tokio::sync::oneshot::Sender<Report>),
     ResetCounters(Whose),
+    /// For the jobs of the scheduler.
+    Jobs(Box<JobsOp>),
 }
 
 /// Why a page was read.
@@ -180,6 +184,8 @@ pub enum PageOf {
     Browser(SubscriptionKey),
     /// Acknowledged in a prepared transaction that was rolled back.
     Unlocked,
+    /// Jobs of the scheduler, asked for with this.
+    Jobs(u64),
 }
 
 /// How a message gets its memory.
@@ -265,12 +271,18 @@ pub struct Effects {
     pub reads: Vec<(Arc<DurableSubscription>, Fetch)>,
     pub dead_letters: Vec<DeadLetter>,
     pub notices: Vec<Notice>,
+    /// Scheduled messages whose time has come.
+    pub firings: Vec<Firing>,
     /// The destination has ended.
     pub destroyed: bool,
 }
 
 impl Effects {
-    fn resolve(&mut self, receipt: Option<Receipt>, result: Result<(), BrokerError>) {
+    pub(in crate::broker) fn resolve(
+        &mut self,
+        receipt: Option<Receipt>,
+        result: Result<(), BrokerError>,
+    ) {
         if let Some(receipt) = receipt {
             self.receipts.push((receipt, result));
         }
@@ -287,7 +299,7 @@ impl Effects {
     }
 
     /// What is to leave the store does so with what enters it.
-    fn move_along(&mut self, moved: Vec<Leaving>) {
+    pub(in crate::broker) fn move_along(&mut self, moved: Vec<Leaving>) {
         for Leaving { op, told } in moved {
             self.adds.push(op);
             self.told_added.push((self.adds.len(), told));

@@ -58,6 +58,9 @@ impl Outlet {
         for letter in effects.dead_letters.drain(..) {
             self.forward.push(Forward::DeadLetter(letter));
         }
+        for firing in effects.firings.drain(..) {
+            self.forward.push(Forward::Fire(firing));
+        }
         for notice in effects.notices.drain(..) {
             self.forward.push(Forward::Notice(notice));
         }

@@ -9,6 +9,7 @@ use super::queue::{History, Queue, QueueContext};
 use super::topic::Topic;
 use super::{Admission, Effects, Incoming, Now, Op};
 use crate::broker::policy::Policy;
+use crate::broker::scheduler::Jobs;
 use crate::broker::usage::Usage;
 use crate::jms::{ConnectionId, Destination};
 use crate::store::spool::Spool;
@@ -174,6 +175,18 @@ impl Logic for Topic {
     }
 }
 
+impl Logic for Jobs {
+    fn handle(&mut self, op: Op, now: Now, out: &mut Effects) {
+        Self::handle(self, op, now, out);
+    }
+    fn settle_batch(&mut self, now: Now, out: &mut Effects) {
+        Self::settle_batch(self, now, out);
+    }
+    fn next_deadline(&self) -> Option<std::time::Instant> {
+        Self::next_deadline(self)
+    }
+}
+
 /// The only code that touches a destination's state.
 async fn run(
     mut logic: impl Logic,
@@ -254,6 +267,27 @@ pub struct NewDestination {
 
 /// Starts the task of a destination, a queue or a topic by its kind.
 pub fn spawn(new: NewDestination, outlet: Outlet) -> Arc<DestinationHandle> {
+    if new.destination.kind().is_queue() {
+        spawn_logic(new, outlet, Queue::new)
+    } else {
+        spawn_logic(new, outlet, Topic::new)
+    }
+}
+
+/// Starts the task of the scheduler's jobs.
+pub fn spawn_jobs(
+    new: NewDestination,
+    outlet: Outlet,
+    make: impl FnOnce(QueueContext) -> Jobs,
+) -> Arc<DestinationHandle> {
+    spawn_logic(new, outlet, |context, _| make(context))
+}
+
+fn spawn_logic<L: Logic>(
+    new: NewDestination,
+    outlet: Outlet,
+    make: impl FnOnce(QueueContext, History) -> L,
+) -> Arc<DestinationHandle> {
     let NewDestination { destination, policy, usage, store_usage, temp_usage, .. } = new;
     let NewDestination { spool, dispatches_early, creator, sequence, history, gone, .. } = new;
     let (mailbox, receiver) = mpsc::channel(MAILBOX_MAX);
@@ -286,11 +320,7 @@ pub fn spawn(new: NewDestination, outlet: Outlet) -> Arc<DestinationHandle> {
         gone,
     };
     let weak = Arc::downgrade(&handle);
-    if handle.destination.kind().is_queue() {
-        tokio::spawn(run(Queue::new(context, history), receiver, answers, usage, outlet, weak));
-    } else {
-        tokio::spawn(run(Topic::new(context, history), receiver, answers, usage, outlet, weak));
-    }
+    tokio::spawn(run(make(context, history), receiver, answers, usage, outlet, weak));
     handle
 }
 

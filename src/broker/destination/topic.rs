@@ -199,6 +199,7 @@ impl Topic {
             Op::Refused { .. }
             | Op::Paged { .. }
             | Op::Lock { .. }
+            | Op::Jobs(_)
             | Op::Stored { .. }
             | Op::Unspooled { .. }
             | Op::Unspoolable { .. } => {}
@@ -285,14 +286,7 @@ impl Topic {
         let (from, message) = (self.context.destination.clone(), Arc::clone(&entry.message));
         out.notice(Notice::expired(&from, &message));
         let cause = Some(Cause::Expired(message.expiration));
-        out.dead_letter(DeadLetter {
-            message,
-            from,
-            cause,
-            subscriber: None,
-            leaves: None,
-            receipt,
-        });
+        out.dead_letter(DeadLetter { receipt, ..DeadLetter::unstored(message, from, cause) });
     }
 
     /// Gives `entry` its sequence number, lets durable subscriptions expect it (with `stage`, they get it
@@ -505,8 +499,7 @@ impl Topic {
             let told = Told::new(move |gone| tell(Op::Buried { sequence, gone }));
             let op = StoreOp::Remove { destination: from.clone(), sequence };
             let leaves = Some(Leaving { op, told });
-            let (subscriber, receipt) = (None, None);
-            out.dead_letter(DeadLetter { message, from, cause, subscriber, leaves, receipt });
+            out.dead_letter(DeadLetter { leaves, ..DeadLetter::unstored(message, from, cause) });
         }
         // The next page is read when these are gone, or it would bring them again.
         self.more_expired = !page.end && !self.dying.is_empty();

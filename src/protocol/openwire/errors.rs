@@ -17,9 +17,11 @@ pub(super) fn throwable(error: &E) -> Throwable {
             let class = "org.apache.activemq.DestinationDoesNotExistException";
             return Throwable::new(class, destination.to_string());
         }
-        E::DestinationNameEmpty | E::DurableMissing { .. } | E::NotOwner(_) => {
-            "javax.jms.InvalidDestinationException"
-        }
+        E::Schedule(_) => "javax.jms.MessageFormatException",
+        E::DestinationNameEmpty
+        | E::DestinationReserved(_)
+        | E::DurableMissing { .. }
+        | E::NotOwner(_) => "javax.jms.InvalidDestinationException",
         E::InvalidSelector(_) => "javax.jms.InvalidSelectorException",
         E::MemoryFull(_)
         | E::MemoryWaitTimeout { .. }

@@ -218,7 +218,7 @@ impl DurableSubscription {
         // What nobody waits for need not stay in memory.
         let State { pending, backlog, .. } = &mut *state;
         pending.retain(|_, entry| {
-            let stays = entry.redeliveries > 0 || !self.stores(entry);
+            let stays = entry.came_back() || !self.stores(entry);
             if !stays {
                 backlog.skip(0, entry.sequence);
             }
@@ -580,9 +580,10 @@ impl DurableSubscription {
             Leaving { op, told }
         });
         let Some(from) = entry.message.destination.clone() else { return };
-        let subscriber = Some(self.owner.clone());
+        let (subscriber, redeliveries) = (Some(self.owner.clone()), entry.redeliveries);
         let message = entry.message;
-        out.dead_letter(DeadLetter { message, from, cause, subscriber, leaves, receipt });
+        let letter = DeadLetter::unstored(message, from, cause);
+        out.dead_letter(DeadLetter { subscriber, redeliveries, leaves, receipt, ..letter });
     }
 }
 

@@ -355,8 +355,8 @@ impl Queue {
                 self.counters.fetch(&self.context.shared);
                 self.counters.reset(whose);
             }
-            // A batch was asked for; topics have members instead of subscriptions.
-            Op::Wake | Op::Join { .. } | Op::Leave { .. } => {}
+            // A batch was asked for; topics have members instead of subscriptions; jobs are elsewhere.
+            Op::Wake | Op::Join { .. } | Op::Leave { .. } | Op::Jobs(_) => {}
         }
     }
 

@@ -75,7 +75,7 @@ impl Queue {
         let withheld = &mut self.withheld;
         let mut expires = false;
         self.pending.retain(|key, entry| {
-            if *key >= seen || entry.redeliveries > 0 || !context.stores(&entry.message) {
+            if *key >= seen || entry.came_back() || !context.stores(&entry.message) {
                 return true;
             }
             backlog.skip(entry.band, entry.sequence);
@@ -101,7 +101,7 @@ impl Queue {
         let wanted = match of {
             PageOf::Band(_) => self.backlog.arrived(),
             PageOf::Expired => std::mem::take(&mut self.reading_expired),
-            PageOf::Browser(_) | PageOf::Unlocked => true,
+            PageOf::Browser(_) | PageOf::Unlocked | PageOf::Jobs(_) => true,
         };
         match page {
             Ok(page) if wanted => self.take(of, page, now, out),
@@ -113,7 +113,7 @@ impl Queue {
                 match of {
                     PageOf::Browser(key) => self.end_browse(key),
                     PageOf::Unlocked => self.unlock_later(),
-                    PageOf::Band(_) | PageOf::Expired => {}
+                    PageOf::Band(_) | PageOf::Expired | PageOf::Jobs(_) => {}
                 }
             }
         }
@@ -128,6 +128,7 @@ impl Queue {
             PageOf::Expired => self.take_expired(page, out),
             PageOf::Browser(key) => self.page_browser(key, page),
             PageOf::Unlocked => self.take_unlocked(page, now),
+            PageOf::Jobs(_) => {}
         }
     }
 

@@ -108,6 +108,7 @@ impl Queue {
             from: self.context.destination.clone(),
             cause,
             subscriber: None,
+            redeliveries: entry.redeliveries,
             leaves,
             receipt,
         });
