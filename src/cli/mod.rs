@@ -1,17 +1,20 @@
 //! The command line: one file per command.
 //!
 //! `start` and `console` are the broker; they share `foreground`, which owns the process: pid
-//! file, log, runtime, signals, in that order and released in the reverse one. The other commands
-//! find a running broker by its pid file. Texts and exit codes are those of ActiveMQ's start script
+//! file, log, runtime, signals, in that order and released in the reverse one. `producer` and
+//! `consumer` are clients of any broker; they share `traffic`. The other commands find a running
+//! broker by its pid file. Texts and exit codes are those of ActiveMQ's start script
 //! where it has the command; every failure ends with `ERROR: ...` on standard error and code 1.
 
 mod check;
 mod console;
+mod consumer;
 mod daemon;
 mod foreground;
 mod kill;
 mod log;
 mod pid_file;
+mod producer;
 mod restart;
 mod scheduling;
 mod source;
@@ -20,6 +23,7 @@ mod status;
 mod stop;
 mod store;
 mod terminal;
+mod traffic;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -45,6 +49,8 @@ enum Command {
     Kill(kill::Options),
     Check(check::Options),
     Store(store::Options),
+    Producer(producer::Options),
+    Consumer(consumer::Options),
 }
 
 const GETTING_STARTED: &str = "\
@@ -55,6 +61,8 @@ Getting started:
   broker status                               is it running?
   broker stop                                 stop it, wait until it has
   broker store inspect                        what is in its store? (when it is stopped)
+  broker producer --messageCount 10           send messages to queue://TEST
+  broker consumer --messageCount 10           receive them
 
 'broker COMMAND --help' tells what a command does, its exit codes, files and variables.";
 
@@ -78,6 +86,8 @@ enum CliError {
     LogSettings(#[from] log::SettingsError),
     #[error(transparent)]
     Log(#[from] log::LogError),
+    #[error(transparent)]
+    Traffic(#[from] traffic::TrafficError),
     #[error("cannot {action}")]
     Process {
         action: &'static str,
@@ -115,6 +125,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Kill(options)) => kill::run(&options),
         Some(Command::Check(options)) => check::run(&options),
         Some(Command::Store(options)) => Ok(store::run(&options)),
+        Some(Command::Producer(options)) => producer::run(&options).map_err(CliError::from),
+        Some(Command::Consumer(options)) => consumer::run(&options).map_err(CliError::from),
         None => {
             terminal::error(Arguments::command().render_help());
             Ok(ExitCode::FAILURE)

@@ -197,7 +197,7 @@ impl Queue {
         match op {
             Op::Send(incoming) => self.send(incoming, now, out),
             Op::Ack { ack, mut receipt } => {
-                let result = self.acknowledge(&ack, &mut receipt, out);
+                let result = self.acknowledge(&ack, &mut receipt, now, out);
                 out.answer(receipt, result, self.outbox_of(ack.subscription));
             }
             Op::Subscribe { new, receipt } => {

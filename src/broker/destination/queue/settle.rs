@@ -19,6 +19,7 @@ impl Queue {
         &mut self,
         ack: &Ack,
         receipt: &mut Option<Receipt>,
+        now: Now,
         out: &mut Effects,
     ) -> Result<(), BrokerError> {
         let extend = self.context.policy.use_prefetch_extension;
