@@ -280,7 +280,8 @@ impl Journal {
     /// journal cannot do it at once: then the thread is told. Blocks as long as a sync takes on a
     /// disk that has been fast; calls whoever waits.
     pub(in crate::store::kahadb) fn lead(&self) {
-        if let Some(mut writer) = self.shared.writer.try_lock() {
+        // Who was answered a moment ago may find the one who did it still there.
+        if let Some(mut writer) = self.shared.writer.try_lock_for(LEAVING) {
             writer.take(&self.shared);
             if writer.committer.has_room_for(&writer.waiting) {
                 writer.commit_all(&self.shared);
@@ -507,3 +508,6 @@ impl Writer {
         Ok(())
     }
 }
+
+/// How long it takes to leave the writer after everybody was told.
+const LEAVING: Duration = Duration::from_micros(50);
