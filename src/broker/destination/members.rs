@@ -93,6 +93,8 @@ pub(super) struct Members {
 struct Places {
     known: bool,
     durables: Vec<usize>,
+    /// Those that are asked for every message: durable ones and those without selector, in order.
+    always: Vec<usize>,
     plain: SelectorIndex,
 }
 
@@ -167,17 +169,16 @@ impl Members {
                 TopicMember::Plain(plain) => places.plain.add(place, plain.selector()),
             }
         }
+        places.always = places.durables.clone();
+        places.always.extend(places.plain.others());
+        places.always.sort_unstable();
         self.places = places;
     }
 
-    /// Serves all that may want something of what arrived.
+    /// Serves all that may want something of what arrived, in the order in which they came.
     fn serve_found(&mut self, arrived: &[Entry], now: Now, out: &mut Effects) -> u64 {
         self.find_places();
-        let Places { durables, plain, .. } = &self.places;
-        let mut served = 0;
-        for place in plain.others().iter().chain(durables) {
-            served += self.list[*place].serve(arrived, now, out);
-        }
+        let Places { always, plain, .. } = &self.places;
         let mut touched = Vec::new();
         for entry in arrived {
             let candidate = Candidate { message: &entry.message, redeliveries: entry.redeliveries };
@@ -190,17 +191,16 @@ impl Members {
             });
         }
         // Each is found in one way only.
-        for (place, is) in touched {
-            let joined = &mut self.list[place];
-            let mut staged = std::mem::take(&mut joined.staged);
-            if let TopicMember::Plain(plain) = &joined.member {
-                served += match is {
-                    Match::Sure => plain.offer_matching(&staged, now, out),
-                    Match::Possible => plain.offer(&staged, now, out),
-                };
+        touched.sort_unstable_by_key(|(place, _)| *place);
+        let (mut served, mut touched) = (0, touched.into_iter().peekable());
+        for place in always {
+            while let Some((before, is)) = touched.next_if(|(at, _)| at < place) {
+                served += self.list[before].serve_staged(is, now, out);
             }
-            staged.clear();
-            joined.staged = staged;
+            served += self.list[*place].serve(arrived, now, out);
+        }
+        for (place, is) in touched {
+            served += self.list[place].serve_staged(is, now, out);
         }
         served
     }
@@ -287,6 +287,19 @@ impl Members {
 }
 
 impl Joined {
+    /// Gives a plain subscription what was found for it.
+    fn serve_staged(&mut self, is: Match, now: Now, out: &mut Effects) -> u64 {
+        let mut staged = std::mem::take(&mut self.staged);
+        let served = match (&self.member, is) {
+            (TopicMember::Durable(_), _) => 0,
+            (TopicMember::Plain(plain), Match::Sure) => plain.offer_matching(&staged, now, out),
+            (TopicMember::Plain(plain), Match::Possible) => plain.offer(&staged, now, out),
+        };
+        staged.clear();
+        self.staged = staged;
+        served
+    }
+
     fn serve(&mut self, entries: &[Entry], now: Now, out: &mut Effects) -> u64 {
         match &self.member {
             TopicMember::Plain(_) if entries.is_empty() => 0,

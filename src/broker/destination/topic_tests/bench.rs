@@ -11,6 +11,7 @@ use crate::broker::outbox::{Outbox, SubscriptionKey};
 use crate::broker::policy::Policy;
 use crate::broker::usage::Usage;
 use crate::jms::properties::{PropertyMap, PropertyValue};
+use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Message};
 use crate::store::memory::MemoryStore;
 use crate::store::{StoreOp, StoredAdd};
@@ -85,10 +86,12 @@ impl Bench {
     ) -> Arc<TopicSubscription> {
         let key = self.next_key();
         let memory = Memory { usage: Arc::clone(&self.usage), spool: None, outlet: outlet() };
+        let info = self.info(key, prefetch, change);
+        let selector = info.selector.as_ref().map(|text| Selector::parse(text).expect("valid"));
         let plain = TopicSubscription::new(
             key,
-            Arc::new(self.info(key, prefetch, change)),
-            None,
+            Arc::new(info),
+            selector,
             Arc::clone(outbox),
             Arc::clone(&self.policy),
             memory,

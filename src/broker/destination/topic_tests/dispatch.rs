@@ -4,8 +4,8 @@ use super::super::fixture::{deliveries, numbers};
 use super::bench::{Bench, with};
 use crate::broker::outbox::Outbox;
 use crate::broker::policy::{Policy, TopicDispatch};
-use crate::jms::ConsumerId;
 use crate::jms::properties::PropertyValue;
+use crate::jms::{ConsumerId, Message};
 use std::sync::Arc;
 
 fn bench(topic_dispatch: TopicDispatch) -> Bench {
@@ -26,6 +26,18 @@ fn every_subscriber_sees_the_same_order() {
     for outbox in subscribers {
         assert_eq!(numbers(&outbox), [3, 1, 2, 5, 4]);
     }
+}
+
+#[test]
+fn a_message_goes_to_its_subscribers_in_the_order_in_which_they_came() {
+    let (mut bench, outbox) = (bench(TopicDispatch::Simple), Arc::default());
+    let selectors = [None, Some("JMSPriority > 0"), None, Some("JMSType = 'a'"), Some("TRUE")];
+    for selector in selectors {
+        bench.subscribe_as(10, &outbox, |info| info.selector = selector.map(Into::into));
+    }
+    bench.subscribe_as(10, &outbox, |_| {});
+    bench.send(Message { jms_type: Some("a".into()), ..bench.message(1) });
+    assert_eq!(served(&outbox), [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
