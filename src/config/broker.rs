@@ -76,7 +76,8 @@ element! {
         use_local_host_broker_name: bool = "useLocalHostBrokerName", false, active;
         system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
         system_exit_on_shutdown_exit_code: i32 = "systemExitOnShutdownExitCode", 0, active;
-        restart_allowed: bool = "restartAllowed", true, later;
+        /// A broker that has lost the lock of its store starts again, as a slave.
+        restart_allowed: bool = "restartAllowed", true, active;
         network_connector_start_async: bool = "networkConnectorStartAsync", false, later;
         split_system_usage: bool =
             "splitSystemUsageForProducersConsumers", false, active;
@@ -262,8 +263,8 @@ element! {
         stop_start_connectors: bool = "stopStartConnectors", false, later;
         resume_check_sleep_period: Duration =
             "resumeCheckSleepPeriod", Duration::from_secs(5), later;
-        system_exit_on_shutdown: bool = "systemExitOnShutdown", false,
-            ignored("the process ends with the broker");
+        /// With `systemExitOnShutdownExitCode` of the broker.
+        system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
     }
     without_effect { "noSpaceMessage" = "space", "sqlExceptionMessage" }
 }
@@ -277,8 +278,8 @@ element! {
         stop_start_connectors: bool = "stopStartConnectors", true, later;
         resume_check_sleep_period: Duration =
             "resumeCheckSleepPeriod", Duration::from_secs(5), later;
-        system_exit_on_shutdown: bool = "systemExitOnShutdown", false,
-            ignored("the process ends with the broker");
+        /// With `systemExitOnShutdownExitCode` of the broker.
+        system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
     }
     without_effect { "noSpaceMessage" = "space", "sqlExceptionMessage" }
 }

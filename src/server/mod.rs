@@ -2,7 +2,8 @@
 //!
 //! A broker whose store another one has open is a slave: [`Server::start`] waits for the lock before it opens
 //! anything, no port either. The lock is the last thing to go. When it is lost, nothing is confirmed any more
-//! (the store asks [`Mastership::check`]), ports and connections close, and the process ends.
+//! (the store asks [`Mastership::check`]), ports and connections close, and [`Server::stopped`] says whether the
+//! broker starts again, as a slave. After a failed disk it does not.
 
 pub mod connector;
 pub mod disk;
@@ -87,7 +88,7 @@ pub struct Server {
     connectors: Vec<Connector>,
     store: Arc<dyn Store>,
     store_failed: watch::Receiver<bool>,
-    exit_codes: ExitCodes,
+    endings: Endings,
     label: String,
     started: Instant,
     keepers: Vec<Keeper>,
@@ -158,7 +159,7 @@ impl Server {
         }
         open_spool(config, &mut plan)?;
         let mut server = Self::run(plan, &host, opened).await?;
-        server.exit_codes = ExitCodes::of_config(&config.broker);
+        server.endings = Endings::of_config(&config.broker);
         server.space = Some(space.watch(store_usage, temp_usage, Arc::clone(&server.store)));
         Ok(server)
     }
@@ -224,13 +225,13 @@ impl Server {
         }
         tracing::info!("{label} started in {} ms", started.elapsed().as_millis());
         let space = None;
-        let exit_codes = ExitCodes::default();
+        let endings = Endings::default();
         Ok(Self {
             broker,
             connectors,
             store,
             store_failed,
-            exit_codes,
+            endings,
             label,
             started,
             keepers,
@@ -244,8 +245,8 @@ impl Server {
         &self.broker
     }
 
-    /// Resolves with the exit code when the broker cannot go on; it is still to be stopped then.
-    pub async fn stopped(&self) -> i32 {
+    /// Resolves when the broker cannot go on; it is still to be stopped then.
+    pub async fn stopped(&self) -> After {
         let lost = async {
             match &self.mastership {
                 Some(mastership) => drop(mastership.lost().await),
@@ -260,8 +261,8 @@ impl Server {
             }
         };
         tokio::select! {
-            () = lost => self.exit_codes.lost_lock,
-            () = failed => self.exit_codes.store_failed,
+            () = lost => self.endings.lost_lock,
+            () = failed => self.endings.store_failed,
         }
     }
 
@@ -301,29 +302,49 @@ impl Server {
     }
 }
 
-/// With which code the process ends when the broker stops by itself.
+/// What comes after a broker that cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ExitCodes {
-    /// It is no longer the master of its store.
-    lost_lock: i32,
-    store_failed: i32,
+pub enum After {
+    /// It starts again, and is a slave where another broker has the store (`restartAllowed`).
+    Restart,
+    /// The process ends with this code.
+    Exit(i32),
 }
 
-/// Without a word in the configuration: somebody has to look.
+/// What comes after each end that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Endings {
+    /// It is no longer the master of its store.
+    lost_lock: After,
+    /// What a failed disk has of the last writes is not known: somebody has to look.
+    store_failed: After,
+}
+
+/// Without a word in the configuration: a failure.
 const FAILURE_CODE: i32 = 1;
 
-impl ExitCodes {
+impl Endings {
     fn of_config(broker: &BrokerConfig) -> Self {
-        let configured =
-            broker.system_exit_on_shutdown.then_some(broker.system_exit_on_shutdown_exit_code);
-        let code = configured.unwrap_or(FAILURE_CODE);
-        Self { lost_lock: code, store_failed: code }
+        let code = broker.system_exit_on_shutdown_exit_code;
+        let exits = broker.system_exit_on_shutdown;
+        let handler_exits = match &broker.io_exception_handler {
+            Some(IoExceptionHandler::Default(of)) => of.system_exit_on_shutdown,
+            Some(IoExceptionHandler::LeaseLocker(of)) => of.system_exit_on_shutdown,
+            None => false,
+        };
+        let lost_lock = match broker.restart_allowed {
+            _ if exits => After::Exit(code),
+            true => After::Restart,
+            false => After::Exit(FAILURE_CODE),
+        };
+        let store_failed = After::Exit(if exits || handler_exits { code } else { FAILURE_CODE });
+        Self { lost_lock, store_failed }
     }
 }
 
-impl Default for ExitCodes {
+impl Default for Endings {
     fn default() -> Self {
-        Self { lost_lock: FAILURE_CODE, store_failed: FAILURE_CODE }
+        Self::of_config(&BrokerConfig::default())
     }
 }
 
@@ -501,12 +522,22 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_stops_by_itself_ends_with_the_configured_code() {
+    fn a_broker_that_lost_its_lock_starts_again_and_one_that_lost_its_disk_does_not() {
         let plain = BrokerConfig::default();
-        assert_eq!(ExitCodes::of_config(&plain), ExitCodes::default());
-        let system_exit_on_shutdown = true;
-        let broker = BrokerConfig { system_exit_on_shutdown, ..plain };
-        assert_eq!(ExitCodes::of_config(&broker).store_failed, 0);
+        let failed = After::Exit(FAILURE_CODE);
+        let expected = Endings { lost_lock: After::Restart, store_failed: failed };
+        assert_eq!(Endings::of_config(&plain), expected);
+        let once = BrokerConfig { restart_allowed: false, ..plain.clone() };
+        let expected = Endings { lost_lock: failed, store_failed: failed };
+        assert_eq!(Endings::of_config(&once), expected);
+        let code = BrokerConfig { system_exit_on_shutdown_exit_code: 7, ..plain };
+        let exits = BrokerConfig { system_exit_on_shutdown: true, ..code.clone() };
+        let expected = Endings { lost_lock: After::Exit(7), store_failed: After::Exit(7) };
+        assert_eq!(Endings::of_config(&exits), expected);
+        let of = IoExceptions { system_exit_on_shutdown: true, ..IoExceptions::default() };
+        let io_exception_handler = Some(IoExceptionHandler::Default(of));
+        let expected = Endings { lost_lock: After::Restart, store_failed: After::Exit(7) };
+        assert_eq!(Endings::of_config(&BrokerConfig { io_exception_handler, ..code }), expected);
     }
 
     #[test]

@@ -247,8 +247,14 @@ impl Output {
 
     /// The first line with `text` in it.
     pub fn wait_for(&self, text: &str) -> String {
-        let find =
-            |state: &Written| state.text.lines().find(|l| l.contains(text)).map(str::to_owned);
+        self.wait_for_nth(text, 1)
+    }
+
+    /// Line number `n`, counted from 1, of those with `text` in them.
+    pub fn wait_for_nth(&self, text: &str, n: usize) -> String {
+        let find = |state: &Written| {
+            state.text.lines().filter(|l| l.contains(text)).nth(n - 1).map(str::to_owned)
+        };
         let state = self.state.lock().unwrap();
         let pending = |state: &mut Written| state.ended < 2 && find(state).is_none();
         let (state, _) = self.grown.wait_timeout_while(state, PATIENCE, pending).unwrap();
