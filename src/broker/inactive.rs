@@ -156,6 +156,7 @@ mod tests {
             statistics: true,
             authenticator: Authenticator::Open,
             store_usage: Usage::new(0, None),
+            store_share: None,
             temp_usage: Usage::new(0, None),
             spool: None,
             dispatches_early: true,

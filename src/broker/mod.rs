@@ -73,6 +73,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Tells which part of the store's space the messages of a destination take.
+pub type StoreShare = Box<dyn Fn(&Destination) -> Arc<Usage> + Send + Sync>;
+
 /// What a broker is started with.
 pub struct BrokerOptions {
     pub name: Text,
@@ -113,6 +116,8 @@ pub struct BrokerOptions {
     pub authenticator: Authenticator,
     /// Disk space of the store; the store says how much is used.
     pub store_usage: Arc<Usage>,
+    /// The part of it that messages of a destination take, where the store is several.
+    pub store_share: Option<StoreShare>,
     /// Disk space of the temp store.
     pub temp_usage: Arc<Usage>,
     /// Takes non-persistent messages that do not fit into memory.
@@ -336,7 +341,10 @@ impl Broker {
                 destination: destination.clone(),
                 policy,
                 usage,
-                store_usage: Arc::clone(&self.options.store_usage),
+                store_usage: match &self.options.store_share {
+                    Some(share) => share(destination),
+                    None => Arc::clone(&self.options.store_usage),
+                },
                 temp_usage: Arc::clone(&self.options.temp_usage),
                 spool: self.options.spool.clone(),
                 dispatches_early: self.options.dispatches_early,

@@ -259,10 +259,10 @@ element! {
             ignored("a store that failed is not written to again: the broker stops");
         ignore_no_space_errors: bool = "ignoreNoSpaceErrors", true, active;
         ignore_sql_exceptions: bool = "ignoreSQLExceptions", true, later;
-        /// Connectors stop while the store fails, and start again when it works.
-        stop_start_connectors: bool = "stopStartConnectors", false, later;
+        /// Connectors stop while the store has no space (unless that is ignored), and start again.
+        stop_start_connectors: bool = "stopStartConnectors", false, active;
         resume_check_sleep_period: Duration =
-            "resumeCheckSleepPeriod", Duration::from_secs(5), later;
+            "resumeCheckSleepPeriod", Duration::from_secs(5), active;
         /// With `systemExitOnShutdownExitCode` of the broker.
         system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
     }
@@ -275,9 +275,9 @@ element! {
             ignored("a store that failed is not written to again: the broker stops");
         ignore_no_space_errors: bool = "ignoreNoSpaceErrors", true, active;
         ignore_sql_exceptions: bool = "ignoreSQLExceptions", false, later;
-        stop_start_connectors: bool = "stopStartConnectors", true, later;
+        stop_start_connectors: bool = "stopStartConnectors", true, active;
         resume_check_sleep_period: Duration =
-            "resumeCheckSleepPeriod", Duration::from_secs(5), later;
+            "resumeCheckSleepPeriod", Duration::from_secs(5), active;
         /// With `systemExitOnShutdownExitCode` of the broker.
         system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
     }

@@ -10,10 +10,12 @@ pub mod disk;
 mod interceptors;
 mod kept;
 mod note;
+mod pauses;
 mod plan;
 mod plugins;
 pub mod publish;
 mod scheduler;
+mod shares;
 mod space;
 pub mod store;
 
@@ -37,6 +39,8 @@ use crate::store::{Store, StoreError, StoreEvents};
 use connector::Connector;
 use disk::{DiskLimits, TooHigh};
 use kept::Keeper;
+use pauses::{Connectors, Pauses, Short};
+use shares::Shares;
 use space::{LimitsError, Space, Watching};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -85,9 +89,10 @@ pub enum StartError {
 /// A broker with its connectors.
 pub struct Server {
     broker: Arc<Broker>,
-    connectors: Vec<Connector>,
+    connectors: Arc<Connectors>,
     store: Arc<dyn Store>,
     store_failed: watch::Receiver<bool>,
+    pauses: Option<Pauses>,
     endings: Endings,
     label: String,
     started: Instant,
@@ -137,8 +142,15 @@ impl Server {
         plan.broker.prepared_fate = store_plan.prepared;
         plan.broker.dispatches_early = store_plan.dispatches_early;
         let name = Text::clone(&plan.broker.name);
-        let needs_space = stops_without_space(config.broker.io_exception_handler.as_ref());
-        let opened = open(&store_plan, &name, mastership, store_usage, needs_space).await?;
+        let without_space = WithoutSpace::of_config(config.broker.io_exception_handler.as_ref());
+        let shares = Arc::new(Shares::new(Arc::clone(&store_usage)));
+        if let Some(several) = store_plan.several(&name, 0, &Fence::default()) {
+            let shares = Arc::clone(&shares);
+            plan.broker.store_share =
+                Some(Box::new(move |destination| shares.of_destination(destination, &several)));
+        }
+        let opened =
+            open(&store_plan, &name, mastership, store_usage, shares, without_space).await?;
         let (store_usage, temp_usage) =
             (Arc::clone(&plan.broker.store_usage), Arc::clone(&plan.broker.temp_usage));
         let space = Space::of_config(config, &store_plan);
@@ -158,7 +170,12 @@ impl Server {
             }
         }
         open_spool(config, &mut plan)?;
+        let (failed, short) = (opened.failed.clone(), opened.short.clone());
         let mut server = Self::run(plan, &host, opened).await?;
+        if let WithoutSpace::Pauses(period) = without_space {
+            let connectors = Arc::clone(&server.connectors);
+            server.pauses = Some(Pauses::begin(connectors, short, period, failed));
+        }
         server.endings = Endings::of_config(&config.broker);
         server.space = Some(space.watch(store_usage, temp_usage, Arc::clone(&server.store)));
         Ok(server)
@@ -173,7 +190,8 @@ impl Server {
     }
 
     async fn run(mut plan: Plan, host: &str, opened: Opened) -> Result<Self, StartError> {
-        let Opened { store, store_failed, mastership } = opened;
+        let Opened { store, failed, mastership, .. } = opened;
+        let store_failed = failed.subscribe();
         let started = Instant::now();
         let label = format!(
             "Broker {} ({}, {})",
@@ -223,14 +241,16 @@ impl Server {
             connector.serve(listener, Arc::clone(&broker));
             connectors.push(connector);
         }
+        let connectors = Connectors::new(Arc::clone(&broker), host, connectors);
         tracing::info!("{label} started in {} ms", started.elapsed().as_millis());
-        let space = None;
+        let (space, pauses) = (None, None);
         let endings = Endings::default();
         Ok(Self {
             broker,
             connectors,
             store,
             store_failed,
+            pauses,
             endings,
             label,
             started,
@@ -268,18 +288,15 @@ impl Server {
 
     /// The connectors with the addresses they listen at.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        self.connectors.iter().map(|c| (c.name().to_owned(), c.address)).collect()
+        self.connectors.all().iter().map(|c| (c.name().to_owned(), c.address)).collect()
     }
 
     /// Stops: all ports close, connections end, messages that must survive are stored, and at last the
     /// store is free for another broker.
     pub async fn stop(self) {
         tracing::info!("{} is shutting down", self.label);
-        // First all of them: who has lost its lock must not serve on one while another one closes.
-        self.connectors.iter().for_each(Connector::close);
-        for connector in &self.connectors {
-            connector.closed(STOP_PATIENCE).await;
-        }
+        drop(self.pauses);
+        self.connectors.close(STOP_PATIENCE).await;
         self.broker.scheduler.stop().await;
         for keeper in self.keepers {
             keeper.finish().await;
@@ -348,35 +365,74 @@ impl Default for Endings {
     }
 }
 
-/// Whether a full disk stops the broker (`ignoreNoSpaceErrors="false"`); else it waits for space.
-fn stops_without_space(handler: Option<&IoExceptionHandler>) -> bool {
-    handler.is_some_and(|handler| match handler {
-        IoExceptionHandler::Default(of) => !of.ignore_no_space_errors && !of.ignore_all_errors,
-        IoExceptionHandler::LeaseLocker(of) => !of.ignore_no_space_errors && !of.ignore_all_errors,
-    })
+/// What a full disk does to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WithoutSpace {
+    /// Producers wait, all else goes on.
+    Waits,
+    /// It stops (`ignoreNoSpaceErrors="false"`).
+    Stops,
+    /// Its connectors are closed; how often to look whether there is space (`stopStartConnectors` as well).
+    Pauses(Duration),
+}
+
+impl WithoutSpace {
+    fn of_config(handler: Option<&IoExceptionHandler>) -> Self {
+        macro_rules! of {
+            ($handler:expr) => {
+                match $handler {
+                    of if of.ignore_no_space_errors || of.ignore_all_errors => Self::Waits,
+                    of if of.stop_start_connectors => Self::Pauses(of.resume_check_sleep_period),
+                    _ => Self::Stops,
+                }
+            };
+        }
+        match handler {
+            None => Self::Waits,
+            Some(IoExceptionHandler::Default(of)) => of!(of),
+            Some(IoExceptionHandler::LeaseLocker(of)) => of!(of),
+        }
+    }
 }
 
 /// The store a broker runs on, and what says that it must not any more.
 struct Opened {
     store: Arc<dyn Store>,
-    store_failed: watch::Receiver<bool>,
+    failed: watch::Sender<bool>,
+    short: watch::Receiver<Short>,
     mastership: Option<Mastership>,
 }
 
 impl Opened {
     /// Messages are in memory only.
     fn nothing() -> Self {
-        let (_, store_failed) = watch::channel(false);
-        Self { store: Arc::new(MemoryStore), store_failed, mastership: None }
+        let (failed, short) = (watch::Sender::new(false), watch::channel(Short::new()).1);
+        Self { store: Arc::new(MemoryStore), failed, short, mastership: None }
     }
 }
 
 /// Hears what the store has to tell.
 struct Watch {
     usage: Arc<Usage>,
+    shares: Arc<Shares>,
     failed: watch::Sender<bool>,
-    /// Having no space is a failure.
-    needs_space: bool,
+    short: watch::Sender<Short>,
+    without_space: WithoutSpace,
+}
+
+impl Watch {
+    /// Holds back whoever needs room in `usage`, which is that of `part`.
+    fn note_space(&self, part: &str, usage: &Usage, is_short: bool) {
+        if is_short && self.without_space == WithoutSpace::Stops {
+            tracing::error!("the store has no space left: the broker stops");
+            self.failed.send_replace(true);
+        }
+        usage.set_blocked(is_short);
+        self.short.send_if_modified(|short| match is_short {
+            true => short.insert(part.to_owned()),
+            false => short.remove(part),
+        });
+    }
 }
 
 impl StoreEvents for Watch {
@@ -385,11 +441,15 @@ impl StoreEvents for Watch {
     }
 
     fn no_space(&self, is_short: bool) {
-        if is_short && self.needs_space {
-            tracing::error!("the store has no space left: the broker stops");
-            self.failed.send_replace(true);
-        }
-        self.usage.set_blocked(is_short);
+        self.note_space("", &self.usage, is_short);
+    }
+
+    fn part_bytes_used(&self, part: &str, bytes: u64) {
+        self.shares.of_part(part).set_used(bytes);
+    }
+
+    fn part_no_space(&self, part: &str, is_short: bool) {
+        self.note_space(part, &self.shares.of_part(part), is_short);
     }
 
     fn failed(&self, error: &StoreError) {
@@ -404,15 +464,17 @@ async fn open(
     node: &str,
     mastership: Option<Mastership>,
     usage: Arc<Usage>,
-    needs_space: bool,
+    shares: Arc<Shares>,
+    without_space: WithoutSpace,
 ) -> Result<Opened, StartError> {
-    let (failed, store_failed) = watch::channel(false);
+    let (failed, short) = (watch::Sender::new(false), watch::Sender::new(Short::new()));
     let generation = mastership.as_ref().map_or(0, Mastership::generation);
     let fence = mastership.as_ref().map(fence).unwrap_or_default();
     let options = plan.options(node, generation, &fence);
     let several = plan.several(node, generation, &fence);
     let directory = plan.directory.clone();
-    let events = Arc::new(Watch { usage, failed, needs_space });
+    let (tell_failed, is_short) = (failed.clone(), short.subscribe());
+    let events = Arc::new(Watch { usage, shares, failed: tell_failed, short, without_space });
     let opening = tokio::task::spawn_blocking(move || {
         let disk = Arc::new(RealFilesystem);
         Ok(match several {
@@ -421,7 +483,7 @@ async fn open(
         })
     });
     match opening.await {
-        Ok(Ok(store)) => Ok(Opened { store, store_failed, mastership }),
+        Ok(Ok(store)) => Ok(Opened { store, failed, short: is_short, mastership }),
         Ok(Err(source)) => Err(StartError::Store { directory, source }),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
@@ -541,13 +603,18 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_stops_the_broker_only_if_that_is_configured() {
-        assert!(!stops_without_space(None));
-        let handler = |ignore_no_space_errors| {
-            let of = IoExceptions { ignore_no_space_errors, ..IoExceptions::default() };
-            IoExceptionHandler::Default(of)
+    fn a_full_disk_stops_the_broker_or_its_connectors_only_if_that_is_configured() {
+        assert_eq!(WithoutSpace::of_config(None), WithoutSpace::Waits);
+        let of = |ignore_no_space_errors, stop_start_connectors| {
+            let of = IoExceptions {
+                ignore_no_space_errors,
+                stop_start_connectors,
+                ..IoExceptions::default()
+            };
+            WithoutSpace::of_config(Some(&IoExceptionHandler::Default(of)))
         };
-        assert!(!stops_without_space(Some(&handler(true))));
-        assert!(stops_without_space(Some(&handler(false))));
+        assert_eq!([of(true, false), of(true, true)], [WithoutSpace::Waits; 2]);
+        assert_eq!(of(false, false), WithoutSpace::Stops);
+        assert_eq!(of(false, true), WithoutSpace::Pauses(Duration::from_secs(5)));
     }
 }

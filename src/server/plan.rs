@@ -90,6 +90,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         statistics: broker.enable_statistics,
         authenticator: authenticator(&broker.plugins),
         store_usage: Usage::new(0, None),
+        store_share: None,
         temp_usage: Usage::new(0, None),
         spool: None,
         dispatches_early: true,

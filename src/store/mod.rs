@@ -264,6 +264,16 @@ pub trait StoreEvents: Send + Sync + 'static {
         let _ = is_short;
     }
 
+    /// Of a store that is several: the bytes that the one in the folder `part` takes have changed.
+    fn part_bytes_used(&self, part: &str, bytes: u64) {
+        let _ = (part, bytes);
+    }
+
+    /// Likewise: whether that one has no more room.
+    fn part_no_space(&self, part: &str, is_short: bool) {
+        let _ = (part, is_short);
+    }
+
     /// It has stopped for good: nothing more is stored, and the broker must not go on.
     fn failed(&self, error: &StoreError);
 }

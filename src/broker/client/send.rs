@@ -289,7 +289,7 @@ impl Client {
     pub(super) fn disk_for(&self, handle: &DestinationHandle, stored: bool) -> Option<Arc<Usage>> {
         let options = &self.broker.options;
         match stored {
-            true => Some(Arc::clone(&options.store_usage)),
+            true => Some(Arc::clone(&handle.store_usage)),
             false if handle.destination.kind().is_queue() && options.spool.is_some() => {
                 Some(Arc::clone(&options.temp_usage))
             }

@@ -31,6 +31,8 @@ pub struct DestinationHandle {
     pub destination: Destination,
     pub policy: Arc<Policy>,
     pub usage: Arc<Usage>,
+    /// Disk space of the store its messages are in.
+    pub store_usage: Arc<Usage>,
     pub gauges: Gauges,
     /// What others count for it.
     pub shared: Arc<SharedCounts>,
@@ -304,6 +306,7 @@ fn spawn_logic<L: Logic>(
         destination,
         policy,
         usage: Arc::clone(&usage),
+        store_usage: Arc::clone(&store_usage),
         gauges: Gauges::default(),
         shared: Arc::default(),
         creator,
