@@ -7,7 +7,8 @@
 use super::super::Broker;
 use super::super::destination::commit::{Commit, CommittedSend, Vote};
 use super::super::destination::{
-    Admission, DestinationHandle, Incoming, Op, warn_full, warn_store_full, warn_temp_full,
+    Admission, DestinationHandle, Incoming, Op, TempShortage, warn_full, warn_store_full,
+    warn_temp_full,
 };
 use super::super::error::BrokerError;
 use super::super::interceptors::expand::Targets;
@@ -98,7 +99,10 @@ impl Copy {
             Shortage::Disk if self.stored => {
                 warn_store_full(destination, self.disk_percent(), limit, &self.producer());
             }
-            Shortage::Disk => warn_temp_full(destination, limit, &self.producer()),
+            Shortage::Disk => {
+                let short = self.disk.as_ref().map(|disk| TempShortage::of(disk));
+                warn_temp_full(destination, short.unwrap_or_default(), &self.producer());
+            }
             Shortage::Memory => warn_full(destination, &self.handle.usage, 0),
         }
     }
@@ -113,7 +117,8 @@ impl Copy {
                 BrokerError::StoreWaitTimeout { percent, limit, producer, destination }
             }
             Some(disk) => {
-                BrokerError::TempWaitTimeout { limit: disk.limit(), producer, destination }
+                let TempShortage { percent, limit_bytes: limit } = TempShortage::of(disk);
+                BrokerError::TempWaitTimeout { percent, limit, producer, destination }
             }
             None => BrokerError::MemoryWaitTimeout { producer, destination },
         }
@@ -243,7 +248,10 @@ impl Client {
                 None => self.handle_for(&target.at).await?,
             };
             let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
-            let stored = message.persistent && !target.at.kind().is_temporary() && keeps;
+            let stored = message.persistent
+                && !target.at.kind().is_temporary()
+                && keeps
+                && handle.shared.stores(&handle.destination);
             let disk = self.disk_for(&handle, stored);
             let transacted = message.transaction_id.is_some();
             let before = self.parking.waiting(&handle).filter(|_| !transacted);

@@ -1,7 +1,8 @@
 //! Messages from a client into destinations.
 
 use super::super::destination::{
-    Admission, DestinationHandle, Incoming, Op, warn_full, warn_store_full, warn_temp_full,
+    Admission, DestinationHandle, Incoming, Op, TempShortage, warn_full, warn_store_full,
+    warn_temp_full,
 };
 use super::super::error::BrokerError;
 use super::super::interceptors::expand::Expansion;
@@ -208,7 +209,8 @@ impl Client {
         }
         let controlled = policy.producer_flow_control;
         let kind = handle.destination.kind();
-        let stored = message.persistent && !kind.is_temporary() && self.broker.outlet.store.keeps();
+        let keeps = self.broker.outlet.store.keeps() && handle.shared.stores(&handle.destination);
+        let stored = message.persistent && !kind.is_temporary() && keeps;
         let disk = self.disk_for(handle, stored);
         let disk_percent = if stored { policy.store_high_water_percent } else { 100 };
         let is_disk_full =
@@ -232,7 +234,10 @@ impl Client {
                 let percent = disk_percent;
                 BrokerError::StoreWaitTimeout { percent, limit, producer, destination }
             }
-            true => BrokerError::TempWaitTimeout { limit, producer, destination },
+            true => {
+                let percent = disk.as_ref().map_or(100, |disk| disk.percent());
+                BrokerError::TempWaitTimeout { percent, limit, producer, destination }
+            }
             false => BrokerError::MemoryWaitTimeout { producer, destination },
         };
         if policy.send_fail_if_no_space && !self.network {
@@ -249,7 +254,10 @@ impl Client {
         self.flush().await;
         match disk_full {
             true if stored => warn_store_full(&handle.destination, disk_percent, limit, &producer),
-            true => warn_temp_full(&handle.destination, limit, &producer),
+            true => {
+                let short = disk.as_ref().map(|disk| TempShortage::of(disk));
+                warn_temp_full(&handle.destination, short.unwrap_or_default(), &producer);
+            }
             false if before.is_none() => warn_full(&handle.destination, &handle.usage, 0),
             false => {}
         }

@@ -33,7 +33,7 @@ mod topic_tests;
 
 pub use gauge::{Gauge, Gauges};
 pub use outlet::Outlet;
-pub use queue::History as QueueHistory;
+pub use queue::{History as QueueHistory, TempShortage};
 pub use task::{DestinationHandle, NewDestination, spawn, spawn_jobs};
 
 use self::commit::{Decision, Vote};
@@ -384,9 +384,10 @@ pub(crate) fn warn_store_full(destination: &Destination, percent: u32, limit: u6
     );
 }
 
-pub(crate) fn warn_temp_full(destination: &Destination, limit: u64, producer: &str) {
+pub(crate) fn warn_temp_full(destination: &Destination, short: TempShortage, producer: &str) {
+    let TempShortage { percent, limit_bytes: limit } = short;
     tracing::warn!(
-        "Temp Store is Full (100% of {limit}). Stopping producer ({producer}) to prevent flooding \
+        "Temp Store is Full ({percent}% of {limit}). Stopping producer ({producer}) to prevent flooding \
          {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
     );
 }

@@ -2,7 +2,7 @@
 //! connection goes on meanwhile (semantics.md section 8). The bound: what the connections have room for,
 //! see [`Incoming::parked`].
 
-use super::queue::{QueueContext, Shortage};
+use super::queue::{QueueContext, Shortage, TempShortage};
 use super::{Admission, Effects, Incoming, Now};
 use crate::broker::advisory::Notice;
 use crate::broker::error::BrokerError;
@@ -95,8 +95,8 @@ impl Parking {
                         let percent = context.policy.store_high_water_percent;
                         BrokerError::StoreWaitTimeout { percent, limit, producer, destination }
                     }
-                    Some(Shortage::Temp(limit)) => {
-                        BrokerError::TempWaitTimeout { limit, producer, destination }
+                    Some(Shortage::Temp(TempShortage { percent, limit_bytes: limit })) => {
+                        BrokerError::TempWaitTimeout { percent, limit, producer, destination }
                     }
                     _ => BrokerError::MemoryWaitTimeout { producer, destination },
                 };
@@ -160,8 +160,8 @@ impl Parking {
                     let producer = incoming.producer();
                     super::warn_store_full(&context.destination, percent, limit, &producer);
                 }
-                Some(Shortage::Temp(limit)) => {
-                    super::warn_temp_full(&context.destination, limit, &incoming.producer());
+                Some(Shortage::Temp(short)) => {
+                    super::warn_temp_full(&context.destination, short, &incoming.producer());
                 }
                 _ => super::warn_full(&context.destination, &context.usage, size),
             }

@@ -95,12 +95,14 @@ impl Topic {
                 self.catch_up(&member, now, out);
                 if !present {
                     self.members.join(member);
+                    self.context.shared.set_durables(self.members.durables());
                 }
                 out.resolve(receipt, Ok(()));
             }
             Op::Leave { key, receipt } => {
                 self.fan_out(now, out);
                 if let Some(gone) = self.members.leave(key) {
+                    self.context.shared.set_durables(self.members.durables());
                     gone.left(&self.context.destination);
                 }
                 out.resolve(receipt, Ok(()));

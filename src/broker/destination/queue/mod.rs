@@ -33,7 +33,7 @@ mod tests;
 mod transact;
 
 pub(crate) use self::context::Shortage;
-pub use self::context::{History, QueueContext};
+pub use self::context::{History, QueueContext, TempShortage};
 use self::locked::Locked;
 use self::spill::Spill;
 use self::starting::Starting;
