@@ -19,6 +19,7 @@ pub mod error;
 pub mod forward;
 mod inactive;
 pub mod interceptors;
+pub mod live;
 mod names;
 mod offline;
 pub mod outbox;
@@ -48,6 +49,7 @@ use self::error::BrokerError;
 use self::forward::{Forward, ForwardReceiver};
 pub use self::inactive::InactiveSweeps;
 use self::interceptors::Interceptors;
+use self::live::Live;
 pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
 use self::plugins::{Event, Passage, Plugins};
@@ -89,7 +91,7 @@ pub struct BrokerOptions {
     /// Memory of what waits for subscriptions of topics.
     pub consumer_memory: MemoryShare,
     pub advisories: bool,
-    /// Virtual topics, composite destinations and mirrored queues.
+    /// Virtual topics, composite destinations and mirrored queues at the start; later those of the router.
     pub interceptors: Arc<Interceptors>,
     pub virtual_subscriptions: VirtualSubscriptions,
     /// `destinationPathSeparatorPlugin`: stands for a dot in what clients name.
@@ -113,7 +115,7 @@ pub struct BrokerOptions {
     pub reject_durables: bool,
     /// `enableStatistics`: what is counted is shown.
     pub statistics: bool,
-    pub authenticator: Authenticator,
+    pub authenticator: Live<Authenticator>,
     /// Disk space of the store; the store says how much is used.
     pub store_usage: Arc<Usage>,
     /// The part of it that messages of a destination take, where the store is several.
@@ -264,6 +266,29 @@ impl Broker {
         }
     }
 
+    /// Gives every destination the policy it has by now.
+    pub async fn apply_policies(&self) {
+        for handle in self.router.all() {
+            let new = self.policy(&handle.destination);
+            let policy = Arc::new(handle.policy.get().replaced_by(new));
+            handle.usage.set_limit(policy.memory_limit_bytes);
+            handle.policy.set(Arc::clone(&policy));
+            handle.send(vec![Op::Policy(policy)]).await;
+        }
+    }
+
+    /// From now on destinations are intercepted so. What is remembered of selectors stays.
+    pub fn apply_interceptors(&self, interceptors: Interceptors) {
+        let selector_cache = self.options.interceptors.selector_cache.clone();
+        let interceptors = Interceptors { selector_cache, ..interceptors };
+        let heard = |of: &Interceptors| of.forward_advisories();
+        let (before, now) = (heard(&self.router.interceptors().get()), heard(&interceptors));
+        if now && !before {
+            self.outlet.forward.listener_added();
+        }
+        self.router.set_interceptors(Arc::new(interceptors));
+    }
+
     /// The destination, created if need be on behalf of `creator`.
     pub async fn destination(
         &self,
@@ -304,7 +329,7 @@ impl Broker {
         creator: Option<&ConnectionId>,
     ) -> Result<Vec<Arc<DestinationHandle>>, BrokerError> {
         if part.is_pattern() {
-            if self.options.interceptors.make_queue_of(part) {
+            if self.router.interceptors().get().make_queue_of(part) {
                 self.destination(part, creator).await?;
             }
             return Ok(self.router.listen(key, part.clone(), listener));
@@ -372,7 +397,7 @@ impl Broker {
         let notice = Notice::destination(info);
         let topic = notice.topic();
         let is_heard =
-            self.options.interceptors.intercept(&topic) || self.router.has_listener(&topic);
+            self.router.interceptors().get().intercept(&topic) || self.router.has_listener(&topic);
         if !self.options.advisories || !is_heard {
             return;
         }
@@ -462,7 +487,8 @@ impl Broker {
             return;
         }
         let topic = notice.topic();
-        if self.options.interceptors.intercept(&topic) || self.router.has_listener(&topic) {
+        let intercepts = self.router.interceptors().get().intercept(&topic);
+        if intercepts || self.router.has_listener(&topic) {
             self.send_notice(&notice, &topic, origin_url, None, None).await;
         }
     }
@@ -483,7 +509,7 @@ impl Broker {
         let body = notice.subject.as_ref().is_some_and(|of| self.policy(of).advisory_includes_body);
         let url = origin_url.unwrap_or(&self.options.default_url);
         let message = self.announcer.message(notice, topic, url, body, target.clone());
-        if target.is_none() && self.options.interceptors.intercept(topic) {
+        if target.is_none() && self.router.interceptors().get().intercept(topic) {
             // Boxed: what it goes to may come into being, and that is announced.
             let delivered = Box::pin(self.deliver(Arc::new(message), 0, None, receipt)).await;
             return delivered.unwrap_or_else(|error| {

@@ -86,6 +86,26 @@ pub struct Policy {
     pub always_retroactive: bool,
 }
 
+impl Policy {
+    /// What holds from now on for a destination that is there already, when `new` is its policy: how it keeps
+    /// its messages stays as it is.
+    pub fn replaced_by(&self, new: Self) -> Self {
+        Self {
+            prioritized_messages: self.prioritized_messages,
+            cursor: self.cursor,
+            durable_cursor: self.durable_cursor,
+            topic_cursor: self.topic_cursor,
+            audit: self.audit,
+            audit_depth: self.audit_depth,
+            audit_producers: self.audit_producers,
+            groups: self.groups,
+            topic_dispatch: self.topic_dispatch.clone(),
+            recovery: self.recovery,
+            ..new
+        }
+    }
+}
+
 /// `<dispatchPolicy>`: which subscriptions of a topic get a message, and in which order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TopicDispatch {

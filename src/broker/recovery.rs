@@ -104,7 +104,7 @@ impl Broker {
             } else {
                 self.destination(&destination, None).await?
             };
-            let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
+            let bytes = (message.size() as u64).max(handle.policy.get().minimum_message_bytes);
             handle.usage.take(bytes);
             transaction.sends.push(PendingSend { handle, message, bytes });
         }

@@ -14,6 +14,7 @@ mod pauses;
 mod plan;
 mod plugins;
 pub mod publish;
+mod runtime;
 mod scheduler;
 mod shares;
 mod space;
@@ -93,6 +94,7 @@ pub struct Server {
     store: Arc<dyn Store>,
     store_failed: watch::Receiver<bool>,
     pauses: Option<Pauses>,
+    runtime: Option<runtime::Watching>,
     endings: Endings,
     label: String,
     started: Instant,
@@ -131,7 +133,10 @@ impl Server {
             if config.broker.persistent {
                 open_spool(config, &mut plan)?;
             }
-            return Self::run(plan, &host, Opened::nothing()).await;
+            let policies = Arc::clone(&plan.policies);
+            let mut server = Self::run(plan, &host, Opened::nothing()).await?;
+            server.runtime = runtime::watch(config, &server.broker, policies);
+            return Ok(server);
         };
         notes.iter().for_each(Note::log);
         let mut mastership = None;
@@ -170,12 +175,14 @@ impl Server {
             }
         }
         open_spool(config, &mut plan)?;
+        let policies = Arc::clone(&plan.policies);
         let (failed, short) = (opened.failed.clone(), opened.short.clone());
         let mut server = Self::run(plan, &host, opened).await?;
         if let WithoutSpace::Pauses(period) = without_space {
             let connectors = Arc::clone(&server.connectors);
             server.pauses = Some(Pauses::begin(connectors, short, period, failed));
         }
+        server.runtime = runtime::watch(config, &server.broker, policies);
         server.endings = Endings::of_config(&config.broker);
         server.space = Some(space.watch(store_usage, temp_usage, Arc::clone(&server.store)));
         Ok(server)
@@ -243,7 +250,7 @@ impl Server {
         }
         let connectors = Connectors::new(Arc::clone(&broker), host, connectors);
         tracing::info!("{label} started in {} ms", started.elapsed().as_millis());
-        let (space, pauses) = (None, None);
+        let (space, pauses, runtime) = (None, None, None);
         let endings = Endings::default();
         Ok(Self {
             broker,
@@ -251,6 +258,7 @@ impl Server {
             store,
             store_failed,
             pauses,
+            runtime,
             endings,
             label,
             started,
@@ -295,7 +303,7 @@ impl Server {
     /// store is free for another broker.
     pub async fn stop(self) {
         tracing::info!("{} is shutting down", self.label);
-        drop(self.pauses);
+        drop((self.pauses, self.runtime));
         self.connectors.close(STOP_PATIENCE).await;
         self.broker.scheduler.stop().await;
         for keeper in self.keepers {

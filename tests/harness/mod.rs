@@ -100,6 +100,16 @@ impl Broker {
         self.output.text() + &file
     }
 
+    /// Puts `new` in the place of `old` in its configuration, at once as a whole.
+    pub fn change_configuration(&self, old: &str, new: &str) {
+        let path = config(self.folder.path());
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(old), "{text}");
+        let other = path.with_extension("new");
+        fs::write(&other, text.replace(old, new)).unwrap();
+        fs::rename(&other, &path).unwrap();
+    }
+
     /// A client with this connection id; its client id is the same.
     pub fn client(&self, id: &str) -> Peer {
         Peer::connect(self.port, id)

@@ -9,6 +9,7 @@ use super::super::interceptors::expand::Expansion;
 use super::super::names;
 use super::super::outbox::Receipt;
 use super::super::plugins::Passage;
+use super::super::policy::Policy;
 use super::super::transaction::PendingSend;
 use super::super::usage::{Credit, Usage};
 use super::blocked::Blocked;
@@ -58,7 +59,7 @@ impl Client {
             UserId::AsSent => {}
             UserId::User => stamped.user_id = user.cloned(),
             UserId::Principal => {
-                stamped.user_id = options.authenticator.principal(user).cloned();
+                stamped.user_id = options.authenticator.get().principal(user).cloned();
             }
         }
         if self.broker.scheduler.is_asked_at(&destination) {
@@ -67,7 +68,7 @@ impl Client {
         if self.broker.scheduler.takes(&message)? {
             return self.schedule(message, &destination, receipt).await;
         }
-        let interceptors = &self.broker.options.interceptors;
+        let interceptors = self.interceptors.look(self.broker.router.interceptors());
         if !destination.is_composite() && !interceptors.intercept(&destination) {
             return self.route(&destination, message, receipt).await;
         }
@@ -121,7 +122,7 @@ impl Client {
             None => return Err(BrokerError::DestinationMissing(destination.clone())),
         };
         // Who remembers the way keeps the destination.
-        if handle.policy.inactive_timeout.is_some() {
+        if handle.policy.get().inactive_timeout.is_some() {
             return Ok(handle);
         }
         if self.routes.len() >= ROUTES_MAX {
@@ -139,9 +140,10 @@ impl Client {
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
         let handle = self.handle_for(destination).await?;
-        let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
+        let policy = handle.policy.get();
+        let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
         let may_park = receipt.is_some() && message.transaction_id.is_none();
-        let admission = self.admit(&handle, &message, bytes, may_park).await?;
+        let admission = self.admit(&handle, &policy, &message, bytes, may_park).await?;
         let parked = match admission {
             Admission::Park => Some(self.park(&handle, bytes).await?),
             Admission::Credited | Admission::Forced => None,
@@ -199,11 +201,11 @@ impl Client {
     async fn admit(
         &mut self,
         handle: &Arc<DestinationHandle>,
+        policy: &Policy,
         message: &Message,
         bytes: u64,
         may_park: bool,
     ) -> Result<Admission, BrokerError> {
-        let policy = &handle.policy;
         if handle.destination.is_advisory() {
             return Ok(Admission::Forced);
         }
@@ -322,10 +324,11 @@ impl Client {
         if known.as_ref() == Some(&producer) {
             return;
         }
-        if handle.policy.advisory_when_full {
+        let policy = handle.policy.get();
+        if policy.advisory_when_full {
             self.announce(Notice::full(&handle.destination, handle.usage.used())).await;
         }
-        if handle.policy.advisory_for_fast_producers {
+        if policy.advisory_for_fast_producers {
             self.announce(Notice::fast_producer(&handle.destination, &producer)).await;
         }
     }

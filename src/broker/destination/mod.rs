@@ -172,6 +172,8 @@ pub enum Op {
     },
     Report(tokio::sync::oneshot::Sender<Report>),
     ResetCounters(Whose),
+    /// The policy has changed.
+    Policy(Arc<Policy>),
     /// For the jobs of the scheduler.
     Jobs(Box<JobsOp>),
 }

@@ -145,6 +145,7 @@ impl Topic {
                 self.counters.fetch(&self.context.shared);
                 self.counters.reset(whose);
             }
+            Op::Policy(policy) => self.context.policy = policy,
             Op::Paged { of: PageOf::Expired, page } => self.take_expired(page, now, out),
             Op::Buried { sequence, .. } => {
                 self.dying.remove(&sequence);

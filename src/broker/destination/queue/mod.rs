@@ -281,6 +281,7 @@ impl Queue {
                 self.counters.fetch(&self.context.shared);
                 self.counters.reset(whose);
             }
+            Op::Policy(policy) => self.context.policy = policy,
             // A batch was asked for; topics have members instead of subscriptions; jobs are elsewhere.
             Op::Wake | Op::Join { .. } | Op::Leave { .. } | Op::Jobs(_) => {}
         }
