@@ -26,6 +26,7 @@ pub use plan::Plan;
 
 use crate::broker::Broker;
 use crate::broker::error::BrokerError;
+use crate::broker::plugins::Event;
 use crate::broker::usage::Usage;
 use crate::config::{BrokerConfig, Config, IoExceptionHandler, PersistenceAdapter, TempDataStore};
 use crate::ha::{LockError, Mastership, SharedFile, become_master};
@@ -305,6 +306,8 @@ impl Server {
         tracing::info!("{} is shutting down", self.label);
         drop((self.pauses, self.runtime));
         self.connectors.close(STOP_PATIENCE).await;
+        let options = &self.broker.options;
+        options.plugins.note(&Event::Stopping(&options.name));
         self.broker.scheduler.stop().await;
         for keeper in self.keepers {
             keeper.finish().await;

@@ -369,6 +369,12 @@ impl Client {
             // Known: the id is from the table.
             drop(self.remove_producer(&id).await);
         }
+        // Every connection has one that nobody opened.
+        let own = [SessionId { connection: self.connection_id().value, value: -1 }];
+        let sessions = std::mem::take(&mut self.sessions);
+        for session in sessions.iter().filter(|session| session.value != -1).chain(&own) {
+            self.note(&Event::SessionRemoved(session));
+        }
         let own = std::mem::take(&mut self.transactions).into_values();
         let abandoned = self.broker.transactions.abandon(self.entry.number);
         for transaction in own.chain(abandoned) {
