@@ -158,6 +158,11 @@ impl Cancel {
         self.settle(TAKEN)
     }
 
+    /// Whether it was taken back.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire) == CANCELLED
+    }
+
     fn settle(&self, outcome: u8) -> bool {
         let first = self.0.compare_exchange(OPEN, outcome, Ordering::AcqRel, Ordering::Acquire);
         first.is_ok() || first == Err(outcome)

@@ -31,6 +31,7 @@ pub mod topic;
 #[cfg(test)]
 mod topic_tests;
 
+pub use adds::Adds;
 pub use gauge::{Gauge, Gauges};
 pub use outlet::Outlet;
 pub use queue::{History as QueueHistory, TempShortage};
@@ -159,6 +160,8 @@ pub enum Op {
     Refused {
         sequences: Vec<i64>,
     },
+    /// The store had no room for these messages, which are to wait until it has.
+    NoRoom(Box<Adds>),
     /// A connection is gone: its parked sends are dropped.
     ConnectionClosed(u64),
     /// There may be room for parked sends, or in a window shared with other destinations.
@@ -261,6 +264,8 @@ pub struct Effects {
     pub told_added: Vec<(usize, Told)>,
     /// Memory that is taken until those are stored.
     pub holds: Vec<Arc<Credit>>,
+    /// The destination takes back what the store has no room for.
+    pub adds_wait: bool,
     /// What leaves the store. It is not held up by a lack of space for `adds`.
     pub removals: Vec<StoreOp>,
     /// Receipts to resolve when those are durable.

@@ -84,6 +84,7 @@ impl Outlet {
             told: std::mem::take(&mut effects.told_added),
             awaited: std::mem::take(&mut effects.awaited),
             holds: std::mem::take(&mut effects.holds),
+            waits: std::mem::take(&mut effects.adds_wait),
         };
         if adds.ops.is_empty() {
             adds.settle(&Ok(()), &[], None);

@@ -142,6 +142,7 @@ fn discard(ops: impl IntoIterator<Item = Op>, usage: &Usage) {
                 }
             }
             Op::Stored { entries, .. } => release(&entries, usage),
+            Op::NoRoom(adds) => release(&adds.into_sends().1, usage),
             _ => {}
         }
     }

@@ -155,6 +155,7 @@ impl Topic {
             }
             // What was refused was sent to subscribers all the same: they have it from memory.
             Op::Refused { .. }
+            | Op::NoRoom(_)
             | Op::Paged { .. }
             | Op::Lock { .. }
             | Op::Jobs(_)

@@ -24,6 +24,7 @@ mod context;
 mod dispatch;
 mod locked;
 mod paging;
+mod room;
 mod settle;
 mod spill;
 mod starting;
@@ -35,6 +36,7 @@ mod transact;
 pub(crate) use self::context::Shortage;
 pub use self::context::{History, QueueContext, TempShortage};
 use self::locked::Locked;
+use self::room::Late;
 use self::spill::Spill;
 use self::starting::Starting;
 use self::subscriptions::Subscription;
@@ -139,6 +141,8 @@ pub struct Queue {
     parking: Parking,
     /// Messages acknowledged in open transactions whose consumers are gone.
     orphans: Vec<(TransactionKey, Entry)>,
+    /// Messages that are to be stored when there is room.
+    late: Vec<Late>,
     next_expiry_check: Option<Instant>,
     counters: Ledger,
 }
@@ -186,6 +190,7 @@ impl Queue {
             audit,
             parking: Parking::default(),
             orphans: Vec::new(),
+            late: Vec::new(),
             next_expiry_check: expires.then(Instant::now),
             counters: Ledger::default(),
             context,
@@ -238,6 +243,7 @@ impl Queue {
             Op::Lock { transaction, sequences } => self.lock(transaction, sequences),
             Op::Paged { of, page } => self.paged(of, page, now, out),
             Op::Refused { sequences } => self.take_back(&sequences),
+            Op::NoRoom(adds) => self.wait_for_room(*adds, now, out),
             Op::Buried { sequence, gone } => self.buried(sequence, gone, now, out),
             Op::Stored { entries, stored } => self.stored(entries, stored, now, out),
             Op::Unspooled { channel, band, messages } => {
@@ -289,9 +295,11 @@ impl Queue {
 
     /// Ends a batch: parked sends get in, messages go out, pulls are answered.
     pub fn settle_batch(&mut self, now: Now, out: &mut Effects) {
+        self.store_late(out);
         while let Some(incoming) = self.parking.next(&self.context, now, out) {
             self.admit(incoming, now, out);
         }
+        out.adds_wait = !self.context.policy.send_fail_if_no_space;
         self.retry_at = self.retry_at.filter(|at| now.instant < *at);
         self.expire_due(now, out);
         self.dispatch(now, out);
@@ -382,7 +390,7 @@ impl Queue {
             return;
         }
         let place = self.backlog.place(entry.band, entry.sequence, self.context.is_short());
-        if place == Place::Memory && !self.subscriptions.is_empty() {
+        if place == Place::Memory {
             entry.cancel = Some(Cancel::default());
         }
         out.adds.push(self.add_op(&entry));
