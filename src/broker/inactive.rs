@@ -152,6 +152,7 @@ mod tests {
             expire_active_durables: false,
             keep_temporaries: None,
             rollback_only_on_async_failure: true,
+            monitors_splits: false,
             reject_durables: false,
             statistics: true,
             authenticator: Live::default(),

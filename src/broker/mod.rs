@@ -32,6 +32,7 @@ pub mod router;
 pub mod scheduler;
 mod slow_consumers;
 pub mod snapshot;
+mod splits;
 pub mod transaction;
 pub mod usage;
 mod virtual_demand;
@@ -59,6 +60,7 @@ use self::redelivery::Redelivery;
 use self::registry::Registry;
 use self::router::{Ending, Listener, Router};
 use self::scheduler::{Scheduler, SchedulerOptions};
+use self::splits::Splits;
 use self::transaction::Transactions;
 use self::usage::{MemoryShare, Usage};
 use self::virtual_demand::VirtualDemand;
@@ -111,6 +113,8 @@ pub struct BrokerOptions {
     pub keep_temporaries: Option<Duration>,
     /// `rollbackOnlyOnAsyncException`.
     pub rollback_only_on_async_failure: bool,
+    /// `monitorConnectionSplits`: consumers of networks go when the clients they stand for have come here.
+    pub monitors_splits: bool,
     /// `rejectDurableConsumers`.
     pub reject_durables: bool,
     /// `enableStatistics`: what is counted is shown.
@@ -174,6 +178,7 @@ pub struct Broker {
     /// What each dead letter queue got recently.
     dead_letters: Mutex<HashMap<Destination, Audit>>,
     virtual_demand: VirtualDemand,
+    splits: Splits,
     next_number: AtomicU64,
     /// Number of the durable subscription made last.
     last_durable: AtomicU64,
@@ -212,6 +217,7 @@ impl Broker {
             gone: Gone::default(),
             dead_letters: Mutex::default(),
             virtual_demand: VirtualDemand::default(),
+            splits: Splits::default(),
             next_number: AtomicU64::new(1),
             last_durable: AtomicU64::new(found.last_subscription),
             options,

@@ -71,7 +71,7 @@ element! {
         max_purged_destinations_per_sweep: u32 = "maxPurgedDestinationsPerSweep", 0, active;
         reject_durable_consumers: bool = "rejectDurableConsumers", false, active;
         enable_statistics: bool = "enableStatistics", true, active;
-        monitor_connection_splits: bool = "monitorConnectionSplits", false, later;
+        monitor_connection_splits: bool = "monitorConnectionSplits", false, active;
         /// The name is that of the host.
         use_local_host_broker_name: bool = "useLocalHostBrokerName", false, active;
         system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;

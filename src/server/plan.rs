@@ -90,6 +90,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
             .cache_temp_destinations
             .then_some(broker.time_before_purge_temp_destinations),
         rollback_only_on_async_failure: broker.rollback_only_on_async_exception,
+        monitors_splits: broker.monitor_connection_splits,
         reject_durables: broker.reject_durable_consumers,
         statistics: broker.enable_statistics,
         authenticator: Live::new(authenticator(&broker.plugins)),
