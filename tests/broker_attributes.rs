@@ -1,4 +1,5 @@
-//! What a configuration does that is changed while the broker runs (`runtimeConfigurationPlugin`).
+//! What attributes of the broker do to messages that are there, and what a configuration does that is changed while
+//! the broker runs (`runtimeConfigurationPlugin`).
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 #[path = "disk_full/clients.rs"]
@@ -86,4 +87,25 @@ async fn what_needs_a_restart_or_is_wrong_is_said_and_left() {
     broker.change_configuration("<plugins>", "<!-- x --><plugins>");
     until("no change", || broker.log().contains("No material change to configuration")).await;
     broker.assert_healthy();
+}
+
+#[tokio::test]
+async fn all_messages_are_deleted_by_a_start_that_is_to_do_so() {
+    let mut broker = Broker::start_persistent(
+        "<persistenceAdapter><kahaDB directory='${activemq.data}/kahadb'/></persistenceAdapter>",
+    );
+    Sender::start(&broker, "Q").await.send(1).await.unwrap();
+    Sender::start(&broker, "OTHER").await.send(1).await.unwrap();
+    broker.change_configuration("<broker ", "<broker deleteAllMessagesOnStartup='true' ");
+    assert_eq!(broker.stop(), Some(0));
+    broker.restart();
+    Drain::start(&broker, "Q").await.expect_end().await;
+    Sender::start(&broker, "Q").await.send(2).await.unwrap();
+    broker.change_configuration("deleteAllMessagesOnStartup='true' ", "");
+    assert_eq!(broker.stop(), Some(0));
+    broker.restart();
+    let mut drain = Drain::start(&broker, "Q").await;
+    drain.expect([2]).await;
+    drain.expect_end().await;
+    Drain::start(&broker, "OTHER").await.expect_end().await;
 }

@@ -162,6 +162,7 @@ mod tests {
             spool: None,
             dispatches_early: true,
             prepared_fate: PreparedFate::Wait,
+            deletes_all: false,
             offline_durables: OfflineDurables { timeout: None, check_every: PATIENCE },
             inactive_sweeps: InactiveSweeps::default(),
             scheduler: SchedulerOptions::default(),

@@ -131,6 +131,8 @@ pub struct BrokerOptions {
     /// `concurrentStoreAndDispatchQueues`: a persistent message may be with a consumer before it is stored.
     pub dispatches_early: bool,
     pub prepared_fate: PreparedFate,
+    /// `deleteAllMessagesOnStartup`.
+    pub deletes_all: bool,
     pub offline_durables: OfflineDurables,
     pub inactive_sweeps: InactiveSweeps,
     pub scheduler: SchedulerOptions,

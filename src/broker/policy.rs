@@ -51,7 +51,9 @@ pub struct Policy {
     pub send_fail_after: Duration,
     pub blocked_warning_interval: Duration,
     pub audit: bool,
+    /// Of topics.
     pub audit_depth: u32,
+    pub queue_audit_depth: u32,
     pub audit_producers: usize,
     /// What the audit finds becomes a dead letter.
     pub duplicates_are_dead_letters: bool,
@@ -97,6 +99,7 @@ impl Policy {
             topic_cursor: self.topic_cursor,
             audit: self.audit,
             audit_depth: self.audit_depth,
+            queue_audit_depth: self.queue_audit_depth,
             audit_producers: self.audit_producers,
             groups: self.groups,
             topic_dispatch: self.topic_dispatch.clone(),
@@ -256,6 +259,7 @@ impl Default for Policy {
             blocked_warning_interval: Duration::from_secs(30),
             audit: true,
             audit_depth: 2048,
+            queue_audit_depth: 2048,
             audit_producers: 1024,
             duplicates_are_dead_letters: false,
             destinations_max: None,

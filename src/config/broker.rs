@@ -28,8 +28,8 @@ element! {
         /// false = nothing to manage: console, REST and command line see an empty broker.
         use_jmx: bool = "useJmx", true, active;
         start: bool = "start", true, active;
-        /// Stop cleanly on SIGTERM and SIGINT.
-        use_shutdown_hook: bool = "useShutdownHook", true, active;
+        use_shutdown_hook: bool = "useShutdownHook", true,
+            ignored("SIGTERM and SIGINT always stop the broker cleanly");
         /// Empties the store at start.
         delete_all_messages_on_startup: bool = "deleteAllMessagesOnStartup", false, active;
         advisory_support: bool = "advisorySupport", true, active;

@@ -100,6 +100,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
         spool: None,
         dispatches_early: true,
         prepared_fate: PreparedFate::Wait,
+        deletes_all: broker.delete_all_messages_on_startup,
         offline_durables: OfflineDurables {
             timeout: broker.offline_durable_subscriber_timeout,
             check_every: broker.offline_durable_subscriber_task_schedule,
@@ -345,6 +346,7 @@ fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
         blocked_warning_interval: entry.blocked_producer_warning_interval,
         audit: entry.enable_audit,
         audit_depth: entry.max_audit_depth,
+        queue_audit_depth: entry.max_queue_audit_depth,
         audit_producers: entry.max_producers_to_audit as usize,
         duplicates_are_dead_letters: entry.send_duplicate_from_store_to_dlq,
         destinations_max: entry.max_destinations,

@@ -156,7 +156,7 @@ impl Queue {
             backlog.recovered(band, messages);
         }
         let mut audit =
-            policy.audit.then(|| Audit::new(policy.audit_depth, policy.audit_producers));
+            policy.audit.then(|| Audit::new(policy.queue_audit_depth, policy.audit_producers));
         if let Some(audit) = &mut audit {
             for (producer, highest) in history.producers {
                 audit.seen_up_to(producer, highest);
