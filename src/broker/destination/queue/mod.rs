@@ -23,6 +23,7 @@ mod browse;
 mod context;
 mod dispatch;
 mod locked;
+mod marks;
 mod paging;
 mod settle;
 mod spill;
@@ -35,6 +36,7 @@ mod transact;
 pub(crate) use self::context::Shortage;
 pub use self::context::{History, QueueContext};
 use self::locked::Locked;
+use self::marks::Marks;
 use self::spill::Spill;
 use self::starting::Starting;
 use self::subscriptions::Subscription;
@@ -137,6 +139,7 @@ pub struct Queue {
     kept_for_owner: Option<Key>,
     audit: Option<Audit>,
     parking: Parking,
+    marks: Marks,
     /// Messages acknowledged in open transactions whose consumers are gone.
     orphans: Vec<(TransactionKey, Entry)>,
     next_expiry_check: Option<Instant>,
@@ -185,6 +188,7 @@ impl Queue {
             kept_for_owner: None,
             audit,
             parking: Parking::default(),
+            marks: Marks::default(),
             orphans: Vec::new(),
             next_expiry_check: expires.then(Instant::now),
             counters: Ledger::default(),
@@ -239,6 +243,7 @@ impl Queue {
             Op::Paged { of, page } => self.paged(of, page, now, out),
             Op::Refused { sequences } => self.take_back(&sequences),
             Op::Buried { sequence, gone } => self.buried(sequence, gone, now, out),
+            Op::MarkedDelivered => self.marked_delivered(),
             Op::Stored { entries, stored } => self.stored(entries, stored, now, out),
             Op::Unspooled { channel, band, messages } => {
                 self.unspool(channel, band, messages, now);
@@ -300,7 +305,7 @@ impl Queue {
         self.spill(out);
         self.answer_empty_pulls(now);
         self.page_browsers(out);
-        self.flush();
+        self.flush(out);
     }
 
     /// When the queue has something to do though nobody asks.
@@ -481,15 +486,6 @@ impl Queue {
             self.expiring.remove(&(entry.message.expiration, key));
         }
         Some(entry)
-    }
-
-    /// Hands each connection what this batch brought for it.
-    fn flush(&mut self) {
-        for subscription in &mut self.subscriptions {
-            if !subscription.staged.is_empty() {
-                subscription.new.outbox.push_all(&mut subscription.staged);
-            }
-        }
     }
 }
 
