@@ -79,6 +79,7 @@ fn run(consumers: u64, groups: usize, messages: usize) -> Result<(), Box<dyn Err
                 range: AckRange::Span { first: None, last },
                 count: 1,
                 transaction: None,
+                rollback_only: None,
                 cause: None,
             });
             queue.handle(Op::Ack { ack, receipt: None }, now(), &mut out);

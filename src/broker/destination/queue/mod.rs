@@ -207,6 +207,9 @@ impl Queue {
             Op::Send(incoming) => self.send(incoming, now, out),
             Op::Ack { ack, mut receipt } => {
                 let result = self.acknowledge(&ack, &mut receipt, now, out);
+                if let (Err(error), Some(rollback_only)) = (&result, &ack.rollback_only) {
+                    rollback_only.mark(error);
+                }
                 out.answer(receipt, result, self.outbox_of(ack.subscription));
             }
             Op::Subscribe { new, receipt } => {
