@@ -27,7 +27,7 @@ element! {
         persistent: bool = "persistent", true, active;
         /// false = nothing to manage: console, REST and command line see an empty broker.
         use_jmx: bool = "useJmx", true, active;
-        start: bool = "start", true, active;
+        start: bool = "start", true, ignored("the command that reads this starts it");
         use_shutdown_hook: bool = "useShutdownHook", true,
             ignored("SIGTERM and SIGINT always stop the broker cleanly");
         /// Empties the store at start.
