@@ -67,6 +67,9 @@ pub enum BrokerError {
     TransactionStarted(Text),
     #[error("Transaction '{id}' has been marked rollback only: {cause}")]
     RollbackOnly { id: Text, cause: Text },
+    /// 100 is XA_RBROLLBACK.
+    #[error("Transaction '{id}' has been marked rollback only: {cause} xaErrorCode:100")]
+    BranchRollbackOnly { id: Text, cause: Text },
     #[error("Transaction '{id}' {reason} xaErrorCode:{code}")]
     Xa { id: Text, reason: &'static str, code: i32 },
     #[error("Cannot prepare a transaction that had not been started: {0}")]

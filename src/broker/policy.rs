@@ -57,6 +57,8 @@ pub struct Policy {
     pub audit_producers: usize,
     /// What the audit finds becomes a dead letter.
     pub duplicates_are_dead_letters: bool,
+    /// `persistJMSRedelivered`: the store knows of a message that a consumer is about to get it.
+    pub persist_redelivered: bool,
     /// Most destinations the entry may create; none: no limit.
     pub destinations_max: Option<u32>,
     /// A destination that nobody used for so long is removed; none: it stays.
@@ -262,6 +264,7 @@ impl Default for Policy {
             queue_audit_depth: 2048,
             audit_producers: 1024,
             duplicates_are_dead_letters: false,
+            persist_redelivered: false,
             destinations_max: None,
             inactive_timeout: None,
             gc_with_network_consumers: false,

@@ -129,7 +129,7 @@ impl Broker {
     /// A prepared branch goes on waiting: its sends are kept, what it acknowledged is locked.
     async fn restore(&self, branch: PreparedBranch) -> Result<(), BrokerError> {
         let PreparedBranch { xid, sends, removals, acknowledgements } = branch;
-        let mut transaction = self.transactions.begin_local();
+        let mut transaction = self.transactions.begin_own();
         let mut locks = Vec::new();
         for (destination, message) in sends {
             let handle = if destination == scheduler::jobs_queue() {

@@ -100,7 +100,7 @@ element! {
         max_queue_audit_depth: u32 = "maxQueueAuditDepth", 10_000, active;
         send_duplicate_from_store_to_dlq: bool = "sendDuplicateFromStoreToDLQ", false, active;
         /// Mark as delivered in the store before the first dispatch.
-        persist_jms_redelivered: bool = "persistJMSRedelivered", false, later;
+        persist_jms_redelivered: bool = "persistJMSRedelivered", false, active;
 
         gc_inactive_destinations: bool = "gcInactiveDestinations", false, active;
         inactive_timeout_before_gc: Duration =

@@ -349,6 +349,7 @@ fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
         queue_audit_depth: entry.max_queue_audit_depth,
         audit_producers: entry.max_producers_to_audit as usize,
         duplicates_are_dead_letters: entry.send_duplicate_from_store_to_dlq,
+        persist_redelivered: entry.persist_jms_redelivered,
         destinations_max: entry.max_destinations,
         inactive_timeout: Some(entry.inactive_timeout_before_gc)
             .filter(|timeout| entry.gc_inactive_destinations && !timeout.is_zero()),

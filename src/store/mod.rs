@@ -91,6 +91,9 @@ pub enum StoreOp {
     /// A message leaves its destination for good (a topic: for all its subscriptions). No effect if it is
     /// not there.
     Remove { destination: Destination, sequence: i64 },
+    /// A message of a queue is about to be given to a consumer: from now on it is read as redelivered. No
+    /// effect if it is not there.
+    Deliver { destination: Destination, sequence: i64 },
     /// A durable subscription is done with a message of a topic.
     Acknowledge { destination: Destination, subscription: u64, sequence: i64 },
     /// Every message of `destination` up to `last` leaves.
@@ -209,7 +212,7 @@ pub struct Page {
     pub damaged: Vec<i64>,
 }
 
-/// A message as the store has it.
+/// A message as the store has it; one that was delivered has a redelivery counter of 1 at least.
 #[derive(Clone, Debug)]
 pub struct StoredMessage {
     pub sequence: i64,

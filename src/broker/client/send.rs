@@ -333,15 +333,14 @@ impl Client {
         }
     }
 
-    /// Notes that a send in a transaction failed without an answer: it can only be rolled back.
+    /// Notes that something in a transaction failed without an answer: it can only be rolled back.
     pub fn mark_rollback_only(&mut self, id: &TransactionId, cause: &BrokerError) {
         if !self.broker.options.rollback_only_on_async_failure {
             return;
         }
-        let cause = cause.to_string();
         // A transaction that is not open has nothing to mark.
         drop(self.in_transaction(id, |transaction| {
-            transaction.rollback_only.get_or_insert_with(|| cause.into());
+            transaction.rollback_only.as_ref().inspect(|rollback_only| rollback_only.mark(cause));
         }));
     }
 }

@@ -151,6 +151,8 @@ pub enum Op {
         sequence: i64,
         gone: bool,
     },
+    /// What was in [`Effects::marks`] is durable, or could not be stored.
+    MarkedDelivered,
     /// These messages are in the store now, or it had no room for them.
     Stored {
         entries: Vec<Entry>,
@@ -266,6 +268,8 @@ pub struct Effects {
     pub holds: Vec<Arc<Credit>>,
     /// The destination takes back what the store has no room for.
     pub adds_wait: bool,
+    /// What is marked in the store before consumers get it; [`Op::MarkedDelivered`] answers.
+    pub marks: Vec<StoreOp>,
     /// What leaves the store. It is not held up by a lack of space for `adds`.
     pub removals: Vec<StoreOp>,
     /// Receipts to resolve when those are durable.

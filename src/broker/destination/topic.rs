@@ -160,6 +160,7 @@ impl Topic {
             | Op::Lock { .. }
             | Op::Jobs(_)
             | Op::Stored { .. }
+            | Op::MarkedDelivered
             | Op::Unspooled { .. }
             | Op::Unspoolable { .. } => {}
             Op::Marked { answer, .. } => answer.send(Vec::new()).unwrap_or_default(),

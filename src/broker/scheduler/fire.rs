@@ -50,8 +50,9 @@ impl Broker {
             carry_out: Box::new(|_| ()),
             receipt,
             refused: None,
+            rollback_only: None,
         };
-        let key = self.transactions.begin_local().key;
+        let key = self.transactions.begin_own().key;
         let store = Arc::clone(&self.outlet.store);
         let handles = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
         let ballots = Commit::begin(key, store, handles, ops, after);

@@ -23,6 +23,7 @@ mod browse;
 mod context;
 mod dispatch;
 mod locked;
+mod marks;
 mod paging;
 mod room;
 mod settle;
@@ -36,6 +37,7 @@ mod transact;
 pub(crate) use self::context::Shortage;
 pub use self::context::{History, QueueContext, TempShortage};
 use self::locked::Locked;
+use self::marks::Marks;
 use self::room::Late;
 use self::spill::Spill;
 use self::starting::Starting;
@@ -139,6 +141,7 @@ pub struct Queue {
     kept_for_owner: Option<Key>,
     audit: Option<Audit>,
     parking: Parking,
+    marks: Marks,
     /// Messages acknowledged in open transactions whose consumers are gone.
     orphans: Vec<(TransactionKey, Entry)>,
     /// Messages that are to be stored when there is room.
@@ -189,6 +192,7 @@ impl Queue {
             kept_for_owner: None,
             audit,
             parking: Parking::default(),
+            marks: Marks::default(),
             orphans: Vec::new(),
             late: Vec::new(),
             next_expiry_check: expires.then(Instant::now),
@@ -203,6 +207,9 @@ impl Queue {
             Op::Send(incoming) => self.send(incoming, now, out),
             Op::Ack { ack, mut receipt } => {
                 let result = self.acknowledge(&ack, &mut receipt, now, out);
+                if let (Err(error), Some(rollback_only)) = (&result, &ack.rollback_only) {
+                    rollback_only.mark(error);
+                }
                 out.answer(receipt, result, self.outbox_of(ack.subscription));
             }
             Op::Subscribe { new, receipt } => {
@@ -245,6 +252,7 @@ impl Queue {
             Op::Refused { sequences } => self.take_back(&sequences),
             Op::NoRoom(adds) => self.wait_for_room(*adds, now, out),
             Op::Buried { sequence, gone } => self.buried(sequence, gone, now, out),
+            Op::MarkedDelivered => self.marked_delivered(),
             Op::Stored { entries, stored } => self.stored(entries, stored, now, out),
             Op::Unspooled { channel, band, messages } => {
                 self.unspool(channel, band, messages, now);
@@ -309,7 +317,7 @@ impl Queue {
         self.spill(out);
         self.answer_empty_pulls(now);
         self.page_browsers(out);
-        self.flush();
+        self.flush(out);
     }
 
     /// When the queue has something to do though nobody asks.
@@ -490,15 +498,6 @@ impl Queue {
             self.expiring.remove(&(entry.message.expiration, key));
         }
         Some(entry)
-    }
-
-    /// Hands each connection what this batch brought for it.
-    fn flush(&mut self) {
-        for subscription in &mut self.subscriptions {
-            if !subscription.staged.is_empty() {
-                subscription.new.outbox.push_all(&mut subscription.staged);
-            }
-        }
     }
 }
 

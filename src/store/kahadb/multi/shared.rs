@@ -103,6 +103,7 @@ impl Shared {
             let (StoreOp::Create { destination }
             | StoreOp::Add(StoredAdd { destination, .. })
             | StoreOp::Remove { destination, .. }
+            | StoreOp::Deliver { destination, .. }
             | StoreOp::Acknowledge { destination, .. }
             | StoreOp::Purge { destination, .. }) = op
             else {
@@ -175,6 +176,7 @@ impl Shared {
                 spread.add(&part, op);
             }
             StoreOp::Remove { ref destination, .. }
+            | StoreOp::Deliver { ref destination, .. }
             | StoreOp::Acknowledge { ref destination, .. }
             | StoreOp::Purge { ref destination, .. } => {
                 if let Some(part) = self.part_of(destination) {
