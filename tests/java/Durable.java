@@ -8,6 +8,7 @@ import javax.jms.MessageProducer;
 import javax.jms.Session;
 import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.RemoveSubscriptionInfo;
 
 final class Durable extends Rules {
     @Rule
@@ -239,5 +240,20 @@ final class Durable extends Rules {
         closed.close();
         fails(IllegalStateException.class, () -> closed.unsubscribe("s"));
         auto(other).unsubscribe("s");
+    }
+
+    @Rule
+    void whoRemovesASubscriptionNeedNotNameTheConnection() throws Exception {
+        Topic topic = topic();
+        String id = unique("durable");
+        ActiveMQConnection connection = connectAs(id);
+        Session session = auto(connection);
+        session.createDurableSubscriber(topic, "s").close();
+        RemoveSubscriptionInfo remove = new RemoveSubscriptionInfo();
+        remove.setClientId(id);
+        remove.setSubscriptionName("s");
+        connection.syncSendPacket(remove);
+        fails(InvalidDestinationException.class, "No durable subscription exists for clientID: " + id
+                + " and subscriptionName: s", () -> session.unsubscribe("s"));
     }
 }
