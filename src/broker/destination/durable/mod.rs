@@ -378,7 +378,7 @@ impl DurableSubscription {
         };
         let settled = in_flight.settle(ack, &active.window, self.policy.use_prefetch_extension)?;
         active.window.pace.acknowledged(now.instant);
-        sources.settle(settled.removed.len() as u64);
+        sources.settle(settled.removed.len() as u64, ack.kind == AckKind::Expired);
         if backlog.is_reading() {
             left.extend(settled.removed.iter().map(|entry| entry.sequence));
         }
@@ -453,7 +453,7 @@ impl DurableSubscription {
         let reading = backlog.is_reading();
         let window = active.as_ref().map_or(&none, |active| &active.window);
         for entry in in_flight.end_transaction(transaction, commit, window) {
-            sources.settle(1);
+            sources.settle(1, false);
             left.extend(reading.then_some(entry.sequence));
             self.consumed(&entry, out);
         }
