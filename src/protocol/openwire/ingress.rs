@@ -343,12 +343,18 @@ impl OpenWireIngress {
             Command::MessageAck(ack) => {
                 let connection = ack.consumer_id.as_ref().and_then(|id| id.connection.clone());
                 let done = Response { correlation_id: ack.command_id, ..Response::default() };
+                let transaction = ack.transaction_id.clone();
                 let mut receipt = command_id.map(|id| self.shared.replies.expect(Some(id), done));
                 let result = match self.client(connection.as_ref()) {
                     Some(client) => client.acknowledge(*ack, &mut receipt).await,
                     // Stale: its consumer is gone with its connection.
                     None => Ok(()),
                 };
+                if let (None, Err(error), Some(transaction)) = (command_id, &result, &transaction)
+                    && let Some(client) = self.client(connection.as_ref())
+                {
+                    client.mark_rollback_only(transaction, error);
+                }
                 match (receipt, result) {
                     (Some(receipt), result) => receipt.resolve(result),
                     (None, Err(error)) => self.shared.replies.failure(None, &error),

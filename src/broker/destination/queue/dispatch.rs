@@ -139,7 +139,7 @@ impl Queue {
     }
 
     /// Hands `entry` to a consumer. True when some group lost its owner by that.
-    fn give(&mut self, index: usize, entry: Entry, group_first: bool, now: Now) -> bool {
+    fn give(&mut self, index: usize, mut entry: Entry, group_first: bool, now: Now) -> bool {
         let lost = self.keep_groups(index, &entry, group_first);
         let equals = self
             .subscriptions
@@ -148,14 +148,15 @@ impl Queue {
             .take_while(|other| self.priority(other) == self.priority(&self.subscriptions[index]))
             .count();
         let destination = self.context.destination.clone();
-        let came = entry.message.broker_in_time;
+        let (came, redeliveries) = (entry.message.broker_in_time, entry.redeliveries);
+        self.mark_delivered(&mut entry);
         let subscription = &mut self.subscriptions[index];
         subscription.new.window.add(1);
         subscription.dispatched += 1;
         subscription.staged.push(Item::Delivery(Delivery {
             message: Some(Arc::clone(&entry.message)),
             sequence: entry.sequence,
-            redeliveries: entry.redeliveries,
+            redeliveries,
             group_first,
             ..subscription.delivery(&destination)
         }));

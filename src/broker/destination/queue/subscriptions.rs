@@ -132,6 +132,7 @@ impl Queue {
         self.browsers.retain(|browser| browser.key() != key);
         let Some(at) = self.subscriptions.iter().position(|s| s.new.key == key) else { return };
         let mut gone = self.subscriptions.remove(at);
+        self.forget_waiting(key);
         let held = gone.in_flight.take_back(last_delivered);
         gone.new.window.settle(i32::try_from(held.len()).unwrap_or(i32::MAX));
         for held in held {

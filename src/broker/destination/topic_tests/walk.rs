@@ -139,6 +139,7 @@ impl World {
             range: AckRange::Span { first: Some(id(first)), last: id(last) },
             count: i32::try_from(count).expect("few"),
             transaction: tx.map(TransactionKey),
+            rollback_only: None,
             cause: None,
         };
         let answer = self.durable.acknowledge(&ack, &mut None, self.clock.now(), &mut self.out);
