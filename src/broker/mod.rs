@@ -201,7 +201,7 @@ impl Broker {
         let announcer =
             Announcer::new(Text::clone(&options.name), options.id.clone(), connection.into());
         let sequence = Arc::new(AtomicI64::new(found.last_sequence));
-        let outlet = Outlet { store, forward };
+        let outlet = Outlet { store, forward, halted: Arc::default() };
         let memory = Usage::new(options.memory_limit_bytes, None);
         let broker = Arc::new(Self {
             router: Router::new(Arc::clone(&options.interceptors)),
@@ -239,6 +239,12 @@ impl Broker {
         offline::watch(&broker);
         inactive::watch(&broker);
         Ok(broker)
+    }
+
+    /// From now on queues give nothing to anybody: consumers that are closed one after the other would
+    /// hand their messages on to each other.
+    pub fn halt(&self) {
+        self.outlet.halted.store(true, Ordering::Relaxed);
     }
 
     /// A number that no durable subscription had before.

@@ -304,6 +304,7 @@ impl Server {
     /// store is free for another broker.
     pub async fn stop(self) {
         tracing::info!("{} is shutting down", self.label);
+        self.broker.halt();
         drop((self.pauses, self.runtime));
         self.connectors.close(STOP_PATIENCE).await;
         let options = &self.broker.options;

@@ -329,6 +329,7 @@ fn spawn_logic<L: Logic>(
         sequence,
         tell: teller(&handle),
         wake: waker(&handle),
+        halted: Arc::clone(&outlet.halted),
         shared: Arc::clone(&handle.shared),
         gone,
     };

@@ -420,8 +420,14 @@ impl OpenWireIngress {
                 self.answer(command_id, result);
             }
             Command::RemoveSubscriptionInfo(info) => {
-                let connection = info.connection_id.as_ref().and_then(|id| id.value.clone());
+                let named = info.connection_id.as_ref().and_then(|id| id.value.clone());
                 let action = "remove a subscription from a connection";
+                // Without a name it is the only one there is.
+                let only = || match &self.clients[..] {
+                    [only] => Some(only.connection_id().as_str().into()),
+                    _ => None,
+                };
+                let connection = named.or_else(only);
                 let result = match self.owner(connection.as_ref(), action) {
                     Ok(client) => client.forget_durable(info).await,
                     Err(error) => Err(error),

@@ -9,7 +9,7 @@ use crate::broker::usage::Usage;
 use crate::jms::{Destination, Message, ProducerId};
 use crate::store::spool::Spool;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 /// What the queue shares with the rest of the broker.
 #[derive(Clone)]
@@ -33,6 +33,8 @@ pub struct QueueContext {
     pub tell: Arc<dyn Fn(Op) + Send + Sync>,
     /// Wakes the queue's task; called when there is room for parked sends.
     pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// The broker stops, and no consumer gets anything any more.
+    pub halted: Arc<AtomicBool>,
     /// What others count for it.
     pub shared: Arc<SharedCounts>,
     /// Where its counters go when it ends.
