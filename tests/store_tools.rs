@@ -16,6 +16,10 @@ use std::process::Command;
 const STORE: &str = r#"<persistenceAdapter><kahaDB directory="${activemq.data}/kahadb"
     journalMaxFileLength="1mb"/></persistenceAdapter>"#;
 
+/// So many messages are sent before their answers are waited for: what comes together is written together, and
+/// must be less than a file.
+const STEP: usize = 100;
+
 /// Sends so many messages of 1 KB to queue `A`; all are stored on return.
 async fn send(broker: &Broker, count: usize) {
     let options = Options::new("127.0.0.1", broker.port());
@@ -26,7 +30,7 @@ async fn send(broker: &Broker, count: usize) {
     for number in 1..=count {
         let mut message = text_message(&text);
         message.persistent = true;
-        producer.send(&mut message, number == count).await.unwrap();
+        producer.send(&mut message, number % STEP == 0 || number == count).await.unwrap();
     }
     connection.close().await.unwrap();
 }
@@ -41,7 +45,7 @@ async fn send_and_keep_a_tenth(broker: &Broker, count: usize) {
         let mut message = text_message(&format!("{number} {}", "x".repeat(1000)));
         message.persistent = true;
         let producer = if number % 10 == 0 { &mut kept } else { &mut gone };
-        producer.send(&mut message, false).await.unwrap();
+        producer.send(&mut message, number % STEP < 2).await.unwrap();
     }
     let options = ConsumerOptions::default();
     let mut consumer = session.consumer(Destination::queue("B"), options).await.unwrap();
