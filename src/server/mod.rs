@@ -7,6 +7,7 @@
 
 pub mod connector;
 pub mod disk;
+mod endings;
 mod interceptors;
 mod kept;
 mod note;
@@ -20,6 +21,7 @@ mod shares;
 mod space;
 pub mod store;
 
+pub use endings::After;
 pub use kept::Kept;
 pub use note::Note;
 pub use plan::Plan;
@@ -28,7 +30,7 @@ use crate::broker::Broker;
 use crate::broker::error::BrokerError;
 use crate::broker::plugins::Event;
 use crate::broker::usage::Usage;
-use crate::config::{BrokerConfig, Config, IoExceptionHandler, PersistenceAdapter, TempDataStore};
+use crate::config::{BrokerConfig, Config, PersistenceAdapter, TempDataStore};
 use crate::ha::{LockError, Mastership, SharedFile, become_master};
 use crate::jms::{BrokerId, Text};
 use crate::protocol::openwire::MESSAGE_FORM;
@@ -40,6 +42,7 @@ use crate::store::spool::{Spool, SpoolEvents};
 use crate::store::{Store, StoreError, StoreEvents};
 use connector::Connector;
 use disk::{DiskLimits, TooHigh};
+use endings::{Endings, WithoutSpace};
 use kept::Keeper;
 use pauses::{Connectors, Pauses, Short};
 use shares::Shares;
@@ -331,82 +334,6 @@ impl Server {
     }
 }
 
-/// What comes after a broker that cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    /// It starts again, and is a slave where another broker has the store (`restartAllowed`).
-    Restart,
-    /// The process ends with this code.
-    Exit(i32),
-}
-
-/// What comes after each end that nobody asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Endings {
-    /// It is no longer the master of its store.
-    lost_lock: After,
-    /// What a failed disk has of the last writes is not known: somebody has to look.
-    store_failed: After,
-}
-
-/// Without a word in the configuration: a failure.
-const FAILURE_CODE: i32 = 1;
-
-impl Endings {
-    fn of_config(broker: &BrokerConfig) -> Self {
-        let code = broker.system_exit_on_shutdown_exit_code;
-        let exits = broker.system_exit_on_shutdown;
-        let handler_exits = match &broker.io_exception_handler {
-            Some(IoExceptionHandler::Default(of)) => of.system_exit_on_shutdown,
-            Some(IoExceptionHandler::LeaseLocker(of)) => of.system_exit_on_shutdown,
-            None => false,
-        };
-        let lost_lock = match broker.restart_allowed {
-            _ if exits => After::Exit(code),
-            true => After::Restart,
-            false => After::Exit(FAILURE_CODE),
-        };
-        let store_failed = After::Exit(if exits || handler_exits { code } else { FAILURE_CODE });
-        Self { lost_lock, store_failed }
-    }
-}
-
-impl Default for Endings {
-    fn default() -> Self {
-        Self::of_config(&BrokerConfig::default())
-    }
-}
-
-/// What a full disk does to the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WithoutSpace {
-    /// Producers wait, all else goes on.
-    Waits,
-    /// It stops (`ignoreNoSpaceErrors="false"`).
-    Stops,
-    /// Its connectors are closed; how often to look whether there is space (`stopStartConnectors` as well).
-    Pauses(Duration),
-}
-
-impl WithoutSpace {
-    fn of_config(handler: Option<&IoExceptionHandler>) -> Self {
-        macro_rules! of {
-            ($handler:expr) => {
-                match $handler {
-                    of if of.ignore_no_space_errors || of.ignore_all_errors => Self::Waits,
-                    of if of.stop_start_connectors => Self::Pauses(of.resume_check_sleep_period),
-                    _ => Self::Stops,
-                }
-            };
-        }
-        match handler {
-            None => Self::Waits,
-            Some(IoExceptionHandler::Default(of)) => of!(of),
-            Some(IoExceptionHandler::LeaseLocker(of)) => of!(of),
-        }
-    }
-}
-
 /// The store a broker runs on, and what says that it must not any more.
 struct Opened {
     store: Arc<dyn Store>,
@@ -580,7 +507,7 @@ fn broker_id(host: &str) -> BrokerId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{IoExceptions, PListStore};
+    use crate::config::PListStore;
     use std::path::Path;
 
     #[test]
@@ -593,40 +520,5 @@ mod tests {
         let store = PListStore { directory: Some("own".into()), ..PListStore::default() };
         let temp_data_store = Some(TempDataStore::PList(store));
         assert_eq!(folder(BrokerConfig { temp_data_store, ..named }), Path::new("own"));
-    }
-
-    #[test]
-    fn a_broker_that_lost_its_lock_starts_again_and_one_that_lost_its_disk_does_not() {
-        let plain = BrokerConfig::default();
-        let failed = After::Exit(FAILURE_CODE);
-        let expected = Endings { lost_lock: After::Restart, store_failed: failed };
-        assert_eq!(Endings::of_config(&plain), expected);
-        let once = BrokerConfig { restart_allowed: false, ..plain.clone() };
-        let expected = Endings { lost_lock: failed, store_failed: failed };
-        assert_eq!(Endings::of_config(&once), expected);
-        let code = BrokerConfig { system_exit_on_shutdown_exit_code: 7, ..plain };
-        let exits = BrokerConfig { system_exit_on_shutdown: true, ..code.clone() };
-        let expected = Endings { lost_lock: After::Exit(7), store_failed: After::Exit(7) };
-        assert_eq!(Endings::of_config(&exits), expected);
-        let of = IoExceptions { system_exit_on_shutdown: true, ..IoExceptions::default() };
-        let io_exception_handler = Some(IoExceptionHandler::Default(of));
-        let expected = Endings { lost_lock: After::Restart, store_failed: After::Exit(7) };
-        assert_eq!(Endings::of_config(&BrokerConfig { io_exception_handler, ..code }), expected);
-    }
-
-    #[test]
-    fn a_full_disk_stops_the_broker_or_its_connectors_only_if_that_is_configured() {
-        assert_eq!(WithoutSpace::of_config(None), WithoutSpace::Waits);
-        let of = |ignore_no_space_errors, stop_start_connectors| {
-            let of = IoExceptions {
-                ignore_no_space_errors,
-                stop_start_connectors,
-                ..IoExceptions::default()
-            };
-            WithoutSpace::of_config(Some(&IoExceptionHandler::Default(of)))
-        };
-        assert_eq!([of(true, false), of(true, true)], [WithoutSpace::Waits; 2]);
-        assert_eq!(of(false, false), WithoutSpace::Stops);
-        assert_eq!(of(false, true), WithoutSpace::Pauses(Duration::from_secs(5)));
     }
 }
