@@ -402,3 +402,28 @@ async fn advisories_are_not_told_about_advisories() {
         observer.ack(&advisory).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_stopping_broker_gives_what_a_closed_consumer_held_to_no_other() {
+    let mut broker = Broker::start();
+    let queue = Destination::queue("held");
+    let mut consumers = Vec::new();
+    for _ in 0..20 {
+        let connection = open(&broker).await;
+        let session = connection.session().await.unwrap();
+        let consumer = session.consumer(queue.clone(), ConsumerOptions::default()).await.unwrap();
+        consumers.push((connection, session, consumer));
+    }
+    let sender = open(&broker).await;
+    let session = sender.session().await.unwrap();
+    let mut producer = session.producer(queue).await.unwrap();
+    producer.send(&mut text_message("once"), true).await.unwrap();
+    assert_eq!(broker.stop(), Some(0));
+    let mut received = 0;
+    for (_, _, consumer) in &mut consumers {
+        while timeout(PATIENCE, consumer.receive()).await.expect("an end").is_ok() {
+            received += 1;
+        }
+    }
+    assert_eq!(received, 1);
+}

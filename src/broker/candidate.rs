@@ -2,7 +2,7 @@
 
 use crate::jms::properties::{self, ValueRef};
 use crate::jms::selector::{Source, Value};
-use crate::jms::{Destination, Message, TransactionId};
+use crate::jms::{BrokerId, Destination, Message, TransactionId};
 use std::borrow::Cow;
 
 /// A message that may be delivered, and how often it was before.
@@ -72,17 +72,27 @@ impl Source for Candidate<'_> {
             "JMSXDeliveryCount" => Value::Int(self.redeliveries.saturating_add(1)),
             "JMSXGroupID" => text(message.group_id.as_deref()),
             "JMSXGroupSeq" => Value::Int(message.group_sequence),
-            "JMSXUserID" => text(message.user_id.as_deref()),
+            "JMSXUserID" => match &message.user_id {
+                Some(user) => text(Some(user)),
+                None => self.property(name),
+            },
             "JMSXProducerTXID" => {
                 let id: Option<&TransactionId> = message.original_transaction_id.as_ref();
                 shown(id.or(message.transaction_id.as_ref()))
             }
             "JMSActiveMQBrokerInTime" => Value::Long(message.broker_in_time),
             "JMSActiveMQBrokerOutTime" => Value::Long(message.broker_out_time),
-            "JMSActiveMQBrokerPath" => shown(message.broker_path.as_ref().map(|path| {
-                let names = path.iter().flatten().map(ToString::to_string);
-                names.collect::<Vec<_>>().join(",")
-            })),
+            "JMSActiveMQBrokerPath" => Value::String(match &message.broker_path {
+                // As Java prints an array: that there is none is a text, too.
+                None => Cow::Borrowed("null"),
+                Some(path) => {
+                    let name = |id: &Option<_>| {
+                        id.as_ref().map_or_else(|| "null".into(), BrokerId::to_string)
+                    };
+                    let names: Vec<String> = path.iter().map(name).collect();
+                    Cow::Owned(format!("[{}]", names.join(", ")))
+                }
+            }),
             "JMSXGroupFirstForConsumer" => Value::Boolean(message.group_first_for_consumer),
             _ => self.property(name),
         }

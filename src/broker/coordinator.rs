@@ -6,7 +6,7 @@ use super::destination::durable::DurableSubscription;
 use super::destination::{DestinationHandle, Effects, Op};
 use super::error::BrokerError;
 use super::outbox::{Outbox, Receipt};
-use super::transaction::{PendingSend, Preparation, Prepared, Transaction};
+use super::transaction::{PendingSend, Preparation, Prepared, Transaction, shown};
 use crate::jms::XaId;
 use crate::store::{PreparedBranch, StoreError, StoreOp, Submit};
 use std::sync::Arc;
@@ -56,6 +56,7 @@ impl Broker {
             carry_out: Box::new(move |effects: &mut Effects| outlet.run(effects, None)),
             receipt,
             refused: again,
+            rollback_only: transaction.rollback_only.take(),
         };
         let handles = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
         let store = Arc::clone(&self.outlet.store);
@@ -123,11 +124,16 @@ impl Broker {
     }
 
     /// Prepares an XA branch: 0 (XA_OK) when it waits for its commit, 3 (XA_RDONLY) when there was nothing
-    /// in it.
-    pub(super) async fn prepare(&self, xid: &Arc<XaId>) -> Result<i32, BrokerError> {
+    /// in it. `outbox` is of the connection that does.
+    pub(super) async fn prepare(
+        &self,
+        xid: &Arc<XaId>,
+        outbox: &Arc<Outbox>,
+    ) -> Result<i32, BrokerError> {
         let (key, queues, durables, sends) = match self.transactions.prepare(xid)? {
             Preparation::ReadOnly => return Ok(3),
             Preparation::Done => return Ok(0),
+            Preparation::Spoilt => return self.give_up(xid, outbox).await,
             Preparation::Begun { key, queues, durables, sends } => (key, queues, durables, sends),
         };
         let mut branch = PreparedBranch {
@@ -144,6 +150,11 @@ impl Broker {
             if !sequences.is_empty() {
                 branch.removals.push((queue.destination.clone(), sequences));
             }
+        }
+        // By now each queue has taken what was acknowledged in it, or refused it.
+        if self.transactions.is_spoilt(xid) {
+            self.transactions.end_preparing(xid, Prepared::Not);
+            return self.give_up(xid, outbox).await;
         }
         for durable in durables {
             for op in durable.marked(key) {
@@ -171,6 +182,14 @@ impl Broker {
         let outcome = if stored.is_ok() { Prepared::InStore } else { Prepared::Not };
         self.transactions.end_preparing(xid, outcome);
         stored.map(|()| 0).map_err(Into::into)
+    }
+
+    /// Rolls a branch back that cannot be committed, and says why.
+    async fn give_up(&self, xid: &Arc<XaId>, outbox: &Arc<Outbox>) -> Result<i32, BrokerError> {
+        let transaction = self.transactions.take_xa(xid, false)?;
+        let error = transaction.spoilt();
+        self.roll_back(transaction, outbox, None).await;
+        Err(error.unwrap_or_else(|| BrokerError::TransactionUnknown(shown(xid))))
     }
 
     /// Submits and waits until it is durable.

@@ -67,6 +67,9 @@ pub enum BrokerError {
     TransactionStarted(Text),
     #[error("Transaction '{id}' has been marked rollback only: {cause}")]
     RollbackOnly { id: Text, cause: Text },
+    /// 100 is XA_RBROLLBACK.
+    #[error("Transaction '{id}' has been marked rollback only: {cause} xaErrorCode:100")]
+    BranchRollbackOnly { id: Text, cause: Text },
     #[error("Transaction '{id}' {reason} xaErrorCode:{code}")]
     Xa { id: Text, reason: &'static str, code: i32 },
     #[error("Cannot prepare a transaction that had not been started: {0}")]
@@ -89,10 +92,10 @@ pub enum BrokerError {
     )]
     StoreWaitTimeout { percent: u32, limit: u64, producer: Text, destination: Destination },
     #[error(
-        "Temp Store is Full (100% of {limit}). Stopping producer ({producer}) to prevent flooding \
+        "Temp Store is Full ({percent}% of {limit}). Stopping producer ({producer}) to prevent flooding \
          {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
     )]
-    TempWaitTimeout { limit: u64, producer: Text, destination: Destination },
+    TempWaitTimeout { percent: u64, limit: u64, producer: Text, destination: Destination },
     #[error("1 Consumers was slow too often (>{count_max}) or too long (>{for_ms}): ")]
     ConsumersSlow { count_max: i64, for_ms: i64 },
     #[error("Connection closed, send aborted.")]

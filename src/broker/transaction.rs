@@ -5,7 +5,7 @@
 
 use super::destination::DestinationHandle;
 use super::destination::durable::DurableSubscription;
-use super::destination::in_flight::TransactionKey;
+use super::destination::in_flight::{RollbackOnly, TransactionKey};
 use super::error::BrokerError;
 use crate::jms::{Destination, Message, Text, TransactionId, XaId};
 use hashbrown::HashMap;
@@ -46,24 +46,29 @@ pub struct Transaction {
     pub durables: Vec<Arc<DurableSubscription>>,
     /// The XA branch as the store has it, when it was prepared.
     pub stored: Option<Arc<XaId>>,
-    /// A send in it failed without an answer: it can only be rolled back.
-    pub rollback_only: Option<Text>,
+    /// None where nothing in it can fail without an answer.
+    pub rollback_only: Option<Arc<RollbackOnly>>,
 }
 
 impl Transaction {
-    fn new(key: TransactionKey) -> Self {
+    fn new(key: TransactionKey, rollback_only: Option<Arc<RollbackOnly>>) -> Self {
         Self {
             key,
             sends: Vec::new(),
             queues: Vec::new(),
             durables: Vec::new(),
             stored: None,
-            rollback_only: None,
+            rollback_only,
         }
     }
 
     pub fn is_empty(&self) -> bool {
         self.sends.is_empty() && self.queues.is_empty() && self.durables.is_empty()
+    }
+
+    /// Why it cannot be committed.
+    pub fn spoilt(&self) -> Option<BrokerError> {
+        self.rollback_only.as_ref()?.error()
     }
 
     /// Notes that `queue` has messages acknowledged in this transaction.
@@ -90,6 +95,8 @@ pub enum Preparation {
     ReadOnly,
     /// It was prepared before.
     Done,
+    /// It can only be rolled back.
+    Spoilt,
     /// This has to be stored: what is acknowledged in it with these, and these messages.
     Begun {
         key: TransactionKey,
@@ -164,14 +171,19 @@ impl Branches {
 }
 
 impl Transactions {
-    /// A new local transaction.
-    pub fn begin_local(&self) -> Transaction {
-        Transaction::new(self.next_key())
+    /// A new local transaction of a client.
+    pub fn begin_local(&self, id: TransactionId) -> Transaction {
+        Transaction::new(self.next_key(), Some(RollbackOnly::unmarked(id)))
+    }
+
+    /// A new transaction of the broker itself.
+    pub fn begin_own(&self) -> Transaction {
+        Transaction::new(self.next_key(), None)
     }
 
     /// A transaction known by a key it has already.
     pub(super) fn of_key(&self, key: TransactionKey) -> Transaction {
-        Transaction::new(key)
+        Transaction::new(key, None)
     }
 
     fn next_key(&self) -> TransactionKey {
@@ -188,7 +200,8 @@ impl Transactions {
         if branches.open.get(&connection).is_some_and(|open| *open >= most) {
             return false;
         }
-        let transaction = Transaction::new(self.next_key());
+        let rollback_only = RollbackOnly::unmarked(TransactionId::Xa(Arc::clone(id)));
+        let transaction = Transaction::new(self.next_key(), Some(rollback_only));
         let (prepared, preparing) = (false, false);
         let branch = Branch { transaction, prepared, preparing, connection };
         branches.insert(Arc::clone(id), branch);
@@ -214,6 +227,9 @@ impl Transactions {
         let Some(branch) = branches.get_mut(id) else {
             return Err(BrokerError::PrepareUnknown(shown(id)));
         };
+        if branch.transaction.spoilt().is_some() {
+            return Ok(Preparation::Spoilt);
+        }
         if branch.transaction.is_empty() {
             branches.remove(id);
             return Ok(Preparation::ReadOnly);
@@ -225,6 +241,12 @@ impl Transactions {
         let Transaction { key, queues, durables, sends, .. } = &branch.transaction;
         let (queues, durables) = (queues.clone(), durables.clone());
         Ok(Preparation::Begun { key: *key, queues, durables, sends: persistent(sends) })
+    }
+
+    /// Whether the branch can only be rolled back.
+    pub fn is_spoilt(&self, id: &Arc<XaId>) -> bool {
+        let branches = self.branches.lock();
+        branches.get(id).is_some_and(|branch| branch.transaction.spoilt().is_some())
     }
 
     /// How preparing a branch ended. When it failed the branch is as it was before.

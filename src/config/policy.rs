@@ -347,8 +347,8 @@ element! {
     pub struct FixedSizeRecovery = "fixedSizedSubscriptionRecoveryPolicy" {
         /// Bytes.
         maximum_size: u32 = "maximumSize", 65_536, active;
-        /// One buffer for all topics.
-        use_shared_buffer: bool = "useSharedBuffer", true, active;
+        use_shared_buffer: bool = "useSharedBuffer", true,
+            ignored("every topic has a buffer of that size of its own");
     }
     without_effect { "buffer" }
 }
@@ -400,8 +400,8 @@ choice! {
 
 element! {
     pub struct StoreDurableCursor = "storeDurableSubscriberCursor" {
-        immediate_priority_dispatch: bool = "immediatePriorityDispatch", true, active;
-        use_cache: bool = "useCache", true, active;
+        immediate_priority_dispatch: bool = "immediatePriorityDispatch", true, ignored;
+        use_cache: bool = "useCache", true, ignored("the policy entry has one for all");
     }
 }
 

@@ -8,6 +8,7 @@ import javax.jms.MessageProducer;
 import javax.jms.Session;
 import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.RemoveSubscriptionInfo;
 
 final class Durable extends Rules {
     @Rule
@@ -239,5 +240,43 @@ final class Durable extends Rules {
         closed.close();
         fails(IllegalStateException.class, () -> closed.unsubscribe("s"));
         auto(other).unsubscribe("s");
+    }
+
+    @Rule
+    void whoRemovesASubscriptionNeedNotNameTheConnection() throws Exception {
+        Topic topic = topic();
+        String id = unique("durable");
+        ActiveMQConnection connection = connectAs(id);
+        Session session = auto(connection);
+        session.createDurableSubscriber(topic, "s").close();
+        RemoveSubscriptionInfo remove = new RemoveSubscriptionInfo();
+        remove.setClientId(id);
+        remove.setSubscriptionName("s");
+        connection.syncSendPacket(remove);
+        fails(InvalidDestinationException.class, "No durable subscription exists for clientID: " + id
+                + " and subscriptionName: s", () -> session.unsubscribe("s"));
+    }
+
+    /** More than is read from the store at a time. */
+    @Rule
+    void higherPriorityInALongBacklogIsServedFirst() throws Exception {
+        Topic topic = topic("PRIO");
+        String id = unique("durable");
+        ActiveMQConnection connection = connectAs(id);
+        auto(connection).createDurableSubscriber(topic, "s");
+        connection.close();
+        Session session = connect().createSession(true, Session.SESSION_TRANSACTED);
+        MessageProducer producer = session.createProducer(topic);
+        for (int i = 0; i < 900; i++) {
+            producer.setPriority(i / 300 * 2 + 3);
+            producer.send(session.createTextMessage(Integer.toString(i)));
+        }
+        session.commit();
+        connection = connectAs(id, "jms.prefetchPolicy.durableTopicPrefetch=10"
+                + "&jms.messagePrioritySupported=false");
+        MessageConsumer consumer = auto(connection).createDurableSubscriber(topic, "s");
+        takes(consumer, 600, 900);
+        takes(consumer, 300, 600);
+        takes(consumer, 0, 300);
     }
 }

@@ -10,6 +10,8 @@ import javax.jms.Queue;
 import javax.jms.Session;
 import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.ActiveMQTopic;
+import org.apache.activemq.command.ConsumerInfo;
 
 final class Selectors extends Rules {
     /** Ten messages 0 to 9, whose properties are described by the code. */
@@ -210,6 +212,84 @@ final class Selectors extends Rules {
         session.createProducer(queue).send(message);
         String converting = "convert_string_expressions:" + name + " = 42";
         equal(1, countMatches(session, queue, converting), "matches with conversion");
+    }
+
+    @Rule
+    void headersAreSelectedByTheirNames() throws Exception {
+        Session session = session();
+        Queue queue = queue();
+        Message message = session.createTextMessage("0");
+        message.setJMSReplyTo(new ActiveMQTopic("answers"));
+        message.setJMSType("kind");
+        message.setJMSCorrelationID("c");
+        message.setStringProperty("JMSXGroupID", "g");
+        message.setIntProperty("JMSXGroupSeq", 3);
+        message.setStringProperty("JMSOther", "other");
+        message.setStringProperty("JMSXUserID", "somebody");
+        MessageProducer producer = session.createProducer(queue);
+        producer.setPriority(7);
+        producer.send(message);
+        List<String> wrong = new ArrayList<>();
+        for (String selector : new String[] {
+            "JMSDestination = 'queue://" + queue.getQueueName() + "'",
+            "JMSReplyTo = 'topic://answers'",
+            "JMSType = 'kind'",
+            "JMSDeliveryMode = 'PERSISTENT'",
+            "JMSPriority = 7",
+            "JMSMessageID = '" + message.getJMSMessageID() + "'",
+            "JMSTimestamp = " + message.getJMSTimestamp(),
+            "JMSCorrelationID = 'c'",
+            "JMSExpiration = 0",
+            "JMSRedelivered = FALSE",
+            "NOT JMSRedelivered",
+            "JMSXDeliveryCount = 1",
+            "JMSXGroupID = 'g'",
+            "JMSXGroupSeq = 3",
+            "JMSXGroupFirstForConsumer = FALSE",
+            "JMSXProducerTXID IS NULL",
+            "JMSActiveMQBrokerInTime > 0",
+            "JMSActiveMQBrokerPath = 'null'",
+            "JMSOther = 'other'",
+            "JMSXUserID = 'somebody'",
+            "jmstype IS NULL",
+            "JMSNothing IS NULL",
+        }) {
+            if (countMatches(session, queue, selector) != 1) {
+                wrong.add(selector);
+            }
+        }
+        equal(List.of(), wrong, "what does not match");
+    }
+
+    @Rule
+    void headersOfADeliveryAreSelected() throws Exception {
+        Queue queue = queue();
+        RawClient client = new RawClient(connect());
+        ConsumerInfo consumer = client.consume(queue, 10);
+        send(session(), queue, 0, 1);
+        client.takes(0, 1);
+        client.close(consumer, -2);
+        Session session = session();
+        takes(session.createConsumer(queue, "JMSRedelivered AND JMSXDeliveryCount = 2"), 0, 1);
+    }
+
+    @Rule
+    void transactionOfASendIsSelected() throws Exception {
+        Queue queue = queue();
+        Session session = transacted(connect());
+        send(session, queue, 0, 1);
+        session.commit();
+        equal(1, countMatches(session(), queue, "JMSXProducerTXID LIKE 'TX:%'"), "matches");
+    }
+
+    @Rule
+    void refusalTellsTheSelector() throws Exception {
+        Session session = session();
+        String selector = "color = 'red' AND NOT size > 5";
+        fails(InvalidSelectorException.class, selector,
+                () -> session.createConsumer(queue(), selector));
+        fails(InvalidSelectorException.class, selector,
+                () -> session.createBrowser(queue(), selector).getEnumeration());
     }
 
     private static int countMatches(

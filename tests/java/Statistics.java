@@ -137,6 +137,28 @@ final class Statistics extends Rules {
     }
 
     @Rule
+    void aTopicCountsWhatItsConsumersFindExpired() throws Exception {
+        Topic topic = topic();
+        Session session = auto(connectAs(unique("client")));
+        MessageConsumer plain = session.createConsumer(topic);
+        MessageProducer producer = session.createProducer(topic);
+        producer.setTimeToLive(100);
+        producer.send(session.createTextMessage("late"));
+        producer.send(session.createTextMessage("later"));
+        settled();
+        Thread.sleep(150);
+        producer.setTimeToLive(0);
+        producer.send(session.createTextMessage("0"));
+        takes(plain, 0, 1);
+        settled();
+        Map<String, Object> fields =
+                one(new ActiveMQTopic(PREFIX + "Destination." + nameOf(topic)));
+        has(fields, "expiredCount", 2L);
+        has(fields, "dequeueCount", 3L);
+        has(fields, "inflightCount", 0L);
+    }
+
+    @Rule
     void aPatternGivesOneAnswerForEachDestination() throws Exception {
         String family = unique("FAMILY");
         Session session = session();

@@ -1,3 +1,4 @@
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import javax.jms.JMSException;
@@ -10,6 +11,9 @@ import org.apache.activemq.command.ActiveMQTextMessage;
 import org.apache.activemq.command.DataArrayResponse;
 import org.apache.activemq.command.IntegerResponse;
 import org.apache.activemq.command.LocalTransactionId;
+import org.apache.activemq.command.MessageAck;
+import org.apache.activemq.command.MessageDispatch;
+import org.apache.activemq.command.MessageId;
 import org.apache.activemq.command.ProducerInfo;
 import org.apache.activemq.command.TransactionId;
 import org.apache.activemq.command.TransactionInfo;
@@ -212,6 +216,18 @@ final class TransactionCommands extends Rules {
         return new ActiveMQTempQueue(client.connectionId() + ":" + unique("missing"));
     }
 
+    /** The original's is no TransactionRolledBackException, but has one for its last cause. */
+    private static void commitFails(RawClient client, TransactionId id) {
+        JMSException thrown = null;
+        try {
+            client.end(id, TransactionInfo.COMMIT_ONE_PHASE);
+        } catch (JMSException e) {
+            thrown = e;
+        }
+        check(thrown != null, "the commit does not fail");
+        contains(thrown.getMessage(), "marked rollback only");
+    }
+
     @Rule
     void failedOneWaySendMakesTheCommitFail() throws Exception {
         RawClient client = raw();
@@ -222,16 +238,172 @@ final class TransactionCommands extends Rules {
         ActiveMQTextMessage message = RawClient.message(producer, missing(client), 1);
         message.setTransactionId(id);
         client.connection.asyncSendPacket(message);
-        JMSException thrown = null;
-        try {
-            client.end(id, TransactionInfo.COMMIT_ONE_PHASE);
-        } catch (JMSException e) {
-            thrown = e;
-        }
-        // The original's is no TransactionRolledBackException, but has one for its last cause.
-        check(thrown != null, "the commit does not fail");
-        contains(thrown.getMessage(), "marked rollback only");
+        commitFails(client, id);
         isEmpty(queue);
+    }
+
+    @Rule
+    void failedOneWayAckMakesTheCommitFail() throws Exception {
+        RawClient client = raw();
+        Queue in = queue();
+        Queue out = queue();
+        send(session(), in, 0, 3);
+        client.consume(in, 10);
+        List<MessageDispatch> held = client.takes(0, 3);
+        TransactionId id = client.begin();
+        sendIn(client, id, out, 0);
+        MessageAck good = RawClient.ack(MessageAck.STANDARD_ACK_TYPE, held.subList(0, 1));
+        good.setTransactionId(id);
+        client.connection.asyncSendPacket(good);
+        MessageAck bad = RawClient.ack(MessageAck.STANDARD_ACK_TYPE, held.subList(1, 2));
+        bad.setTransactionId(id);
+        bad.setFirstMessageId(null);
+        bad.setLastMessageId(new MessageId(client.produce(in, 0).getProducerId(), 77));
+        client.connection.asyncSendPacket(bad);
+        commitFails(client, id);
+        isEmpty(out);
+        // What was acknowledged is the consumer's still.
+        client.send(RawClient.ack(MessageAck.STANDARD_ACK_TYPE, held));
+        isEmpty(in);
+    }
+
+    /** A branch with a good send and one that failed without an answer. */
+    private XATransactionId spoilt(RawClient client, Queue queue) throws JMSException {
+        XATransactionId id = xid();
+        client.end(id, TransactionInfo.BEGIN);
+        sendIn(client, id, queue, 0);
+        ProducerInfo producer = client.produce(null, 0);
+        ActiveMQTextMessage message = RawClient.message(producer, missing(client), 1);
+        message.setTransactionId(id);
+        client.connection.asyncSendPacket(message);
+        return id;
+    }
+
+    /** The original leaves the send out and commits the rest. */
+    @Rule(beyondOriginal = true)
+    void failedOneWaySendMakesThePrepareFail() throws Exception {
+        RawClient client = raw();
+        Queue queue = queue();
+        XATransactionId id = spoilt(client, queue);
+        xaFails(XAException.XA_RBROLLBACK, "rollback only",
+                () -> client.end(id, TransactionInfo.PREPARE));
+        check(!recovered(client, id), "the branch is told");
+        isEmpty(queue);
+    }
+
+    @Rule(beyondOriginal = true)
+    void failedOneWaySendMakesTheCommitOfABranchFail() throws Exception {
+        RawClient client = raw();
+        Queue queue = queue();
+        XATransactionId id = spoilt(client, queue);
+        xaFails(XAException.XA_RBROLLBACK, "rollback only",
+                () -> client.end(id, TransactionInfo.COMMIT_ONE_PHASE));
+        isEmpty(queue);
+    }
+
+    @Rule(beyondOriginal = true)
+    void branchWithNothingButAFailedSendIsNotReadOnly() throws Exception {
+        RawClient client = raw();
+        XATransactionId id = xid();
+        client.end(id, TransactionInfo.BEGIN);
+        ProducerInfo producer = client.produce(null, 0);
+        ActiveMQTextMessage message = RawClient.message(producer, missing(client), 1);
+        message.setTransactionId(id);
+        client.connection.asyncSendPacket(message);
+        xaFails(XAException.XA_RBROLLBACK, "rollback only",
+                () -> client.end(id, TransactionInfo.PREPARE));
+    }
+
+    @Rule
+    void connectionsWorkInOneBranch() throws Exception {
+        RawClient one = raw();
+        RawClient two = raw();
+        Queue queue = queue();
+        XATransactionId id = xid();
+        one.end(id, TransactionInfo.BEGIN);
+        sendIn(one, id, queue, 0);
+        two.end(id, TransactionInfo.BEGIN);
+        sendIn(two, id, queue, 1);
+        two.end(id, TransactionInfo.END);
+        one.end(id, TransactionInfo.BEGIN);
+        sendIn(one, id, queue, 2);
+        one.end(id, TransactionInfo.END);
+        isEmpty(queue);
+        one.end(id, TransactionInfo.PREPARE);
+        two.end(id, TransactionInfo.COMMIT_TWO_PHASE);
+        takes(session().createConsumer(queue), 0, 3);
+    }
+
+    @Rule
+    void branchOutlivesWhoJoinedIt() throws Exception {
+        RawClient one = raw();
+        RawClient two = raw();
+        Queue queue = queue();
+        XATransactionId id = xid();
+        one.end(id, TransactionInfo.BEGIN);
+        two.end(id, TransactionInfo.BEGIN);
+        sendIn(two, id, queue, 0);
+        two.end(id, TransactionInfo.END);
+        two.connection.close();
+        sendIn(one, id, queue, 1);
+        one.end(id, TransactionInfo.COMMIT_ONE_PHASE);
+        takes(session().createConsumer(queue), 0, 2);
+    }
+
+    @Rule
+    void branchEndsWithWhoBeganIt() throws Exception {
+        RawClient one = raw();
+        RawClient two = raw();
+        Queue queue = queue();
+        XATransactionId id = xid();
+        one.end(id, TransactionInfo.BEGIN);
+        two.end(id, TransactionInfo.BEGIN);
+        sendIn(two, id, queue, 0);
+        one.connection.close();
+        xaFails(XAException.XAER_NOTA, "", () -> two.end(id, TransactionInfo.COMMIT_ONE_PHASE));
+        isEmpty(queue);
+    }
+
+    /** The original takes it, though it has voted. */
+    @Rule(beyondOriginal = true)
+    void preparedBranchTakesNoMoreWork() throws Exception {
+        RawClient client = raw();
+        Queue queue = queue();
+        XATransactionId id = xid();
+        client.end(id, TransactionInfo.BEGIN);
+        sendIn(client, id, queue, 0);
+        client.end(id, TransactionInfo.PREPARE);
+        fails(JMSException.class, () -> sendIn(client, id, queue, 1));
+        client.end(id, TransactionInfo.COMMIT_TWO_PHASE);
+        takes(session().createConsumer(queue), 0, 1);
+        isEmpty(queue);
+    }
+
+    @Rule
+    void emptyBranchCommitsAndRollsBack() throws Exception {
+        RawClient client = raw();
+        XATransactionId id = xid();
+        client.end(id, TransactionInfo.BEGIN);
+        client.end(id, TransactionInfo.COMMIT_ONE_PHASE);
+        client.end(id, TransactionInfo.BEGIN);
+        client.end(id, TransactionInfo.ROLLBACK);
+        client.end(id, TransactionInfo.BEGIN);
+        xaFails(XAException.XAER_PROTO, "",
+                () -> client.end(id, TransactionInfo.COMMIT_TWO_PHASE));
+        client.end(id, TransactionInfo.ROLLBACK);
+    }
+
+    @Rule
+    void preparedBranchCommitsInOnePhaseToo() throws Exception {
+        RawClient client = raw();
+        Queue queue = queue();
+        XATransactionId id = xid();
+        client.end(id, TransactionInfo.BEGIN);
+        sendIn(client, id, queue, 0);
+        client.end(id, TransactionInfo.PREPARE);
+        client.end(id, TransactionInfo.COMMIT_ONE_PHASE);
+        takes(session().createConsumer(queue), 0, 1);
+        check(!recovered(client, id), "the branch is told after its end");
     }
 
     @Rule

@@ -100,6 +100,9 @@ impl Client {
         if let Some(strategy) = slow.filter(|_| !info.browser) {
             slow_consumers::watch(&self.broker, &attached, &self.entry, strategy);
         }
+        if self.broker.options.monitors_splits {
+            self.broker.end_splits(&attached).await;
+        }
         consumer.attached = Some(attached);
         self.consumers.insert(id, consumer);
         self.replay_advisories(&info, &parts).await;
@@ -296,10 +299,13 @@ impl Client {
             what: "Unknown acknowledgment type",
             value: i64::from(ack.ack_type),
         })?;
-        let transaction = match &ack.transaction_id {
-            None => None,
-            Some(id) => Some(self.in_transaction(id, |transaction| transaction.key)?),
+        let (transaction, rollback_only) = match &ack.transaction_id {
+            None => (None, None),
+            Some(id) => self.in_transaction(id, |transaction| {
+                (Some(transaction.key), transaction.rollback_only.clone())
+            })?,
         };
+        let marks = receipt.is_none() && self.broker.options.rollback_only_on_async_failure;
         let consumer = ack.consumer_id.as_ref().and_then(|id| self.consumers.get(id));
         // What a consumer held that was taken off may be with another one by now.
         let Some(consumer) = consumer.filter(|consumer| !consumer.is_off()) else {
@@ -329,6 +335,7 @@ impl Client {
             range: AckRange::Span { first: ack.first_message_id.clone(), last },
             count: ack.message_count,
             transaction,
+            rollback_only: rollback_only.filter(|_| marks),
             cause: ack.poison_cause.clone().map(Box::new),
         };
         if let Some(durable) = consumer.durable.clone() {

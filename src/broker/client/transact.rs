@@ -34,7 +34,8 @@ impl Client {
             TransactionId::Local { .. } => {
                 if !self.transactions.contains_key(&id) {
                     self.check_limit("transaction", self.transactions.len(), OBJECTS_MAX)?;
-                    self.transactions.insert(id, self.broker.transactions.begin_local());
+                    let transaction = self.broker.transactions.begin_local(id.clone());
+                    self.transactions.insert(id, transaction);
                     self.note_transactions();
                 }
             }
@@ -53,7 +54,7 @@ impl Client {
         self.flush().await;
         match id {
             TransactionId::Local { .. } => Err(BrokerError::PrepareUnknown(id.to_string().into())),
-            TransactionId::Xa(xid) => self.broker.prepare(xid).await,
+            TransactionId::Xa(xid) => self.broker.prepare(xid, &self.outbox).await,
         }
     }
 
@@ -90,11 +91,7 @@ impl Client {
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
         self.note(&Event::Committed(id));
-        let mut transaction = self.take(id, two_phase)?;
-        if let Some(cause) = transaction.rollback_only.take() {
-            self.roll_back(transaction, None).await;
-            return Err(BrokerError::RollbackOnly { id: id.to_string().into(), cause });
-        }
+        let transaction = self.take(id, two_phase)?;
         self.flush().await;
         self.broker.commit(transaction, &self.outbox, receipt.take()).await;
         Ok(())

@@ -20,7 +20,7 @@
 use super::DestinationHandle;
 use super::Effects;
 use super::durable::DurableSubscription;
-use super::in_flight::{Entry, TransactionKey};
+use super::in_flight::{Entry, RollbackOnly, TransactionKey};
 use super::{Now, Op};
 use crate::broker::dead_letter::{Leaving, Told};
 use crate::broker::error::BrokerError;
@@ -122,6 +122,14 @@ pub struct After {
     /// Of a prepared branch: makes it wait again when the store refuses its commit. What it acknowledged
     /// stays acknowledged in it.
     pub refused: Option<Box<dyn FnOnce() + Send>>,
+    /// When this says so by the time all have voted, the transaction is rolled back.
+    pub rollback_only: Option<Arc<RollbackOnly>>,
+}
+
+impl After {
+    fn spoilt(&self) -> Option<BrokerError> {
+        self.rollback_only.as_ref()?.error()
+    }
 }
 
 impl fmt::Debug for Commit {
@@ -175,7 +183,14 @@ impl Commit {
 
     /// Everybody has voted.
     fn submit(self: &Arc<Self>, to: fn(&dyn Store, Submit)) {
-        let ops = std::mem::take(&mut self.state.lock().ops);
+        let (ops, spoilt) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.ops), state.after.as_ref().and_then(After::spoilt))
+        };
+        if let Some(error) = spoilt {
+            self.decide(Err(error));
+            return;
+        }
         if ops.is_empty() {
             self.decide(Ok(()));
             return;

@@ -80,6 +80,7 @@ pub(in crate::broker) fn context(
         sequence: Arc::new(AtomicI64::new(0)),
         tell: Arc::new(drop),
         wake: Arc::new(|| {}),
+        halted: Arc::default(),
         shared: Arc::default(),
         gone: Gone::default(),
     }
@@ -101,7 +102,14 @@ pub(in crate::broker) fn handle(destination: Destination) -> Arc<DestinationHand
         history: History::default(),
         gone: Gone::default(),
     };
-    spawn(new, Outlet { store: Arc::new(MemoryStore), forward: forward::channel().0 })
+    spawn(
+        new,
+        Outlet {
+            store: Arc::new(MemoryStore),
+            forward: forward::channel().0,
+            halted: Arc::default(),
+        },
+    )
 }
 
 /// Time that passes when a test says so.

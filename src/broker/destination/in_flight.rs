@@ -6,11 +6,11 @@
 use super::pace::{Pace, Seen};
 use crate::broker::error::BrokerError;
 use crate::broker::usage::Credit;
-use crate::jms::{AckKind, Message, MessageId, Text, Throwable};
+use crate::jms::{AckKind, Message, MessageId, Text, Throwable, TransactionId};
 use crate::store::Cancel;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// One message in a destination.
@@ -53,6 +53,35 @@ impl Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionKey(pub u64);
 
+/// Whether a transaction can still be committed: not after something in it failed whose sender asked for no
+/// answer.
+#[derive(Debug)]
+pub struct RollbackOnly {
+    id: TransactionId,
+    cause: OnceLock<Text>,
+}
+
+impl RollbackOnly {
+    /// Of a transaction that has just begun.
+    pub fn unmarked(id: TransactionId) -> Arc<Self> {
+        Arc::new(Self { id, cause: OnceLock::new() })
+    }
+
+    /// From now on it can only be rolled back. The first cause stays.
+    pub fn mark(&self, cause: &BrokerError) {
+        self.cause.get_or_init(|| cause.to_string().into());
+    }
+
+    /// How a commit is answered; none while it may take place.
+    pub fn error(&self) -> Option<BrokerError> {
+        let (id, cause) = (self.id.to_string().into(), Text::clone(self.cause.get()?));
+        Some(match self.id {
+            TransactionId::Local { .. } => BrokerError::RollbackOnly { id, cause },
+            TransactionId::Xa(_) => BrokerError::BranchRollbackOnly { id, cause },
+        })
+    }
+}
+
 /// An acknowledgement, checked by the connection it came from.
 #[derive(Clone, Debug)]
 pub struct Ack {
@@ -62,6 +91,8 @@ pub struct Ack {
     /// Messages the client says the range has.
     pub count: i32,
     pub transaction: Option<TransactionKey>,
+    /// Marked when the acknowledgement fails and nobody waits for an answer.
+    pub rollback_only: Option<Arc<RollbackOnly>>,
     pub cause: Option<Box<Throwable>>,
 }
 

@@ -6,6 +6,7 @@ use super::{Effects, Now, Op, SpoolJob};
 use crate::broker::forward::{Forward, ForwardSender};
 use crate::broker::outbox::Receipt;
 use crate::store::{Store, StoreError, Submit};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 /// The way out of a destination. Nothing here waits.
@@ -13,6 +14,8 @@ use std::sync::{Arc, Weak};
 pub struct Outlet {
     pub store: Arc<dyn Store>,
     pub forward: ForwardSender,
+    /// The broker stops: what closed consumers of a queue return goes to no other one.
+    pub halted: Arc<AtomicBool>,
 }
 
 impl Outlet {
@@ -97,6 +100,7 @@ impl Outlet {
             told: std::mem::take(&mut effects.told_added),
             awaited: std::mem::take(&mut effects.awaited),
             holds: std::mem::take(&mut effects.holds),
+            waits: std::mem::take(&mut effects.adds_wait),
         };
         if adds.ops.is_empty() {
             adds.settle(&Ok(()), &[], None);

@@ -58,14 +58,17 @@ impl Sources {
         }
     }
 
-    /// The consumer has settled `messages`, the oldest ones.
-    pub(super) fn settle(&mut self, mut messages: u64) {
+    /// The consumer has settled `messages`, the oldest ones; or found them expired.
+    pub(super) fn settle(&mut self, mut messages: u64, expired: bool) {
         self.dequeued += messages;
         while messages > 0
             && let Some((counts, held)) = self.held.front_mut()
         {
             let part = messages.min(*held);
             counts.dequeued.fetch_add(part, Ordering::Relaxed);
+            if expired {
+                counts.expired.fetch_add(part, Ordering::Relaxed);
+            }
             if self.is_network {
                 counts.forwarded.fetch_add(part, Ordering::Relaxed);
             }
@@ -124,11 +127,13 @@ mod tests {
         sources.tell();
         let dispatched = |of: &SharedCounts| of.dispatched.load(Ordering::Relaxed);
         assert_eq!((dispatched(&of_a), dispatched(&of_b)), (3, 1));
-        sources.settle(3);
+        sources.settle(3, false);
         let dequeued = |of: &SharedCounts| of.dequeued.load(Ordering::Relaxed);
         assert_eq!((dequeued(&of_a), dequeued(&of_b)), (2, 1));
         assert_eq!((sources.in_flight_of(&of_a), sources.in_flight_of(&of_b)), (1, 0));
-        sources.settle(7);
+        sources.settle(7, true);
         assert_eq!(dequeued(&of_a), 3, "no more than was given");
+        let expired = |of: &SharedCounts| of.expired.load(Ordering::Relaxed);
+        assert_eq!((expired(&of_a), expired(&of_b)), (1, 0));
     }
 }

@@ -216,7 +216,8 @@ impl TopicSubscription {
             AckKind::Standard | AckKind::Individual | AckKind::Expired | AckKind::Poison => {
                 self.pace.acknowledged(now.instant);
                 let settled = count.min(state.in_flight);
-                state.sources.settle(settled.unsigned_abs().into());
+                let expired = kind == AckKind::Expired;
+                state.sources.settle(settled.unsigned_abs().into(), expired);
                 state.in_flight -= settled;
                 state.extension = (state.extension - count).max(0);
             }
@@ -303,8 +304,7 @@ impl TopicSubscription {
             && let Some(entry) = state.pending.pop_front()
         {
             if entry.message.is_expired(now.wall_ms) {
-                state.sources.expire(entry.message.destination.as_ref());
-                self.expired(&entry, out);
+                self.expired(&state.sources, &entry, out);
             } else {
                 items.push(self.delivery(state, entry));
             }
@@ -444,7 +444,8 @@ impl TopicSubscription {
     }
 
     /// A message in the backlog went past its time.
-    fn expired(&self, entry: &Entry, out: &mut Effects) {
+    fn expired(&self, sources: &Sources, entry: &Entry, out: &mut Effects) {
+        sources.expire(entry.message.destination.as_ref());
         let Some(from) = entry.message.destination.clone() else { return };
         out.notice(Notice::expired(&from, &entry.message));
         let cause = Some(Cause::Expired(entry.message.expiration));
@@ -485,7 +486,7 @@ impl TopicSubscription {
         pending.retain(|entry| {
             let expired = entry.message.is_expired(now.wall_ms);
             if expired {
-                self.expired(entry, out);
+                self.expired(&state.sources, entry, out);
             } else {
                 state.note_expiration(entry);
             }

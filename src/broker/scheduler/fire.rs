@@ -50,8 +50,9 @@ impl Broker {
             carry_out: Box::new(|_| ()),
             receipt,
             refused: None,
+            rollback_only: None,
         };
-        let key = self.transactions.begin_local().key;
+        let key = self.transactions.begin_own().key;
         let store = Arc::clone(&self.outlet.store);
         let handles = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
         let ballots = Commit::begin(key, store, handles, ops, after);
@@ -75,7 +76,7 @@ impl Broker {
         }
         let copies = self.addressed(&Arc::new(message)).await?;
         let sends = copies.into_iter().map(|(handle, message)| {
-            let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
+            let bytes = (message.size() as u64).max(handle.policy.get().minimum_message_bytes);
             // It is the broker's own message: limits do not hold it up.
             handle.usage.take(bytes);
             (handle, CommittedSend { message, bytes })

@@ -30,7 +30,7 @@ pub(super) fn throwable(error: &E) -> Throwable {
         | E::StoreNoSpace(_)
         | E::TempWaitTimeout { .. } => "javax.jms.ResourceAllocationException",
         E::RollbackOnly { .. } => "javax.jms.TransactionRolledBackException",
-        E::Xa { .. } => "javax.transaction.xa.XAException",
+        E::Xa { .. } | E::BranchRollbackOnly { .. } => "javax.transaction.xa.XAException",
         E::Unknown { .. } | E::FieldMissing { .. } | E::Stopping | E::Store(_) => {
             "java.io.IOException"
         }

@@ -343,12 +343,18 @@ impl OpenWireIngress {
             Command::MessageAck(ack) => {
                 let connection = ack.consumer_id.as_ref().and_then(|id| id.connection.clone());
                 let done = Response { correlation_id: ack.command_id, ..Response::default() };
+                let transaction = ack.transaction_id.clone();
                 let mut receipt = command_id.map(|id| self.shared.replies.expect(Some(id), done));
                 let result = match self.client(connection.as_ref()) {
                     Some(client) => client.acknowledge(*ack, &mut receipt).await,
                     // Stale: its consumer is gone with its connection.
                     None => Ok(()),
                 };
+                if let (None, Err(error), Some(transaction)) = (command_id, &result, &transaction)
+                    && let Some(client) = self.client(connection.as_ref())
+                {
+                    client.mark_rollback_only(transaction, error);
+                }
                 match (receipt, result) {
                     (Some(receipt), result) => receipt.resolve(result),
                     (None, Err(error)) => self.shared.replies.failure(None, &error),
@@ -414,8 +420,14 @@ impl OpenWireIngress {
                 self.answer(command_id, result);
             }
             Command::RemoveSubscriptionInfo(info) => {
-                let connection = info.connection_id.as_ref().and_then(|id| id.value.clone());
+                let named = info.connection_id.as_ref().and_then(|id| id.value.clone());
                 let action = "remove a subscription from a connection";
+                // Without a name it is the only one there is.
+                let only = || match &self.clients[..] {
+                    [only] => Some(only.connection_id().as_str().into()),
+                    _ => None,
+                };
+                let connection = named.or_else(only);
                 let result = match self.owner(connection.as_ref(), action) {
                     Ok(client) => client.forget_durable(info).await,
                     Err(error) => Err(error),

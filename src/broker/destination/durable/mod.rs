@@ -378,7 +378,7 @@ impl DurableSubscription {
         };
         let settled = in_flight.settle(ack, &active.window, self.policy.use_prefetch_extension)?;
         active.window.pace.acknowledged(now.instant);
-        sources.settle(settled.removed.len() as u64);
+        sources.settle(settled.removed.len() as u64, ack.kind == AckKind::Expired);
         if backlog.is_reading() {
             left.extend(settled.removed.iter().map(|entry| entry.sequence));
         }
@@ -453,7 +453,7 @@ impl DurableSubscription {
         let reading = backlog.is_reading();
         let window = active.as_ref().map_or(&none, |active| &active.window);
         for entry in in_flight.end_transaction(transaction, commit, window) {
-            sources.settle(1);
+            sources.settle(1, false);
             left.extend(reading.then_some(entry.sequence));
             self.consumed(&entry, out);
         }
@@ -498,11 +498,17 @@ impl DurableSubscription {
         let mut items = Vec::new();
         let pulled = active.window.prefetch() == 0;
         let wants = |pulls: &Pulls| if pulled { pulls.any() } else { active.window.has_room() };
+        // By priority: what only the store has may go first, so it is read before anything goes.
+        let gathers = self.policy.prioritized_messages
+            && backlog.first().is_some()
+            && pending.len() < GATHERED_MAX
+            && !self.usage.is_above(self.policy.cursor_high_water_percent);
         // In order of arrival: what is in memory waits for what came before and only the store has. By
         // priority there is no such order to keep.
         let barrier = backlog.barrier().filter(|_| !self.policy.prioritized_messages);
         let barrier = barrier.map_or(i64::MAX, |(_, after)| after);
-        while wants(pulls)
+        while !gathers
+            && wants(pulls)
             && pending.first_key_value().is_some_and(|(key, _)| key.sequence <= barrier)
             && let Some((_, entry)) = pending.pop_first()
         {
@@ -562,6 +568,9 @@ impl DurableSubscription {
         }
     }
 }
+
+/// Pending messages that are put in the order of their priorities; of a longer backlog the oldest ones.
+const GATHERED_MAX: usize = 10_000;
 
 /// Bytes read at a time.
 const PAGE_BYTES: u64 = 1 << 20;

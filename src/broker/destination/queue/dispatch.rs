@@ -5,6 +5,7 @@ use super::{Entry, Key, Queue, Subscription};
 use crate::broker::candidate::Candidate;
 use crate::broker::outbox::{Delivery, Item};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What the walk over the consumers found for one message.
 enum Choice {
@@ -19,7 +20,8 @@ enum Choice {
 impl Queue {
     /// Gives pending messages to consumers until either runs out.
     pub(super) fn dispatch(&mut self, now: Now, out: &mut Effects) {
-        if self.locked.is_reading() || !self.starting.is_over(now.instant) {
+        let is_held = self.locked.is_reading() || !self.starting.is_over(now.instant);
+        if is_held || self.context.halted.load(Ordering::Relaxed) {
             return;
         }
         self.read_again_for_wanting();

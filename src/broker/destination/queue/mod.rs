@@ -26,6 +26,7 @@ mod locked;
 mod marks;
 mod paging;
 mod pull;
+mod room;
 mod settle;
 mod spill;
 mod starting;
@@ -35,10 +36,11 @@ mod tests;
 mod transact;
 
 pub(crate) use self::context::Shortage;
-pub use self::context::{History, QueueContext};
+pub use self::context::{History, QueueContext, TempShortage};
 use self::locked::Locked;
 use self::marks::Marks;
 pub use self::pull::{OpenPulls, Pull};
+use self::room::Late;
 use self::spill::Spill;
 use self::starting::Starting;
 pub use self::subscriptions::NewSubscription;
@@ -144,6 +146,8 @@ pub struct Queue {
     marks: Marks,
     /// Messages acknowledged in open transactions whose consumers are gone.
     orphans: Vec<(TransactionKey, Entry)>,
+    /// Messages that are to be stored when there is room.
+    late: Vec<Late>,
     next_expiry_check: Option<Instant>,
     counters: Ledger,
 }
@@ -157,7 +161,7 @@ impl Queue {
             backlog.recovered(band, messages);
         }
         let mut audit =
-            policy.audit.then(|| Audit::new(policy.audit_depth, policy.audit_producers));
+            policy.audit.then(|| Audit::new(policy.queue_audit_depth, policy.audit_producers));
         if let Some(audit) = &mut audit {
             for (producer, highest) in history.producers {
                 audit.seen_up_to(producer, highest);
@@ -192,6 +196,7 @@ impl Queue {
             parking: Parking::default(),
             marks: Marks::default(),
             orphans: Vec::new(),
+            late: Vec::new(),
             next_expiry_check: expires.then(Instant::now),
             counters: Ledger::default(),
             context,
@@ -204,6 +209,9 @@ impl Queue {
             Op::Send(incoming) => self.send(incoming, now, out),
             Op::Ack { ack, mut receipt } => {
                 let result = self.acknowledge(&ack, &mut receipt, now, out);
+                if let (Err(error), Some(rollback_only)) = (&result, &ack.rollback_only) {
+                    rollback_only.mark(error);
+                }
                 out.answer(receipt, result, self.outbox_of(ack.subscription));
             }
             Op::Subscribe { new, receipt } => {
@@ -244,6 +252,7 @@ impl Queue {
             Op::Lock { transaction, sequences } => self.lock(transaction, sequences),
             Op::Paged { of, page } => self.paged(of, page, now, out),
             Op::Refused { sequences } => self.take_back(&sequences),
+            Op::NoRoom(adds) => self.wait_for_room(*adds, now, out),
             Op::Buried { sequence, gone } => self.buried(sequence, gone, now, out),
             Op::MarkedDelivered => self.marked_delivered(),
             Op::Stored { entries, stored } => self.stored(entries, stored, now, out),
@@ -288,6 +297,7 @@ impl Queue {
                 self.counters.fetch(&self.context.shared);
                 self.counters.reset(whose);
             }
+            Op::Policy(policy) => self.context.policy = policy,
             // A batch was asked for; topics have members instead of subscriptions; jobs are elsewhere.
             Op::Wake | Op::Join { .. } | Op::Leave { .. } | Op::Jobs(_) => {}
         }
@@ -295,9 +305,11 @@ impl Queue {
 
     /// Ends a batch: parked sends get in, messages go out, pulls are answered.
     pub fn settle_batch(&mut self, now: Now, out: &mut Effects) {
+        self.store_late(out);
         while let Some(incoming) = self.parking.next(&self.context, now, out) {
             self.admit(incoming, now, out);
         }
+        out.adds_wait = !self.context.policy.send_fail_if_no_space;
         self.retry_at = self.retry_at.filter(|at| now.instant < *at);
         self.expire_due(now, out);
         self.dispatch(now, out);
@@ -390,7 +402,7 @@ impl Queue {
             return;
         }
         let place = self.backlog.place(entry.band, entry.sequence, self.context.is_short());
-        if place == Place::Memory && !self.subscriptions.is_empty() {
+        if place == Place::Memory {
             entry.cancel = Some(Cancel::default());
         }
         out.adds.push(self.add_op(&entry));

@@ -172,7 +172,7 @@ impl Bench {
 }
 
 fn outlet() -> Outlet {
-    Outlet { store: Arc::new(MemoryStore), forward: channel().0 }
+    Outlet { store: Arc::new(MemoryStore), forward: channel().0, halted: Arc::default() }
 }
 
 /// `message` with a property.

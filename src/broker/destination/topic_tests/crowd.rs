@@ -311,6 +311,7 @@ impl World {
                     range: AckRange::Span { first: Some(id(a)), last: id(b) },
                     count: i32::try_from(count).expect("few"),
                     transaction: None,
+                    rollback_only: None,
                     cause: None,
                 };
                 let answer = subscription.acknowledge(&ack, &mut None, now, &mut self.bench.out);

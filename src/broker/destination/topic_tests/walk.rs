@@ -76,7 +76,8 @@ fn world_with(policy: Policy, prefetch: i32, expires_active: bool) -> World {
     let mut topic =
         Topic::new(context(Destination::topic("T"), policy, &usage), History::default());
     let plain_outbox = Arc::new(Outbox::default());
-    let outlet = Outlet { store: Arc::new(MemoryStore), forward: channel().0 };
+    let outlet =
+        Outlet { store: Arc::new(MemoryStore), forward: channel().0, halted: Arc::default() };
     let memory = Memory { usage: Arc::clone(&usage), spool: None, outlet: outlet.clone() };
     let plain = TopicSubscription::new(
         SubscriptionKey(1),
@@ -139,6 +140,7 @@ impl World {
             range: AckRange::Span { first: Some(id(first)), last: id(last) },
             count: i32::try_from(count).expect("few"),
             transaction: tx.map(TransactionKey),
+            rollback_only: None,
             cause: None,
         };
         let answer = self.durable.acknowledge(&ack, &mut None, self.clock.now(), &mut self.out);

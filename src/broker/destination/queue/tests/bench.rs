@@ -111,6 +111,7 @@ impl Bench {
             range: AckRange::Span { first: Some(id(first)), last: id(last) },
             count: i32::try_from(last - first + 1).expect("few"),
             transaction: tx.map(TransactionKey),
+            rollback_only: None,
             cause: None,
         });
         self.run([Op::Ack { ack, receipt: None }]);

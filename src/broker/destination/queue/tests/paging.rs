@@ -293,6 +293,7 @@ fn walk(mut random: Random) {
                         },
                         count: i32::try_from(count).expect("few"),
                         transaction: transaction.map(TransactionKey),
+                        rollback_only: None,
                         cause: None,
                     };
                     side.handle(Op::Ack { ack: Box::new(ack), receipt: None }, &clock);
@@ -486,6 +487,7 @@ fn a_message_that_was_consumed_while_a_page_was_read_does_not_come_again() {
         range: AckRange::Span { first: None, last },
         count: 1,
         transaction: None,
+        rollback_only: None,
         cause: None,
     };
     side.handle(Op::Ack { ack: Box::new(ack), receipt: None }, &clock);
@@ -517,6 +519,7 @@ fn what_is_read_for_a_browser_is_bounded_and_counts_until_it_is_written() {
         range: AckRange::Exactly(Vec::new()),
         count: 2,
         transaction: None,
+        rollback_only: None,
         cause: None,
     };
     side.handle(Op::Ack { ack: Box::new(ack), receipt: None }, &clock);

@@ -175,7 +175,7 @@ fn without_an_audit_a_message_sent_twice_is_two() {
 
 #[test]
 fn the_audit_remembers_as_many_messages_and_producers_as_it_is_told() {
-    let mut bench = Bench::new(Policy { audit_depth: 64, ..Policy::default() });
+    let mut bench = Bench::new(Policy { queue_audit_depth: 64, ..Policy::default() });
     bench.send_numbers([1, 65, 1, 66, 66]);
     assert_eq!(bench.queue.report().size, 4, "1 is forgotten when 65 is 64 ahead, 66 is not");
     let mut bench = Bench::new(Policy { audit_producers: 1, ..Policy::default() });

@@ -311,7 +311,8 @@ impl World {
             self.random.one_in(3).then(|| TransactionKey(self.random.below(TRANSACTIONS) as u64));
         let cause = (kind == AckKind::Poison).then(|| Box::new(Throwable::default()));
         let subscription = SubscriptionKey(key);
-        let ack = Ack { subscription, kind, range, count, transaction, cause };
+        let rollback_only = None;
+        let ack = Ack { subscription, kind, range, count, transaction, rollback_only, cause };
         let outcome = self.model.acknowledge(&ack);
         let (number, receipt) = self.receipt();
         if number.is_none()

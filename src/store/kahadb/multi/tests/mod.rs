@@ -43,7 +43,7 @@ impl StoreEvents for Heard {
 }
 
 fn filtered(filter: Option<Destination>, per_destination: bool) -> FilteredStore {
-    FilteredStore { filter, per_destination, options: small() }
+    FilteredStore { filter, per_destination, options: small(), limit_bytes: 0 }
 }
 
 fn small() -> KahaDbOptions {
