@@ -55,6 +55,8 @@ pub struct Policy {
     pub audit_depth: u32,
     pub queue_audit_depth: u32,
     pub audit_producers: usize,
+    /// Whether consumers of topics that are not durable are spared duplicates, too: with an entry only.
+    pub audit_for_plain: bool,
     /// What the audit finds becomes a dead letter.
     pub duplicates_are_dead_letters: bool,
     /// `persistJMSRedelivered`: the store knows of a message that a consumer is about to get it.
@@ -263,6 +265,7 @@ impl Default for Policy {
             audit_depth: 2048,
             queue_audit_depth: 2048,
             audit_producers: 1024,
+            audit_for_plain: false,
             duplicates_are_dead_letters: false,
             persist_redelivered: false,
             destinations_max: None,

@@ -34,6 +34,13 @@ impl PolicyMap {
     }
 }
 
+impl PolicyEntry {
+    /// Whether it stands for there being none.
+    pub fn is_unmatched(&self) -> bool {
+        std::ptr::eq(self, &raw const *UNMATCHED)
+    }
+}
+
 /// What holds without any entry: as an empty entry, but with ActiveMQ's other audit sizes.
 static UNMATCHED: LazyLock<PolicyEntry> = LazyLock::new(|| PolicyEntry {
     max_audit_depth: 2048,

@@ -344,6 +344,7 @@ fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
             .unwrap_or(system.send_fail_if_no_space_after_timeout),
         blocked_warning_interval: entry.blocked_producer_warning_interval,
         audit: entry.enable_audit,
+        audit_for_plain: entry.enable_audit && !entry.is_unmatched(),
         audit_depth: entry.max_audit_depth,
         queue_audit_depth: entry.max_queue_audit_depth,
         audit_producers: entry.max_producers_to_audit as usize,

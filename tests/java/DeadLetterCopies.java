@@ -10,6 +10,7 @@ import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQMessage;
 import org.apache.activemq.command.ActiveMQQueue;
+import org.apache.activemq.command.ActiveMQTopic;
 
 /** Which messages become dead letters, where these go, and what is written on them. */
 final class DeadLetterCopies extends Rules {
@@ -64,7 +65,8 @@ final class DeadLetterCopies extends Rules {
                 + "Delivery[3] exceeds redelivery policy limit:RedeliveryPolicy {");
     }
 
-    @Rule
+    /** The original forgets the first one if it has looked at properties, as with a scheduler. */
+    @Rule(beyondOriginal = true)
     void originalExpirationIsTheFirstOne() throws Exception {
         Queue queue = queue("DEAD");
         RawClient client = new RawClient(connect());
@@ -208,5 +210,99 @@ final class DeadLetterCopies extends Rules {
         equal(1_700_000_000_000L, dead.getObjectProperty("originalExpiration"),
                 "originalExpiration");
         isEmpty(queue);
+    }
+
+    @Rule
+    void deadLettersMayGoToTopics() throws Exception {
+        Queue queue = queue("ASIDE");
+        MessageConsumer ofQueue =
+                session().createConsumer(new ActiveMQTopic("A." + nameOf(queue) + ".dead"));
+        sendText(session(), queue, "poison");
+        poisons(queue);
+        equal("poison", nextText(ofQueue), "text");
+        Topic topic = topic("ASIDE");
+        MessageConsumer ofTopic = session()
+                .createConsumer(new ActiveMQTopic("ActiveMQ.DLQ.Topic." + nameOf(topic)));
+        poisonsDurable(topic);
+        equal("poison", nextText(ofTopic), "text");
+    }
+
+    /** A durable subscriber gives up a message. */
+    private void poisonsDurable(Topic topic) throws JMSException {
+        Session session = transacted(connectAs(unique("durable"), AT_ONCE));
+        MessageConsumer consumer = session.createDurableSubscriber(topic, "s");
+        sendText(session(), topic, "poison");
+        next(consumer);
+        session.rollback();
+    }
+
+    @Rule
+    void individualDeadLetterQueuesHaveNamesByDefault() throws Exception {
+        Queue queue = queue("PLAIN");
+        sendText(session(), queue, "poison");
+        poisons(queue);
+        equal("poison", nextText(session().createConsumer(
+                new ActiveMQQueue("ActiveMQ.DLQ.Queue." + nameOf(queue)))), "text");
+        Topic topic = topic("PLAIN");
+        poisonsDurable(topic);
+        equal("poison", nextText(session().createConsumer(
+                new ActiveMQQueue("ActiveMQ.DLQ.Topic." + nameOf(topic)))), "text");
+    }
+
+    /** One message in two queues, given up in both. */
+    private void poisonsCopies(Queue one, Queue two) throws JMSException {
+        sendText(session(), new ActiveMQQueue(nameOf(one) + "," + nameOf(two)), "poison");
+        poisons(one);
+        poisons(two);
+    }
+
+    @Rule
+    void copiesAreDeadLettersEachIfThePolicySaysSo() throws Exception {
+        MessageConsumer dead = session().createConsumer(new ActiveMQTopic("DEADALOUD"));
+        Queue one = queue("ALOUD");
+        Queue two = queue("ALOUD");
+        poisonsCopies(one, two);
+        equal(one, ((ActiveMQMessage) next(dead)).getOriginalDestination(), "origin");
+        equal(two, ((ActiveMQMessage) next(dead)).getOriginalDestination(), "origin");
+    }
+
+    /** The original knows only that it has sent the message, not where. */
+    @Rule(beyondOriginal = true)
+    void deadLettersOfDifferentQueuesAreAllKept() throws Exception {
+        Queue one = queue("DEAD");
+        Queue two = queue("DEAD");
+        poisonsCopies(one, two);
+        equal("poison", nextText(session().createConsumer(deadOf(one))), "text");
+        equal("poison", nextText(session().createConsumer(deadOf(two))), "text");
+    }
+
+    @Rule
+    void deadLetterThatIsGivenUpGoesOnToTheNextDeadLetterQueue() throws Exception {
+        Queue queue = queue("DEAD");
+        sendText(session(), queue, "poison");
+        poisons(queue);
+        poisons(deadOf(queue));
+        equal("poison", text(DeadLetters.next(this, deadOf(queue))), "text");
+        isEmpty(deadOf(queue));
+    }
+
+    @Rule
+    void whatExpiredBeforeItWasGivenUpVanishesAsExpired() throws Exception {
+        Queue queue = queue("FORGET");
+        Session session = transacted(connect(AT_ONCE));
+        MessageProducer producer = session.createProducer(queue);
+        producer.setTimeToLive(500);
+        producer.send(session.createTextMessage("expires"));
+        session.commit();
+        MessageConsumer consumer = session.createConsumer(queue);
+        long expiration = next(consumer).getJMSExpiration();
+        eventually("clock moves", () -> System.currentTimeMillis() > expiration + 2);
+        session.rollback();
+        consumer.close();
+        isEmpty(queue);
+        sendText(session(), queue, "poison");
+        poisons(queue);
+        MessageConsumer dead = session().createConsumer(new ActiveMQQueue("DEADFORGET"));
+        equal("poison", nextText(dead), "text");
     }
 }

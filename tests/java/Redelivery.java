@@ -5,6 +5,7 @@ import javax.jms.Message;
 import javax.jms.MessageConsumer;
 import javax.jms.Queue;
 import javax.jms.Session;
+import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ConsumerInfo;
 import org.apache.activemq.command.MessageDispatch;
@@ -145,5 +146,38 @@ final class Redelivery extends Rules {
         Enumeration<?> browsed = session.createBrowser(queue).getEnumeration();
         equal(2, Collections.list(browsed).size(), "messages seen");
         takesFlagged(session.createConsumer(queue), 0, 2, false, 1);
+    }
+
+    @Rule
+    void rollbackCountsEachDeliveryOfATopicToo() throws Exception {
+        Topic topic = topic();
+        Session session = transacted(connectAs(unique("durable")));
+        MessageConsumer durable = session.createDurableSubscriber(topic, "s");
+        MessageConsumer plain = session.createConsumer(topic);
+        send(session(), topic, 0, 2);
+        for (int count = 1; count <= 3; count++) {
+            takesFlagged(durable, 0, 2, count > 1, count);
+            takesFlagged(plain, 0, 2, count > 1, count);
+            session.rollback();
+        }
+    }
+
+    @Rule
+    void countOfADurableSubscriptionGrowsOverLostConnections() throws Exception {
+        Topic topic = topic();
+        String id = unique("durable");
+        ActiveMQConnection first = connectAs(id);
+        auto(first).createDurableSubscriber(topic, "s");
+        first.close();
+        send(session(), topic, 0, 1);
+        for (int count = 1; count <= 3; count++) {
+            Proxy proxy = proxy();
+            ActiveMQConnection connection = preparedAt(proxy.url(), "");
+            connection.setClientID(id);
+            connection.start();
+            takesFlagged(client(connection).createDurableSubscriber(topic, "s"), 0, 1, count > 1,
+                    count);
+            proxy.cut();
+        }
     }
 }

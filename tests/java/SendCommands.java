@@ -4,17 +4,21 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import javax.jms.InvalidClientIDException;
 import javax.jms.JMSException;
+import javax.jms.Message;
 import javax.jms.MessageConsumer;
 import javax.jms.Queue;
 import javax.jms.ResourceAllocationException;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.ActiveMQDestination;
 import org.apache.activemq.command.ActiveMQMessage;
 import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTextMessage;
+import org.apache.activemq.command.ActiveMQTopic;
 import org.apache.activemq.command.ConnectionId;
 import org.apache.activemq.command.ConnectionInfo;
 import org.apache.activemq.command.ExceptionResponse;
+import org.apache.activemq.command.MessageId;
 import org.apache.activemq.command.ProducerAck;
 import org.apache.activemq.command.ProducerId;
 import org.apache.activemq.command.ProducerInfo;
@@ -185,5 +189,99 @@ final class SendCommands extends Rules {
         client.takes(0, 2);
         takes(low, 2, 5);
         client.hasNoMore();
+    }
+
+    /** The same message again, perhaps in a transaction of its own. */
+    private static void sendAgain(RawClient client, ActiveMQMessage message, boolean transacted)
+            throws Exception {
+        ActiveMQMessage copy = (ActiveMQMessage) message.copy();
+        TransactionId transaction = transacted ? client.begin() : null;
+        copy.setTransactionId(transaction);
+        client.connection.syncSendPacket(copy);
+        if (transacted) {
+            client.end(transaction, TransactionInfo.COMMIT_ONE_PHASE);
+        }
+    }
+
+    private int letters(ActiveMQDestination from, String cause) throws Exception {
+        int letters = 0;
+        for (Message message : drained(new ActiveMQQueue("ActiveMQ.DLQ"))) {
+            if (from.equals(((ActiveMQMessage) message).getOriginalDestination())) {
+                equal(cause, message.getStringProperty("dlqDeliveryFailureCause"), "cause");
+                letters++;
+            }
+        }
+        return letters;
+    }
+
+    /** Sends a message twice, with its first copy still there or not. */
+    private void twice(
+            String policy, boolean transacted, boolean persistent, boolean consumed, int expected,
+            int letters) throws Exception {
+        ActiveMQQueue queue = (ActiveMQQueue) queue(policy);
+        RawClient client = raw();
+        ActiveMQTextMessage message = RawClient.message(client.produce(queue, 0), queue, 1);
+        message.setPersistent(persistent);
+        sendAgain(client, message, transacted);
+        if (consumed) {
+            Session session = session();
+            takes(session.createConsumer(queue), 1, 2);
+            session.close();
+            settled();
+        }
+        sendAgain(client, message, transacted);
+        equal(expected, drained(queue).size(), "messages left");
+        equal(letters, letters(queue, "java.lang.Throwable: duplicate from store for " + queue),
+                "dead letters");
+    }
+
+    @Rule
+    void sameMessageTwiceIsOneInAQueue() throws Exception {
+        for (boolean transacted : new boolean[] {false, true}) {
+            for (boolean persistent : new boolean[] {false, true}) {
+                twice("TEST", transacted, persistent, false, 1, 0);
+            }
+        }
+    }
+
+    @Rule
+    void whatWasConsumedMayComeAgainUnlessItIsPersistent() throws Exception {
+        for (boolean transacted : new boolean[] {false, true}) {
+            twice("TEST", transacted, true, true, 0, 0);
+            twice("TEST", transacted, false, true, 1, 0);
+        }
+    }
+
+    @Rule
+    void duplicatesOfWhatWasConsumedAreDeadLettersIfThePolicySaysSo() throws Exception {
+        for (boolean transacted : new boolean[] {false, true}) {
+            twice("TWICE", transacted, true, false, 1, 0);
+            twice("TWICE", transacted, true, true, 0, 1);
+            twice("TWICE", transacted, false, true, 1, 0);
+        }
+    }
+
+    @Rule
+    void duplicatesForDurableSubscribersAreDeadLettersIfThePolicySaysSo() throws Exception {
+        for (boolean transacted : new boolean[] {false, true}) {
+            ActiveMQTopic topic = (ActiveMQTopic) topic("TWICE");
+            RawClient client = raw();
+            ActiveMQTextMessage message = RawClient.message(client.produce(topic, 0), topic, 1);
+            MessageConsumer plain = session().createConsumer(topic);
+            sendAgain(client, message, transacted);
+            sendAgain(client, message, transacted);
+            settled();
+            equal(0, letters(topic, null), "dead letters without durable subscribers");
+            message.setMessageId(new MessageId(message.getProducerId(), 2));
+            MessageConsumer durable =
+                    auto(connectAs(unique("durable"))).createDurableSubscriber(topic, "s");
+            sendAgain(client, message, transacted);
+            sendAgain(client, message, transacted);
+            sendText(session(), topic, "last");
+            equal(List.of("1", "1", "last"), take(plain, 3), "messages");
+            equal(List.of("1", "last"), take(durable, 2), "messages of the durable subscription");
+            equal(1, letters(topic, "java.lang.Throwable: duplicate from store for " + topic),
+                    "dead letters");
+        }
     }
 }

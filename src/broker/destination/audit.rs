@@ -21,8 +21,26 @@ struct Window {
     /// Highest sequence seen.
     highest: i64,
     /// Ring of bits, indexed by sequence modulo its length.
-    bits: Vec<u64>,
+    bits: Vec<Bits>,
     used: u64,
+}
+
+/// Of 64 sequences.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bits {
+    seen: u64,
+    gone: u64,
+}
+
+/// What is known of a message that comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing.
+    New,
+    /// It came before.
+    There,
+    /// It came before, and has left again.
+    Gone,
 }
 
 impl Audit {
@@ -38,7 +56,12 @@ impl Audit {
 
     /// Notes `id`; true when it had been noted before. Ids without producer are never duplicates.
     pub fn is_duplicate(&mut self, id: &MessageId) -> bool {
-        let Some(producer) = &id.producer else { return false };
+        self.note(id) != Seen::New
+    }
+
+    /// Notes `id`; says what was known of it. Ids without producer are always new.
+    pub fn note(&mut self, id: &MessageId) -> Seen {
+        let Some(producer) = &id.producer else { return Seen::New };
         self.clock += 1;
         if let Some(window) = self.windows.get_mut(producer) {
             window.used = self.clock;
@@ -49,29 +72,40 @@ impl Audit {
         }
         let mut window = Window { used: self.clock, ..Window::default() };
         window.highest = id.producer_sequence;
-        window.bits = vec![0; 1];
+        window.bits = vec![Bits::default(); 1];
         window.set(id.producer_sequence);
         self.windows.insert(producer.clone(), window);
-        false
+        Seen::New
     }
 
     /// Takes everything of `producer` up to `highest`, as far as the window reaches, as seen.
     pub fn seen_up_to(&mut self, producer: ProducerId, highest: i64) {
         let words = usize::try_from(self.depth / 64).unwrap_or(1).max(1);
-        let window = Window { highest, bits: vec![u64::MAX; words], used: self.clock };
+        let bits = vec![Bits { seen: u64::MAX, gone: 0 }; words];
+        let window = Window { highest, bits, used: self.clock };
         self.windows.insert(producer, window);
     }
 
     /// Forgets `id`, so that it may come again.
     pub fn forget(&mut self, id: &MessageId) {
-        if let Some(window) = id.producer.as_ref().and_then(|p| self.windows.get_mut(p)) {
-            let width = window.width();
-            if id.producer_sequence <= window.highest
-                && window.highest.saturating_sub(id.producer_sequence) < width
-            {
-                window.clear(id.producer_sequence);
-            }
+        if let Some(window) = self.window_of(id) {
+            window.clear(id.producer_sequence);
         }
+    }
+
+    /// The message has left.
+    pub fn gone(&mut self, id: &MessageId) {
+        if let Some(window) = self.window_of(id) {
+            let (word, mask) = place(id.producer_sequence, window.bits.len());
+            window.bits[word].gone |= mask;
+        }
+    }
+
+    /// The window that reaches to `id`.
+    fn window_of(&mut self, id: &MessageId) -> Option<&mut Window> {
+        let window = self.windows.get_mut(id.producer.as_ref()?)?;
+        let back = window.highest.saturating_sub(id.producer_sequence);
+        (id.producer_sequence <= window.highest && back < window.width()).then_some(window)
     }
 
     /// Drops the eighth of the producers that was quiet for longest.
@@ -88,22 +122,27 @@ impl Window {
         i64::try_from(self.bits.len()).unwrap_or(i64::MAX / 64) * 64
     }
 
-    /// Notes `sequence`; true when it was noted before.
-    fn note(&mut self, sequence: i64, depth: i64) -> bool {
+    /// Notes `sequence`; says what was known of it.
+    fn note(&mut self, sequence: i64, depth: i64) -> Seen {
         if sequence > self.highest {
             self.advance(sequence, depth);
             self.set(sequence);
-            return false;
+            return Seen::New;
         }
         if self.highest.saturating_sub(sequence) >= self.width() {
             if self.highest.saturating_sub(sequence) >= depth {
-                return false;
+                return Seen::New;
             }
             self.widen(depth);
         }
-        let seen = self.get(sequence);
+        let (word, mask) = place(sequence, self.bits.len());
+        let bits = self.bits[word];
         self.set(sequence);
-        seen
+        match (bits.seen & mask != 0, bits.gone & mask != 0) {
+            (false, _) => Seen::New,
+            (true, false) => Seen::There,
+            (true, true) => Seen::Gone,
+        }
     }
 
     fn advance(&mut self, sequence: i64, depth: i64) {
@@ -112,7 +151,7 @@ impl Window {
             self.widen((self.width() * 2).min(depth));
         }
         if step >= self.width() {
-            self.bits.fill(0);
+            self.bits.fill(Bits::default());
         } else {
             for gone in self.highest + 1..=sequence {
                 self.clear(gone);
@@ -127,30 +166,29 @@ impl Window {
         if words <= self.bits.len() {
             return;
         }
-        let old = std::mem::replace(&mut self.bits, vec![0; words]);
+        let old = std::mem::replace(&mut self.bits, vec![Bits::default(); words]);
         let old_width = i64::try_from(old.len()).unwrap_or(1) * 64;
         for back in 0..old_width {
             let sequence = self.highest.saturating_sub(back);
-            let (word, mask) = place(sequence, old.len());
-            if old[word] & mask != 0 {
-                self.set(sequence);
+            let ((from, mask), (to, bit)) = (place(sequence, old.len()), place(sequence, words));
+            if old[from].seen & mask != 0 {
+                self.bits[to].seen |= bit;
+            }
+            if old[from].gone & mask != 0 {
+                self.bits[to].gone |= bit;
             }
         }
     }
 
-    fn get(&self, sequence: i64) -> bool {
-        let (word, mask) = place(sequence, self.bits.len());
-        self.bits[word] & mask != 0
-    }
-
     fn set(&mut self, sequence: i64) {
         let (word, mask) = place(sequence, self.bits.len());
-        self.bits[word] |= mask;
+        self.bits[word].seen |= mask;
     }
 
     fn clear(&mut self, sequence: i64) {
         let (word, mask) = place(sequence, self.bits.len());
-        self.bits[word] &= !mask;
+        self.bits[word].seen &= !mask;
+        self.bits[word].gone &= !mask;
     }
 }
 
@@ -201,6 +239,24 @@ mod tests {
         assert!(audit.is_duplicate(&id("p", 7)));
         audit.forget(&id("p", 7));
         assert!(!audit.is_duplicate(&id("p", 7)));
+    }
+
+    #[test]
+    fn what_has_left_is_told_from_what_is_there() {
+        let mut audit = Audit::new(1024, 4);
+        assert_eq!(audit.note(&id("p", 7)), Seen::New);
+        assert_eq!(audit.note(&id("p", 7)), Seen::There);
+        audit.gone(&id("p", 7));
+        assert_eq!(audit.note(&id("p", 7)), Seen::Gone);
+        for sequence in 8..500 {
+            assert_eq!(audit.note(&id("p", sequence)), Seen::New, "{sequence}");
+        }
+        assert_eq!(audit.note(&id("p", 7)), Seen::Gone, "the window has grown since");
+        audit.forget(&id("p", 7));
+        assert_eq!(audit.note(&id("p", 7)), Seen::New);
+        assert_eq!(audit.note(&id("p", 7)), Seen::There);
+        audit.gone(&id("q", 1));
+        audit.gone(&id("p", 9_999));
     }
 
     /// Sequence numbers are the client's choice.

@@ -61,6 +61,9 @@ pub(super) fn outlives_its_producer(message: &Message) -> bool {
     matches!(message.transaction_id, Some(TransactionId::Xa(_))) || is_scheduled()
 }
 
+/// In the place of the sequence of an entry: it came before, and is not taken.
+pub(super) const DUPLICATE: i64 = -1;
+
 /// How a commit went, for one destination.
 #[derive(Debug)]
 pub struct Decision {

@@ -4,7 +4,7 @@
 //! to the members, because one subscription may listen to many topics.
 
 use super::audit::Audit;
-use super::commit::{CommittedSend, Decision, Vote, outlives_its_producer};
+use super::commit::{CommittedSend, DUPLICATE, Decision, Vote, outlives_its_producer};
 use super::counters::Ledger;
 use super::durable::DurableSubscription;
 use super::in_flight::Entry;
@@ -192,10 +192,11 @@ impl Topic {
     fn admit(&mut self, incoming: Incoming, now: Now, out: &mut Effects) {
         let Incoming { message, bytes, receipt, redeliveries, moved, resent, .. } = incoming;
         let hold = Some(self.hold(bytes));
-        if self.is_duplicate(&message) {
+        if self.is_duplicate(&message, resent) {
             self.counters.now.duplicates += 1;
             out.leave(moved);
-            self.context.drop_duplicate(message, resent, receipt, out);
+            let is_dead = !resent && self.has_durables_for(&message);
+            self.context.drop_duplicate(message, is_dead, receipt, out);
             return;
         }
         let expired = message.is_expired(now.wall_ms);
@@ -230,13 +231,22 @@ impl Topic {
         Entry::new(message, 0, bytes, self.context.policy.prioritized_messages)
     }
 
-    fn is_duplicate(&mut self, message: &Message) -> bool {
+    /// Whether a message came before and is not to come again: somebody has it in the store, or the policy is
+    /// that nobody gets it twice.
+    fn is_duplicate(&mut self, message: &Arc<Message>, resent: bool) -> bool {
         let (Some(audit), Some(id)) = (&mut self.audit, &message.message_id) else { return false };
-        let duplicate = audit.is_duplicate(id);
+        let always = resent || self.context.policy.audit_for_plain;
+        let duplicate = audit.is_duplicate(id)
+            && (always || message.persistent && self.has_durables_for(message));
         if duplicate {
             tracing::debug!(destination = %self.context.destination, %id, "duplicate message dropped");
         }
         duplicate
+    }
+
+    /// Whether somebody has the message in the store.
+    fn has_durables_for(&mut self, message: &Arc<Message>) -> bool {
+        self.members.durables_for(message).next().is_some()
     }
 
     fn expired_on_arrival(&mut self, entry: &Entry, receipt: Option<Receipt>, out: &mut Effects) {
@@ -322,11 +332,13 @@ impl Topic {
             let redeliveries = message.redelivery_counter;
             if message.is_expired(now.wall_ms) {
                 entries.push(Entry { hold, ..self.entry(message, bytes) });
-            } else if !self.is_duplicate(&message) || outlives_its_producer(&message) {
+            } else if !self.is_duplicate(&message, false) || outlives_its_producer(&message) {
                 let entry = Entry { redeliveries, hold, ..self.entry(message, bytes) };
                 let (entry, add) = self.numbered(entry, false);
                 ops.extend(add);
                 entries.push(entry);
+            } else if self.has_durables_for(&message) {
+                entries.push(Entry { sequence: DUPLICATE, ..self.entry(message, 0) });
             }
         }
         (ops, entries)
@@ -335,7 +347,12 @@ impl Topic {
     fn decide(&mut self, decision: Decision, now: Now, out: &mut Effects) {
         let Decision { outcome, entries, receipt, .. } = decision;
         for entry in entries {
-            if outcome.is_err() {
+            if entry.sequence == DUPLICATE {
+                if outcome.is_ok() {
+                    self.counters.now.duplicates += 1;
+                    self.context.drop_duplicate(entry.message, true, None, out);
+                }
+            } else if outcome.is_err() {
                 self.forget(&entry);
             } else if entry.sequence == 0 {
                 self.expired_on_arrival(&entry, None, out);

@@ -108,16 +108,16 @@ impl QueueContext {
         room && self.usage.try_take(incoming.bytes)
     }
 
-    /// A message that was sent before is dropped, or becomes a dead letter. `resent`: its sender could not
-    /// know that it had arrived.
+    /// A message that was sent before is dropped, or, with `is_dead`, becomes a dead letter if the policy says
+    /// so.
     pub(in crate::broker::destination) fn drop_duplicate(
         &self,
         message: Arc<Message>,
-        resent: bool,
+        is_dead: bool,
         receipt: Option<Receipt>,
         out: &mut Effects,
     ) {
-        if resent || !self.policy.duplicates_are_dead_letters {
+        if !is_dead || !self.policy.duplicates_are_dead_letters {
             // The first one may still be on its way to the disk.
             out.flushed.extend(receipt);
             return;

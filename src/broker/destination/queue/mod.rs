@@ -45,7 +45,7 @@ use self::spill::Spill;
 use self::starting::Starting;
 pub use self::subscriptions::NewSubscription;
 use self::subscriptions::Subscription;
-use super::audit::Audit;
+use super::audit::{Audit, Seen};
 use super::backlog::{Backlog, Place};
 use super::commit::Vote;
 use super::counters::Ledger;
@@ -376,11 +376,13 @@ impl Queue {
             self.expired(entry, receipt, out);
             return;
         }
-        if self.is_duplicate(&message) {
-            self.counters.now.duplicates += 1;
+        let seen = self.note(&message);
+        if seen != Seen::New {
+            self.counters.now.duplicates += u64::from(seen == Seen::Gone);
             self.context.usage.release(bytes);
             out.leave(moved);
-            self.context.drop_duplicate(message, resent, receipt, out);
+            let is_dead = seen == Seen::Gone && !resent;
+            self.context.drop_duplicate(message, is_dead, receipt, out);
             return;
         }
         let mut entry = Entry { redeliveries, ..self.numbered(message, bytes) };
@@ -416,13 +418,14 @@ impl Queue {
         }
     }
 
-    fn is_duplicate(&mut self, message: &Message) -> bool {
-        let (Some(audit), Some(id)) = (&mut self.audit, &message.message_id) else { return false };
-        let duplicate = audit.is_duplicate(id);
-        if duplicate {
+    /// What is known of a message that comes, and is noted.
+    fn note(&mut self, message: &Message) -> Seen {
+        let Some(audit) = &mut self.audit else { return Seen::New };
+        let seen = message.message_id.as_ref().map_or(Seen::New, |id| audit.note(id));
+        if let (Seen::There | Seen::Gone, Some(id)) = (seen, &message.message_id) {
             tracing::debug!(destination = %self.context.destination, %id, "duplicate message dropped");
         }
-        duplicate
+        seen
     }
 
     fn entry(&self, message: Arc<Message>, sequence: i64, bytes: u64) -> Entry {

@@ -74,6 +74,14 @@ impl Queue {
         if self.context.policy.advisory_for_consumed {
             out.notice(Notice::consumed(&self.context.destination, &entry.message));
         }
+        if let (Some(audit), Some(id)) = (&mut self.audit, entry.id()) {
+            match entry.message.persistent {
+                // It may come again.
+                false => audit.forget(id),
+                true if self.context.policy.duplicates_are_dead_letters => audit.gone(id),
+                true => {}
+            }
+        }
         self.gone(entry);
     }
 

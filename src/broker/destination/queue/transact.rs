@@ -1,9 +1,10 @@
 //! A queue's part in transactions.
 
-use super::super::commit::{CommittedSend, Decision, outlives_its_producer};
+use super::super::commit::{CommittedSend, DUPLICATE, Decision, outlives_its_producer};
 use super::super::in_flight::{Entry, TransactionKey};
 use super::super::{Effects, Now};
 use super::Queue;
+use crate::broker::destination::audit::Seen;
 use crate::store::StoreOp;
 use std::sync::Arc;
 
@@ -23,8 +24,14 @@ impl Queue {
         for CommittedSend { message, bytes } in sends {
             if message.is_expired(now.wall_ms) {
                 entries.push(self.entry(message, 0, bytes));
-            } else if self.is_duplicate(&message) && !outlives_its_producer(&message) {
+                continue;
+            }
+            let seen = self.note(&message);
+            if seen != Seen::New && !outlives_its_producer(&message) {
                 self.context.usage.release(bytes);
+                if seen == Seen::Gone {
+                    entries.push(self.entry(message, DUPLICATE, 0));
+                }
             } else {
                 let redeliveries = message.redelivery_counter;
                 let entry = Entry { redeliveries, ..self.numbered(message, bytes) };
@@ -55,6 +62,13 @@ impl Queue {
             _ => {}
         }
         for entry in entries {
+            if entry.sequence == DUPLICATE {
+                if outcome.is_ok() {
+                    self.counters.now.duplicates += 1;
+                    self.context.drop_duplicate(entry.message, true, None, out);
+                }
+                continue;
+            }
             let stored = self.withheld.remove(&entry.sequence);
             if self.purged.remove(&entry.sequence) && outcome.is_ok() {
                 self.context.usage.release(entry.bytes);

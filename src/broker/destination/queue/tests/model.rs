@@ -384,17 +384,20 @@ impl Model {
                     self.forget_id(&id);
                     self.expired_now.push(id);
                 }
-                _ => {}
+                _ => self.consumed(&held.msg),
             }
         }
         Outcome::Done
     }
 
     pub(super) fn end_transaction(&mut self, transaction: u64, commit: bool) {
+        let mut consumed = Vec::new();
         for sub in &mut self.subs {
             if commit {
                 let before = sub.held.len();
                 let mine = |held: &Held| held.transaction == Some(transaction);
+                let left = sub.held.iter().filter(|h| mine(h) && !h.purged);
+                consumed.extend(left.map(|held| held.msg.clone()));
                 self.dequeued += sub.held.iter().filter(|h| mine(h) && !h.purged).count() as u64;
                 sub.held.retain(|held| !mine(held));
                 sub.settled(before - sub.held.len());
@@ -410,9 +413,18 @@ impl Model {
         for (_, msg) in mine {
             if commit {
                 self.dequeued += 1;
+                consumed.push(msg);
             } else {
                 self.insert(msg);
             }
+        }
+        consumed.iter().for_each(|msg| self.consumed(msg));
+    }
+
+    /// What is not persistent may come again.
+    fn consumed(&mut self, msg: &Msg) {
+        if !msg.message.persistent {
+            self.forget_id(msg.id());
         }
     }
 

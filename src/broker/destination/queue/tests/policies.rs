@@ -3,6 +3,7 @@
 use super::super::super::fixture::{incoming, message, numbers, take};
 use super::bench::Bench;
 use crate::broker::dead_letter::Cause;
+use crate::broker::destination::commit::{CommittedSend, Decision};
 use crate::broker::destination::{Admission, Incoming, Op};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Item, Outbox, Receipt};
@@ -101,23 +102,54 @@ fn a_store_at_its_high_water_mark_keeps_persistent_messages_out() {
 }
 
 #[test]
-fn duplicates_become_dead_letters_when_they_are_to() {
+fn duplicates_of_what_has_gone_become_dead_letters_when_they_are_to() {
     for duplicates_are_dead_letters in [false, true] {
         let mut bench = Bench::new(Policy { duplicates_are_dead_letters, ..Policy::default() });
-        bench.send_numbers([1, 2, 1]);
-        assert_eq!(bench.queue.report().size, 2);
-        let causes = std::mem::take(&mut bench.out.dead_letters).into_iter();
-        let causes: Vec<_> = causes.filter_map(|letter| letter.cause).collect();
+        let a = bench.subscribe(10);
+        bench.send(persistent(1));
+        bench.send(persistent(1));
+        assert_eq!(
+            (numbers(&a.outbox), causes(&mut bench)),
+            (vec![1], vec![]),
+            "it is still there"
+        );
+        bench.ack(&a, AckKind::Standard, 1, 1);
+        let replayed = Incoming { resent: true, ..incoming(persistent(1), None) };
+        bench.run([Op::Send(replayed)]);
+        assert_eq!(causes(&mut bench), [], "a client that reconnects sends again");
         let cause = Cause::Duplicate(Destination::queue("Q"));
         assert_eq!(cause.to_string(), "java.lang.Throwable: duplicate from store for queue://Q");
-        assert_eq!(
-            causes,
-            duplicates_are_dead_letters.then_some(cause).into_iter().collect::<Vec<_>>()
-        );
-        let replayed = Incoming { resent: true, ..incoming(message("c0", 2), None) };
-        bench.run([Op::Send(replayed)]);
-        assert!(bench.out.dead_letters.is_empty(), "a client that reconnects sends again");
+        let expected = if duplicates_are_dead_letters { vec![cause] } else { vec![] };
+        bench.send(persistent(1));
+        assert_eq!(causes(&mut bench), expected);
+        for outcome in [Err(BrokerError::Stopping), Ok(())] {
+            let send = CommittedSend { message: Arc::new(persistent(1)), bytes: 10 };
+            let (ops, entries) = bench.queue.vote(None, vec![send], bench.clock.now());
+            assert!(ops.is_empty());
+            let is_ok = outcome.is_ok();
+            let (transaction, receipt) = (None, None);
+            let decision = Decision { transaction, outcome, waits_on: false, entries, receipt };
+            bench.run([Op::Decide(Box::new(decision))]);
+            assert_eq!(causes(&mut bench), if is_ok { expected.clone() } else { vec![] });
+        }
+        assert_eq!(numbers(&a.outbox), [0; 0]);
     }
+}
+
+fn causes(bench: &mut Bench) -> Vec<Cause> {
+    let letters = std::mem::take(&mut bench.out.dead_letters).into_iter();
+    letters.filter_map(|letter| letter.cause).collect()
+}
+
+#[test]
+fn what_is_not_persistent_may_come_again_when_it_has_gone() {
+    let mut bench = Bench::new(Policy::default());
+    let a = bench.subscribe(10);
+    bench.send_numbers([1, 1]);
+    assert_eq!(numbers(&a.outbox), [1], "it is still there");
+    bench.ack(&a, AckKind::Standard, 1, 1);
+    bench.send_numbers([1, 1]);
+    assert_eq!(numbers(&a.outbox), [1]);
 }
 
 #[test]
