@@ -223,7 +223,7 @@ impl Core {
                 let (place, wanted) = left[at];
                 let outcome = outcome.map(|record| self.message_in(record, wanted));
                 match outcome {
-                    Ok(Some(message)) => found[place] = Some(Arc::new(message)),
+                    Ok(Some(message)) => found[place] = Some(message),
                     other => failed.push((place, wanted, other.err())),
                 }
             });
@@ -253,7 +253,7 @@ impl Core {
         Ok((messages.collect(), damaged))
     }
 
-    fn message_in(&self, record: Record, wanted: Wanted) -> Option<Message> {
+    fn message_in(&self, record: Record, wanted: Wanted) -> Option<Arc<Message>> {
         match record {
             Record::Add(add) if (add.destination, add.seq) == (wanted.destination, wanted.seq) => {
                 (self.form.decode)(add.message)
