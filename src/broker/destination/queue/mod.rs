@@ -332,8 +332,8 @@ impl Queue {
     /// What there is now and what came and went.
     pub fn report(&self) -> Report {
         let in_flight: usize = self.subscriptions.iter().map(|s| s.in_flight.len()).sum();
-        let in_flight = in_flight + self.orphans.len() + self.locked.len();
-        let in_memory = (self.pending.len() + in_flight) as u64;
+        let in_flight = in_flight + self.orphans.len();
+        let in_memory = (self.pending.len() + in_flight + self.locked.len()) as u64;
         let held = self.subscriptions.iter().filter_map(|s| s.in_flight.iter().next());
         let first = self.pending.values().next().into_iter();
         let first = first.chain(held.map(|held| &held.entry));
@@ -341,7 +341,7 @@ impl Queue {
             own: self.counters.own(),
             broker: self.counters.broker(),
             in_flight: in_flight as u64,
-            size: in_memory + self.backlog.len() + self.spill.len(),
+            size: in_memory - self.locked.held() as u64 + self.backlog.len() + self.spill.len(),
             in_memory,
             consumers: self.subscriptions.len() as u64,
             oldest_ms: first.map(|entry| entry.message.broker_in_time).min(),
