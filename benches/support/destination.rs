@@ -96,6 +96,7 @@ fn context(destination: Destination, policy: &Arc<Policy>, usage: &Arc<Usage>) -
         keeps: false,
         spool: None,
         dispatches_early: true,
+        halted: Arc::default(),
         sequence: Arc::new(AtomicI64::new(0)),
         shared: Arc::default(),
         gone: Gone::default(),
@@ -105,7 +106,7 @@ fn context(destination: Destination, policy: &Arc<Policy>, usage: &Arc<Usage>) -
 }
 
 fn outlet() -> Outlet {
-    Outlet { store: Arc::new(MemoryStore), forward: forward::channel().0 }
+    Outlet { store: Arc::new(MemoryStore), forward: forward::channel().0, halted: Arc::default() }
 }
 
 /// Message `number` with a body of so many bytes.

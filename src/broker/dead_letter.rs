@@ -103,8 +103,9 @@ impl DeadLetter {
 
 impl DeadLetterStrategy {
     /// Where `letter` goes; none when it is dropped.
-    pub fn destination(&self, letter: &DeadLetter) -> Option<Destination> {
-        let expired = matches!(letter.cause, Some(Cause::Expired(_)));
+    pub fn destination(&self, letter: &DeadLetter, now_ms: i64) -> Option<Destination> {
+        // Whatever it was given up for.
+        let expired = letter.message.is_expired(now_ms);
         if (!letter.message.persistent && !self.process_non_persistent)
             || (expired && !self.process_expired)
         {

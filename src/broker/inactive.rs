@@ -167,7 +167,6 @@ mod tests {
             offline_durables: OfflineDurables { timeout: None, check_every: PATIENCE },
             inactive_sweeps: InactiveSweeps::default(),
             scheduler: SchedulerOptions::default(),
-            redelivery: None,
             plugins: Plugins::default(),
             addresses: Vec::new(),
             data_directory: "".into(),

@@ -26,7 +26,6 @@ pub mod outbox;
 pub mod plugins;
 pub mod policy;
 mod recovery;
-pub mod redelivery;
 pub mod registry;
 pub mod router;
 pub mod scheduler;
@@ -53,10 +52,9 @@ use self::interceptors::Interceptors;
 use self::live::Live;
 pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
-use self::plugins::{Event, Passage, Plugins};
-use self::policy::Policy;
+use self::plugins::{Event, Fate, Passage, Plugins};
+use self::policy::{DeadLetterStrategy, Policy};
 pub use self::recovery::PreparedFate;
-use self::redelivery::Redelivery;
 use self::registry::Registry;
 use self::router::{Ending, Listener, Router};
 use self::scheduler::{Scheduler, SchedulerOptions};
@@ -136,8 +134,6 @@ pub struct BrokerOptions {
     pub offline_durables: OfflineDurables,
     pub inactive_sweeps: InactiveSweeps,
     pub scheduler: SchedulerOptions,
-    /// `<redeliveryPlugin>`.
-    pub redelivery: Option<Redelivery>,
     pub plugins: Plugins,
     /// Addresses of the connectors, by their schemes.
     pub addresses: Vec<(Text, Text)>,
@@ -540,15 +536,23 @@ impl Broker {
     /// Moves a message to its dead letter queue, as the policy of its destination says. It leaves where it
     /// was in the submit that brings it here.
     async fn bury(&self, letter: DeadLetter) {
-        let Some(mut letter) = self.redeliver(letter).await else { return };
+        let (now_ms, from) = (Now::read().wall_ms, letter.from.clone());
+        let letter = match self.options.plugins.fate(&letter, now_ms) {
+            Fate::DeadLetter => Some(letter),
+            Fate::Drop => {
+                tracing::debug!(%from, "a dead message is dropped by a plugin");
+                return self.depart(letter.leaves, letter.receipt);
+            }
+            Fate::Again(delay_ms) => self.deliver_again(letter, delay_ms, now_ms).await,
+        };
+        let Some(mut letter) = letter else { return };
         let policy = self.policy(&letter.from);
         let strategy = &policy.dead_letter;
         let (leaves, receipt) = (letter.leaves.take(), letter.receipt.take());
-        let target = strategy.destination(&letter);
-        let target = target.filter(|at| !(strategy.audit && self.was_buried(&letter, at, &policy)));
-        let target = target.filter(|_| self.options.plugins.may_bury(&letter));
+        let target = strategy.destination(&letter, now_ms);
+        let target =
+            target.filter(|at| !(strategy.audit && self.was_buried(&letter, at, strategy)));
         let Some(target) = target else { return self.depart(leaves, receipt) };
-        let now_ms = Now::read().wall_ms;
         let mut message = strategy.copy(&letter, &target, now_ms);
         let plugins = &self.options.plugins;
         // A dead letter is no question.
@@ -562,8 +566,12 @@ impl Broker {
         self.publish(Notice::dead(&letter.from, &letter.message)).await;
     }
 
-    fn was_buried(&self, letter: &DeadLetter, at: &Destination, policy: &Policy) -> bool {
-        let strategy = &policy.dead_letter;
+    fn was_buried(
+        &self,
+        letter: &DeadLetter,
+        at: &Destination,
+        strategy: &DeadLetterStrategy,
+    ) -> bool {
         let Some(id) = &letter.message.message_id else { return false };
         let mut audits = self.dead_letters.lock();
         audits

@@ -38,6 +38,23 @@ pub struct Delivery {
     pub source: Option<u16>,
 }
 
+impl Delivery {
+    /// There is nothing for `consumer`.
+    pub fn nothing(subscription: SubscriptionKey, consumer: &Arc<ConsumerInfo>) -> Self {
+        Self {
+            subscription,
+            consumer: Arc::clone(consumer),
+            destination: consumer.destination.clone().unwrap_or_else(|| Destination::queue("")),
+            message: None,
+            sequence: 0,
+            redeliveries: 0,
+            group_first: false,
+            hold: None,
+            source: None,
+        }
+    }
+}
+
 /// What a connection's task takes out.
 #[derive(Debug)]
 pub enum Item {

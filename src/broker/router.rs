@@ -1,19 +1,20 @@
 //! Which destinations there are, and who listens to those that do not exist yet.
 
 use super::destination::in_flight::Window;
-use super::destination::queue::NewSubscription;
+use super::destination::queue::{NewSubscription, OpenPulls, Pull};
 use super::destination::topic::TopicMember;
 use super::destination::{DestinationHandle, Op};
 use super::interceptors::Interceptors;
 use super::interceptors::fed::FedQueues;
 use super::live::Live;
-use super::outbox::{Outbox, SubscriptionKey};
+use super::outbox::{Delivery, Outbox, SubscriptionKey};
 use crate::jms::selector::Selector;
 use crate::jms::wildcard;
 use crate::jms::{ConsumerInfo, Destination};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// A consumer of queues as the router keeps it, to join it to queues that come later.
@@ -28,9 +29,17 @@ pub struct QueueConsumer {
     pub queues: Mutex<Vec<Arc<DestinationHandle>>>,
     /// Whether it may have more than one.
     pub several: bool,
+    /// What it asked for and is waiting for, if it may have more than one.
+    pub pulls: Mutex<OpenPulls>,
 }
 
 impl QueueConsumer {
+    /// A request to all its queues, those that come meanwhile too; with its ticket.
+    pub fn open_pull(&self, deadline: Option<Instant>) -> (u64, Pull) {
+        let nothing = Delivery::nothing(self.key, &self.info);
+        self.pulls.lock().add(nothing, &self.outbox, deadline)
+    }
+
     /// The operation that subscribes this consumer at `queue`; none when it is there already. The place of
     /// a queue that was removed is used again: nothing can be acknowledged there any more.
     pub fn subscribe_op(&self, queue: &Arc<DestinationHandle>) -> Option<Op> {
@@ -90,11 +99,17 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// The operation that joins it to a destination; none when it is there already.
-    fn join_op(&self, handle: &Arc<DestinationHandle>) -> Option<Op> {
+    /// The operations that join it to a destination; none when it is there already.
+    fn join_ops(&self, handle: &Arc<DestinationHandle>) -> Vec<Op> {
         match self {
-            Self::Queue(consumer) => consumer.subscribe_op(handle),
-            Self::Topic(member) => Some(Op::Join { member: member.clone(), receipt: None }),
+            Self::Queue(consumer) => {
+                let Some(op) = consumer.subscribe_op(handle) else { return Vec::new() };
+                let key = consumer.key;
+                let pulls = consumer.pulls.lock().open();
+                let pulls = pulls.into_iter().map(|pull| Op::Pull { key, pull });
+                std::iter::once(op).chain(pulls).collect()
+            }
+            Self::Topic(member) => vec![Op::Join { member: member.clone(), receipt: None }],
         }
     }
 
@@ -214,12 +229,12 @@ impl Router {
         self.insert(&mut table, Arc::clone(&handle));
         let listeners = table.patterns.iter().filter(|p| self.reads(&p.pattern, destination));
         let mut ops: Vec<Op> =
-            listeners.filter_map(|pattern| pattern.listener.join_op(&handle)).collect();
+            listeners.flat_map(|pattern| pattern.listener.join_ops(&handle)).collect();
         for (_, listener) in table.named.get(destination).into_iter().flatten() {
             if listener.counts() {
                 handle.gauges.add_consumer(listener.is_network());
             }
-            ops.extend(listener.join_op(&handle));
+            ops.extend(listener.join_ops(&handle));
         }
         if !ops.is_empty() {
             // A new mailbox has room for one batch.
@@ -405,6 +420,7 @@ mod tests {
             window: Arc::new(Window::new(10)),
             queues: Mutex::default(),
             several,
+            pulls: Mutex::default(),
         })
     }
 

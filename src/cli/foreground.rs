@@ -5,7 +5,7 @@ use super::log::{self, Chain, Terminal};
 use super::pid_file::PidFile;
 use super::scheduling;
 use super::source::{self, Source};
-use super::{CliError, terminal};
+use super::{CliError, footprint, terminal};
 use crate::config::Config;
 use crate::server::{After, Server};
 use std::fs;
@@ -151,6 +151,7 @@ async fn serve_once(
             terminal::line(format_args!("INFO: Broker {} started", config.broker.name));
         }
     }
+    footprint::drop_code_of_the_start();
     // The signals stay taken, so a second one does not cut the stop short.
     let after = tokio::select! {
         after = server.stopped() => after,

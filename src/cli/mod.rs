@@ -10,6 +10,7 @@ mod check;
 mod console;
 mod consumer;
 mod daemon;
+mod footprint;
 mod foreground;
 mod kill;
 mod log;

@@ -112,7 +112,6 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
                 .filter(|most| *most > 0),
         },
         scheduler: super::scheduler::of_config(broker),
-        redelivery: super::scheduler::redelivery(&broker.plugins),
         plugins: plugins::of_config(&broker.plugins),
         addresses: Vec::new(),
         data_directory: absolute(&broker.data_directory),

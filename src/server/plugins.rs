@@ -1,8 +1,12 @@
 //! From `<plugins>` to what wraps the broker.
 
-use crate::broker::plugins::{DiscardingDlq, Logging, Plugin, Plugins, TimeStamping};
+use crate::broker::plugins::{
+    DiscardingDlq, Logging, Plugin, Plugins, Redelivery, RedeliveryPolicy, TimeStamping,
+};
 use crate::config;
+use crate::jms::Destination;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 /// The plugins that look at messages and events, in the order they are configured in.
 pub(super) fn of_config(configured: &[config::Plugin]) -> Plugins {
@@ -44,6 +48,31 @@ fn plugin(configured: &config::Plugin) -> Option<Plugin> {
                 dropped: AtomicU64::new(0),
             })
         }
+        config::Plugin::Redelivery(of) => Plugin::Redelivery(redelivery(of.clone())),
         _ => return None,
     })
+}
+
+fn redelivery(plugin: config::Redelivery) -> Redelivery {
+    let policies = plugin.policies;
+    let policy =
+        move |of: &Destination| policies.entry_for(of.kind(), of.name()).map(redelivery_policy);
+    Redelivery {
+        policy: Box::new(policy),
+        fallback_to_dead_letter: plugin.fallback_to_dead_letter,
+        dead_letter_in_the_end: plugin.send_to_dlq_if_max_retries_exceeded,
+    }
+}
+
+fn redelivery_policy(entry: &config::RedeliveryPolicy) -> RedeliveryPolicy {
+    let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let jitter = f64::from(entry.collision_avoidance_percent) / 100.0;
+    RedeliveryPolicy {
+        times_max: entry.maximum_redeliveries,
+        first_delay_ms: ms(entry.initial_redelivery_delay),
+        delay_ms: ms(entry.redelivery_delay),
+        multiplier: entry.use_exponential_back_off.then_some(entry.back_off_multiplier),
+        delay_max_ms: entry.maximum_redelivery_delay.map(ms),
+        jitter: entry.use_collision_avoidance.then_some(jitter),
+    }
 }

@@ -58,13 +58,14 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self, period: Duration) {
-        let mut seen = self.modified().ok();
+        // What changed since it was read for the start is found by reading it once more.
+        let mut seen = None;
         loop {
             tokio::time::sleep(period.max(SHORTEST_PERIOD)).await;
             match self.modified() {
                 Ok(modified) if seen != Some(modified) => {
-                    seen = Some(modified);
-                    self.update().await;
+                    let is_first = seen.replace(modified).is_none();
+                    self.update(is_first).await;
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -81,7 +82,8 @@ impl Follower {
         Ok((metadata.modified()?, metadata.len()))
     }
 
-    async fn update(&mut self) {
+    /// Applies what is different in the file; after the start nobody expects that something is.
+    async fn update(&mut self, after_start: bool) {
         let config = self.config.clone();
         let file = config.file.display().to_string();
         let changed = match tokio::task::spawn_blocking(move || config.reload()).await {
@@ -100,6 +102,9 @@ impl Follower {
         };
         let differences = self.config.differences(&changed);
         if differences.is_empty() {
+            if after_start {
+                return;
+            }
             tracing::info!("No material change to configuration in {file}");
             return;
         }

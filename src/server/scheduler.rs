@@ -2,13 +2,10 @@
 
 use super::StartError;
 use super::disk::Space;
-use crate::broker::redelivery::{Redelivery, RedeliveryPolicy};
 use crate::broker::scheduler::SchedulerOptions;
 use crate::broker::usage::Usage;
-use crate::config::{self, BrokerConfig, JobSchedulerStore, Plugin};
-use crate::jms::Destination;
+use crate::config::{BrokerConfig, JobSchedulerStore};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// What the scheduler is started with.
 pub(super) fn of_config(broker: &BrokerConfig) -> SchedulerOptions {
@@ -19,35 +16,6 @@ pub(super) fn of_config(broker: &BrokerConfig) -> SchedulerOptions {
         is_active: broker.scheduler_support,
         repeats_max: broker.max_scheduler_repeat_allowed,
         usage: Usage::new(usage.limit_bytes(partition), None),
-    }
-}
-
-/// What `<redeliveryPlugin>` does, if there is one.
-pub(super) fn redelivery(plugins: &[Plugin]) -> Option<Redelivery> {
-    let plugin = plugins.iter().find_map(|plugin| match plugin {
-        Plugin::Redelivery(plugin) => Some(plugin.clone()),
-        _ => None,
-    })?;
-    let policies = plugin.policies;
-    let policy =
-        move |of: &Destination| policies.entry_for(of.kind(), of.name()).map(redelivery_policy);
-    Some(Redelivery {
-        policy: Box::new(policy),
-        fallback_to_dead_letter: plugin.fallback_to_dead_letter,
-        dead_letter_in_the_end: plugin.send_to_dlq_if_max_retries_exceeded,
-    })
-}
-
-fn redelivery_policy(entry: &config::RedeliveryPolicy) -> RedeliveryPolicy {
-    let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    let jitter = f64::from(entry.collision_avoidance_percent) / 100.0;
-    RedeliveryPolicy {
-        times_max: entry.maximum_redeliveries,
-        first_delay_ms: ms(entry.initial_redelivery_delay),
-        delay_ms: ms(entry.redelivery_delay),
-        multiplier: entry.use_exponential_back_off.then_some(entry.back_off_multiplier),
-        delay_max_ms: entry.maximum_redelivery_delay.map(ms),
-        jitter: entry.use_collision_avoidance.then_some(jitter),
     }
 }
 

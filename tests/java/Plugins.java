@@ -81,6 +81,7 @@ final class Plugins extends Rules {
         session.commit();
         equal("after", nextText(consumer), "the message behind it");
         session.commit();
+        consumer.close();
     }
 
     @Rule
@@ -96,5 +97,19 @@ final class Plugins extends Rules {
             name = nextText(dead);
             check(!name.equals(nameOf(dropped)), "a dead letter was not dropped");
         } while (!name.equals(nameOf(kept)));
+    }
+
+    /** The last one configured is asked first. What it sends again passes all of them once more. */
+    @Rule
+    void thePluginConfiguredLastDecidesAboutADeadMessage() throws Exception {
+        Queue dropped = queue("DROP.INNER");
+        Queue again = queue("DROP.OUTER");
+        poison(dropped);
+        poison(again);
+        Message message = next(session().createConsumer(again));
+        flags(message, true, 2);
+        equal(nameOf(again), text(message), "text");
+        equal("judged,judged", message.getStringProperty("BrokerPath"), "BrokerPath");
+        isEmpty(dropped);
     }
 }

@@ -14,6 +14,7 @@ import javax.jms.Queue;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQDestination;
+import org.apache.activemq.command.ActiveMQQueue;
 
 final class Queues extends Rules {
     @Rule
@@ -429,5 +430,30 @@ final class Queues extends Rules {
         connection.destroyDestination((ActiveMQDestination) queue);
         isEmpty(queue);
         connection.destroyDestination((ActiveMQDestination) queue());
+    }
+
+    @Rule
+    void pullOfAPatternIsServedByAQueueThatComesMeanwhile() throws Exception {
+        String base = unique("TEST");
+        MessageConsumer consumer = auto(connect("jms.prefetchPolicy.queuePrefetch=0"))
+                .createConsumer(new ActiveMQQueue(base + ".*"));
+        for (String name : new String[] {".a", ".b", ".*"}) {
+            var received = meanwhile(() -> equal(name, nextText(consumer), "text"));
+            sendText(session(), new ActiveMQQueue(base + name), name);
+            finishes(received);
+        }
+    }
+
+    @Rule
+    void pullOfAPatternEndsWhenThereIsNothing() throws Exception {
+        String base = unique("TEST");
+        MessageConsumer consumer = auto(connect("jms.prefetchPolicy.queuePrefetch=0"))
+                .createConsumer(new ActiveMQQueue(base + ".*"));
+        for (int queues = 0; queues < 3; queues++) {
+            finishes(meanwhile(() -> equal(null, consumer.receiveNoWait(), "message")));
+            finishes(meanwhile(() -> equal(null, consumer.receive(100), "message")));
+            sendText(session(), new ActiveMQQueue(base + "." + queues), "x");
+            equal("x", nextText(consumer), "text");
+        }
     }
 }

@@ -107,6 +107,7 @@ impl Broker {
         let Some(destination) = &consumer.info.destination else { return };
         if let Some(joined) = &consumer.queues {
             self.router.unlisten(key, destination);
+            joined.pulls.lock().cancel();
             let queues = std::mem::take(&mut *joined.queues.lock());
             for queue in queues {
                 queue.send(vec![Op::Unsubscribe { key, last_delivered, receipt: None }]).await;

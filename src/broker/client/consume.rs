@@ -170,6 +170,7 @@ impl Client {
                 window: Arc::new(Window::new(prefetch)),
                 queues: Mutex::default(),
                 several,
+                pulls: Mutex::default(),
             });
             if several {
                 self.outbox.track_order(consumer.key);
@@ -471,14 +472,23 @@ impl Client {
         }
         let Some(joined) = consumer.queues.clone() else { return Ok(()) };
         let deadline = patience.map(|patience| Instant::now() + patience);
-        let answered = joined.several.then(|| Arc::new(AtomicBool::new(false)));
+        let mut pull = Pull { deadline, shared: None };
+        // A browser gets what it browses without.
+        if joined.several && !joined.info.browser {
+            if !consumer.pulls.has_room(|ticket| joined.pulls.lock().owes(ticket)) {
+                return Ok(());
+            }
+            let ticket;
+            (ticket, pull) = joined.open_pull(deadline);
+            let waiting = Arc::clone(&joined);
+            consumer.pulls.wait(ticket, patience, move || {
+                let ended = waiting.pulls.lock().end(ticket);
+                drop(ended);
+            });
+        }
         let queues: Vec<Arc<DestinationHandle>> = joined.queues.lock().clone();
-        let last = queues.len().saturating_sub(1);
-        for (at, queue) in queues.iter().enumerate() {
-            // All may serve the pull; the last one asked also says when there was nothing.
-            let deadline = deadline.filter(|_| at == last);
-            let pull = Pull { deadline, answered: answered.clone() };
-            self.hand(queue, Op::Pull { key, pull }).await;
+        for queue in &queues {
+            self.hand(queue, Op::Pull { key, pull: pull.clone() }).await;
         }
         Ok(())
     }

@@ -101,7 +101,7 @@ struct Consumer {
     queues: Option<Arc<QueueConsumer>>,
     topics: Option<Arc<TopicSubscription>>,
     durable: Option<Arc<DurableSubscription>>,
-    /// Those of topics and durable subscriptions.
+    /// Those of topics, of durable subscriptions and of several queues.
     pulls: Pulls,
     /// Where it is counted, until it is attached.
     counted: Vec<Arc<DestinationHandle>>,

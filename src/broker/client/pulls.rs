@@ -1,4 +1,4 @@
-//! Pulls of one consumer of topics that wait for a message: each ends after its time.
+//! Pulls of one consumer that wait for a message, where no queue of its own ends them after their time.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -167,6 +167,7 @@ async fn selector_aware_copies_what_a_consumer_selects_or_did() {
         window: Arc::new(Window::new(1)),
         queues: Mutex::default(),
         several: false,
+        pulls: Mutex::default(),
     };
     assert!(router.listen_by_name(key, &queue, Listener::Queue(Arc::new(consumer))));
     assert!(copied("a") && !copied("b"));

@@ -6,11 +6,13 @@
 
 mod discarding;
 pub mod logging;
+pub mod redelivery;
 pub mod statistics;
 mod time_stamping;
 
 pub use self::discarding::DiscardingDlq;
 pub use self::logging::{Event, Logging};
+pub use self::redelivery::{Redelivery, RedeliveryPolicy};
 pub use self::time_stamping::TimeStamping;
 
 use self::statistics::Question;
@@ -30,6 +32,7 @@ pub enum Plugin {
     /// Lists the brokers a message came through in the property of this name.
     TraceBrokerPath(Text),
     DiscardingDlq(DiscardingDlq),
+    Redelivery(Redelivery),
 }
 
 /// The plugins of a broker.
@@ -46,6 +49,15 @@ pub(super) enum Passage {
     Sent,
     /// It is the copy of a dead message for a dead letter queue.
     Buried,
+}
+
+/// What becomes of a message that nobody could consume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    DeadLetter,
+    Drop,
+    /// It is delivered once more after so many ms.
+    Again(i64),
 }
 
 impl Plugins {
@@ -88,22 +100,25 @@ impl Plugins {
                 Plugin::Logging(logging) => logging.note(&Event::Sent(message)),
                 Plugin::ForcePersistency(persistent) => message.persistent = *persistent,
                 Plugin::TraceBrokerPath(property) => trace(message, property, broker),
-                Plugin::TimeStamping(_) | Plugin::DiscardingDlq(_) => {}
+                Plugin::TimeStamping(_) | Plugin::DiscardingDlq(_) | Plugin::Redelivery(_) => {}
             }
         }
         None
     }
 
-    /// Whether a message may go to a dead letter queue.
-    pub(super) fn may_bury(&self, letter: &DeadLetter) -> bool {
-        self.list.iter().all(|plugin| match plugin {
+    /// What becomes of a dead message: the first plugin that keeps it from the dead letter queue decides.
+    pub(super) fn fate(&self, letter: &DeadLetter, now_ms: i64) -> Fate {
+        let fate = |plugin: &Plugin| match plugin {
             Plugin::Logging(logging) => {
                 logging.note(&Event::Dead(&letter.message));
-                true
+                Fate::DeadLetter
             }
-            Plugin::DiscardingDlq(discarding) => !discarding.takes(letter),
-            _ => true,
-        })
+            Plugin::DiscardingDlq(discarding) if discarding.takes(letter) => Fate::Drop,
+            Plugin::Redelivery(plugin) => plugin.fate(letter, now_ms, redelivery::random),
+            _ => Fate::DeadLetter,
+        };
+        let mut fates = self.list.iter().map(fate);
+        fates.find(|fate| *fate != Fate::DeadLetter).unwrap_or(Fate::DeadLetter)
     }
 
     /// Something happened.
@@ -161,6 +176,43 @@ mod tests {
         let mut message = Message::default();
         Plugins::new(plugins.into()).pass(&mut message, Passage::Sent, &"b".into(), 1);
         assert!(!message.persistent, "the first one configured has the last word");
+    }
+
+    fn redelivery() -> Plugin {
+        let policy = RedeliveryPolicy {
+            times_max: None,
+            first_delay_ms: 1_000,
+            delay_ms: 1_000,
+            multiplier: None,
+            delay_max_ms: None,
+            jitter: None,
+        };
+        Plugin::Redelivery(Redelivery {
+            policy: Box::new(move |_| Some(policy.clone())),
+            fallback_to_dead_letter: true,
+            dead_letter_in_the_end: true,
+        })
+    }
+
+    fn discarding() -> Plugin {
+        Plugin::DiscardingDlq(DiscardingDlq {
+            drop_all: true,
+            drop_temporary_topics: true,
+            drop_temporary_queues: true,
+            drop_only: Vec::new(),
+            report_interval: 0,
+            dropped: std::sync::atomic::AtomicU64::new(0),
+        })
+    }
+
+    #[test]
+    fn the_last_plugin_configured_decides_first_about_a_dead_message() {
+        let message = std::sync::Arc::new(Message::default());
+        let letter = DeadLetter::unstored(message, crate::jms::Destination::queue("Q"), None);
+        let fate = |plugins: Vec<Plugin>| Plugins::new(plugins).fate(&letter, 1);
+        assert_eq!(fate(vec![discarding(), redelivery()]), Fate::Again(1_000));
+        assert_eq!(fate(vec![redelivery(), discarding()]), Fate::Drop);
+        assert_eq!(fate(vec![Plugin::Statistics]), Fate::DeadLetter);
     }
 
     #[test]

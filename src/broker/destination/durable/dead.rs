@@ -51,9 +51,8 @@ impl DurableSubscription {
             Leaving { op, told }
         });
         let Some(from) = entry.message.destination.clone() else { return };
-        let (subscriber, redeliveries) = (Some(self.owner.clone()), entry.redeliveries);
-        let message = entry.message;
-        let letter = DeadLetter::unstored(message, from, cause);
-        out.dead_letter(DeadLetter { subscriber, redeliveries, leaves, receipt, ..letter });
+        let (subscriber, letter) =
+            (Some(self.owner.clone()), DeadLetter::unstored(entry.message, from, cause));
+        out.dead_letter(DeadLetter { subscriber, leaves, receipt, ..letter });
     }
 }

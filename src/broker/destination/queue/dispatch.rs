@@ -216,7 +216,8 @@ impl Queue {
                     return false;
                 }
                 let due = pull.deadline.is_some_and(|deadline| deadline <= now.instant);
-                if due && pull.claim() {
+                // The last one of several queues that lets go of it says so for all.
+                if due && pull.shared.is_none() {
                     let empty = subscription.delivery(destination);
                     subscription.staged.push(Item::Delivery(empty));
                 }

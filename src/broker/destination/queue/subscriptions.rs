@@ -1,6 +1,6 @@
 //! The consumers of a queue: how they come and go, which one is exclusive, what they ask for.
 
-use super::{Key, Queue};
+use super::{Key, Pull, Queue};
 use crate::broker::destination::Now;
 use crate::broker::destination::in_flight::{InFlightList, Window};
 use crate::broker::destination::report::SubscriptionReport;
@@ -9,8 +9,6 @@ use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 /// A consumer as the queue sees it.
 #[derive(Debug)]
@@ -37,26 +35,6 @@ pub(super) struct Subscription {
     pub(super) dequeued: u64,
     /// Still taking part in the dispatch pass that runs.
     pub(super) open: bool,
-}
-
-/// A request for one message by a consumer without prefetch.
-#[derive(Debug)]
-pub struct Pull {
-    /// When to answer that there is nothing; none: never.
-    pub deadline: Option<Instant>,
-    /// Set by the first destination that answers, for consumers that have several.
-    pub answered: Option<Arc<AtomicBool>>,
-}
-
-impl Pull {
-    pub(super) fn is_open(&self) -> bool {
-        !self.answered.as_ref().is_some_and(|answered| answered.load(Ordering::SeqCst))
-    }
-
-    /// Claims the right to answer.
-    pub(super) fn claim(&self) -> bool {
-        !self.answered.as_ref().is_some_and(|answered| answered.swap(true, Ordering::SeqCst))
-    }
 }
 
 impl Queue {

@@ -12,7 +12,6 @@ use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerInfo, Destination, Message};
 use crate::store::StoreOp;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 pub(super) struct Bench {
     pub(super) queue: Queue,
@@ -141,7 +140,6 @@ impl Bench {
 
     pub(super) fn pull(&mut self, client: &Client, deadline_ms: Option<u64>) {
         let deadline = deadline_ms.map(|ms| self.clock.at(ms));
-        let answered = Some(Arc::new(AtomicBool::new(false)));
-        self.run([Op::Pull { key: client.key, pull: Pull { deadline, answered } }]);
+        self.run([Op::Pull { key: client.key, pull: Pull { deadline, shared: None } }]);
     }
 }

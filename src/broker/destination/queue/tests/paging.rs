@@ -377,7 +377,7 @@ fn got(side: &Side, key: u64) -> Vec<i64> {
 }
 
 fn ask(side: &mut Side, key: u64, clock: &Clock) {
-    let pull = Pull { deadline: Some(clock.now().instant), answered: None };
+    let pull = Pull { deadline: Some(clock.now().instant), shared: None };
     side.handle(Op::Pull { key: SubscriptionKey(key), pull }, clock);
     side.queue.settle_batch(clock.now(), &mut side.out);
 }

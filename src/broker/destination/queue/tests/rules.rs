@@ -1,19 +1,20 @@
 //! One test per rule.
 
-use super::super::super::fixture::{BYTES, context, deliveries, incoming, message, numbers, take};
-use super::super::{History, Pull, Queue};
+use super::super::super::fixture::{
+    BYTES, consumer, context, deliveries, incoming, message, numbers, take,
+};
+use super::super::{History, OpenPulls, Pull, Queue};
 use super::bench::{Bench, Client};
 use crate::broker::dead_letter::Cause;
 use crate::broker::destination::in_flight::TransactionKey;
 use crate::broker::destination::{Admission, Incoming, Op};
 use crate::broker::error::BrokerError;
-use crate::broker::outbox::{Item, Outbox, Receipt};
+use crate::broker::outbox::{Delivery, Item, Outbox, Receipt};
 use crate::broker::policy::{GroupMapKind, Policy};
 use crate::jms::{AckKind, Destination, DestinationKind, Message};
 use crate::store::{Cancel, StoreOp};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn in_group(number: i64, group: &str, sequence: i32) -> Message {
     Message { group_id: Some(group.into()), group_sequence: sequence, ..message("c0", number) }
@@ -147,10 +148,40 @@ fn a_pull_that_waits_is_answered_after_its_time() {
 fn a_pull_that_another_queue_has_answered_gives_nothing() {
     let mut bench = Bench::new(Policy::default());
     let a = bench.subscribe(0);
-    let answered = Some(Arc::new(AtomicBool::new(true)));
-    bench.run([Op::Pull { key: a.key, pull: Pull { deadline: None, answered } }]);
+    let (mut pulls, (_, pull)) = open_pull(&a, None);
+    bench.run([Op::Pull { key: a.key, pull }]);
+    pulls.cancel();
     bench.send_numbers([0]);
     assert_eq!(numbers(&a.outbox), [] as [i64; 0]);
+}
+
+/// A pull of a consumer that has several queues, with its ticket.
+fn open_pull(client: &Client, deadline: Option<Instant>) -> (OpenPulls, (u64, Pull)) {
+    let nothing = Delivery::nothing(client.key, &Arc::new(consumer("c1", client.key.0, 0)));
+    let mut pulls = OpenPulls::default();
+    let pull = pulls.add(nothing, &client.outbox, deadline);
+    (pulls, pull)
+}
+
+#[test]
+fn several_queues_have_nothing_when_all_of_them_have_said_so() {
+    let mut benches = [Bench::new(Policy::default()), Bench::new(Policy::default())];
+    let client = benches[0].subscribe(0);
+    benches[1].subscribe(0);
+    let due = benches[0].clock.ms + 50;
+    let (mut pulls, (ticket, pull)) = open_pull(&client, Some(benches[0].clock.at(due)));
+    for bench in &mut benches {
+        bench.run([Op::Pull { key: client.key, pull: pull.clone() }]);
+    }
+    drop(pull);
+    assert!(pulls.owes(ticket));
+    drop(pulls.end(ticket));
+    for bench in &mut benches {
+        assert_eq!(numbers(&client.outbox), [] as [i64; 0]);
+        bench.clock.ms = due;
+        bench.run([]);
+    }
+    assert_eq!(numbers(&client.outbox), [-1]);
 }
 
 #[test]

@@ -365,7 +365,7 @@ impl World {
             browser.pulls += 1;
         }
         let deadline = deadline.map(|at| self.clock.at(at));
-        let pull = Pull { deadline, answered: None };
+        let pull = Pull { deadline, shared: None };
         self.handle(Op::Pull { key: SubscriptionKey(key), pull });
     }
 

@@ -3,10 +3,11 @@
 //! The copy goes through the scheduler. It leaves where it was in the submit that schedules it, so it is in one
 //! place whatever happens. How often that was done is its redelivery counter.
 
-use super::Broker;
-use super::dead_letter::{Cause, DeadLetter};
-use super::destination::{Incoming, Op};
-use super::scheduler::schedule::{DELAY, JOB_ID};
+use super::{Fate, Passage};
+use crate::broker::Broker;
+use crate::broker::dead_letter::{Cause, DeadLetter};
+use crate::broker::destination::{Incoming, Op};
+use crate::broker::scheduler::schedule::{DELAY, JOB_ID};
 use crate::jms::properties::{PropertyError, PropertyMap, PropertyValue};
 use crate::jms::{Destination, Message, Text};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -19,6 +20,12 @@ pub struct Redelivery {
     pub fallback_to_dead_letter: bool,
     /// `sendToDlqIfMaxRetriesExceeded`: likewise what was tried often enough.
     pub dead_letter_in_the_end: bool,
+}
+
+impl std::fmt::Debug for Redelivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Redelivery")
+    }
 }
 
 /// Gives a destination its policy, if it has one.
@@ -39,15 +46,6 @@ pub struct RedeliveryPolicy {
     pub delay_max_ms: Option<i64>,
     /// `collisionAvoidancePercent` with `useCollisionAvoidance`, as a fraction: so much sooner or later.
     pub jitter: Option<f64>,
-}
-
-/// What becomes of a message that nobody could consume.
-#[derive(Debug, PartialEq)]
-enum Fate {
-    DeadLetter,
-    Drop,
-    /// After so many ms.
-    Again(i64),
 }
 
 /// Property that tells the delay.
@@ -95,22 +93,28 @@ fn scaled(ms: i64, factor: f64) -> i64 {
 }
 
 /// A number from -1 to 1.
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 32;
     let bits = u32::try_from(bits).unwrap_or_default();
     f64::from(bits) / f64::from(u32::MAX) * 2.0 - 1.0
 }
 
 impl Redelivery {
-    fn fate(&self, letter: &DeadLetter, random: impl FnMut() -> f64) -> Fate {
-        let of_broker = match &letter.cause {
-            Some(Cause::Expired(_) | Cause::Duplicate(_)) => true,
+    /// `random` is asked for numbers from -1 to 1.
+    pub(super) fn fate(
+        &self,
+        letter: &DeadLetter,
+        now_ms: i64,
+        random: impl FnMut() -> f64,
+    ) -> Fate {
+        let is_duplicate = match &letter.cause {
+            Some(Cause::Duplicate(_)) => true,
             Some(Cause::Client(cause)) => {
                 cause.message.as_deref().is_some_and(|text| text.contains(DUPLICATE))
             }
-            Some(Cause::Discarded(_)) | None => false,
+            Some(Cause::Expired(_) | Cause::Discarded(_)) | None => false,
         };
-        if of_broker {
+        if is_duplicate || letter.message.is_expired(now_ms) {
             return Fate::DeadLetter;
         }
         let or_drop = |stays: bool| if stays { Fate::DeadLetter } else { Fate::Drop };
@@ -146,26 +150,24 @@ fn again(letter: &DeadLetter, delay_ms: i64) -> Result<Message, PropertyError> {
 }
 
 impl Broker {
-    /// Schedules a message once more, or drops it, as the plugin says. Returns what is to become a dead
-    /// letter all the same.
-    pub(super) async fn redeliver(&self, letter: DeadLetter) -> Option<DeadLetter> {
-        let Some(plugin) = &self.options.redelivery else { return Some(letter) };
-        let delay_ms = match plugin.fate(&letter, random) {
-            Fate::DeadLetter => return Some(letter),
-            Fate::Drop => {
-                tracing::debug!(from = %letter.from, "a message is dropped by the redelivery plugin");
-                self.depart(letter.leaves, letter.receipt);
-                return None;
-            }
-            Fate::Again(delay_ms) => delay_ms,
-        };
-        let message = match again(&letter, delay_ms) {
+    /// Schedules a message once more, as if it was sent. Returns what is to become a dead letter all the
+    /// same.
+    pub(in crate::broker) async fn deliver_again(
+        &self,
+        letter: DeadLetter,
+        delay_ms: i64,
+        now_ms: i64,
+    ) -> Option<DeadLetter> {
+        let mut message = match again(&letter, delay_ms) {
             Ok(message) => message,
             Err(error) => {
                 tracing::error!(from = %letter.from, %error, "a message cannot be delivered again");
                 return Some(letter);
             }
         };
+        let options = &self.options;
+        // It is no question.
+        drop(options.plugins.pass(&mut message, Passage::Sent, &options.name, now_ms));
         let bytes = message.size() as u64;
         let (receipt, moved) = (letter.receipt, letter.leaves.into_iter().collect());
         let incoming = Incoming { receipt, moved, ..Incoming::of_broker(Arc::new(message), bytes) };
@@ -236,21 +238,21 @@ mod tests {
     #[test]
     fn what_was_tried_often_enough_is_a_dead_letter() {
         let plugin = plugin(policy());
-        let fate = |times| plugin.fate(&letter("A", times, None), || 0.0);
+        let fate = |times| plugin.fate(&letter("A", times, None), 9, || 0.0);
         let fates = [fate(0), fate(1), fate(2)];
         assert_eq!(fates, [Fate::Again(1_000), Fate::Again(3_000), Fate::DeadLetter]);
         let dropping = Redelivery { dead_letter_in_the_end: false, ..plugin };
-        assert_eq!(dropping.fate(&letter("A", 2, None), || 0.0), Fate::Drop);
+        assert_eq!(dropping.fate(&letter("A", 2, None), 9, || 0.0), Fate::Drop);
         let endless = self::plugin(RedeliveryPolicy { times_max: None, ..policy() });
-        assert_eq!(endless.fate(&letter("A", 99, None), || 0.0), Fate::Again(3_000));
+        assert_eq!(endless.fate(&letter("A", 99, None), 9, || 0.0), Fate::Again(3_000));
     }
 
     #[test]
     fn what_has_no_policy_is_a_dead_letter_or_dropped() {
         let plugin = plugin(policy());
-        assert_eq!(plugin.fate(&letter("B", 0, None), || 0.0), Fate::DeadLetter);
+        assert_eq!(plugin.fate(&letter("B", 0, None), 9, || 0.0), Fate::DeadLetter);
         let dropping = Redelivery { fallback_to_dead_letter: false, ..plugin };
-        assert_eq!(dropping.fate(&letter("B", 0, None), || 0.0), Fate::Drop);
+        assert_eq!(dropping.fate(&letter("B", 0, None), 9, || 0.0), Fate::Drop);
     }
 
     #[test]
@@ -258,12 +260,15 @@ mod tests {
         let plugin = plugin(policy());
         let cause = |text: &str| Some(Cause::Client(Throwable::new("java.lang.Throwable", text)));
         for (cause, fate) in [
-            (Some(Cause::Expired(5)), Fate::DeadLetter),
             (cause("duplicate from store for queue://A"), Fate::DeadLetter),
             (cause("Delivery[1] exceeds redelivery policy limit"), Fate::Again(1_000)),
         ] {
-            assert_eq!(plugin.fate(&letter("A", 0, cause), || 0.0), fate);
+            assert_eq!(plugin.fate(&letter("A", 0, cause), 9, || 0.0), fate);
         }
+        let message = Arc::new(Message { expiration: 5, ..Message::default() });
+        let expiring = DeadLetter { message, ..letter("A", 0, None) };
+        assert_eq!(plugin.fate(&expiring, 5, || 0.0), Fate::Again(1_000));
+        assert_eq!(plugin.fate(&expiring, 6, || 0.0), Fate::DeadLetter);
     }
 
     #[test]
