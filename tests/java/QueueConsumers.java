@@ -104,4 +104,18 @@ final class QueueConsumers extends Rules {
         takes(session().createConsumer(queue, "n > 3"), 4, 6);
         takes(session().createConsumer(queue), 0, 4);
     }
+
+    /** With useConsumerPriority="false" the priority decides between exclusive ones all the same. */
+    @Rule
+    void exclusiveConsumerOfHigherPriorityTakesOverWherePrioritiesAreIgnored() throws Exception {
+        Queue queue = queue("EQUAL");
+        Session session = session();
+        MessageConsumer one = session().createConsumer(withOptions(queue, "consumer.exclusive=true"));
+        send(session, queue, 0, 2);
+        takes(one, 0, 2);
+        MessageConsumer two = session().createConsumer(
+                withOptions(queue, "consumer.exclusive=true&consumer.priority=5"));
+        send(session, queue, 2, 4);
+        takes(two, 2, 4);
+    }
 }

@@ -20,6 +20,7 @@
 //! subscription and not once per pass.
 
 mod browse;
+mod consumers;
 mod context;
 mod dispatch;
 mod locked;
@@ -32,6 +33,7 @@ mod subscriptions;
 mod tests;
 mod transact;
 
+use self::consumers::Consumers;
 pub(crate) use self::context::Shortage;
 pub use self::context::{History, QueueContext};
 use self::locked::Locked;
@@ -124,14 +126,11 @@ pub struct Queue {
     expiry_waits: bool,
     /// Pending messages that have an end of life: (expiration, place).
     expiring: BTreeSet<(i64, Key)>,
-    /// Highest priority first, then order of arrival, rotated as messages are given.
-    #[expect(clippy::vec_box, reason = "rotation moves pointers, not subscriptions")]
-    subscriptions: Vec<Box<Subscription>>,
+    consumers: Consumers,
     browsers: Vec<browse::Browser>,
     /// Above this key nobody has looked yet.
     scanned_max: Key,
     starting: Starting,
-    exclusive: Option<SubscriptionKey>,
     groups: Groups,
     /// The first message that was passed over because its group has an owner.
     kept_for_owner: Option<Key>,
@@ -176,11 +175,10 @@ impl Queue {
             reading_expired: false,
             expiry_waits: false,
             expiring: BTreeSet::new(),
-            subscriptions: Vec::new(),
+            consumers: Consumers::new(policy.use_consumer_priority),
             browsers: Vec::new(),
             scanned_max: Key::MIN,
             starting: Starting::default(),
-            exclusive: None,
             groups: Groups::new(policy.groups),
             kept_for_owner: None,
             audit,
@@ -214,7 +212,7 @@ impl Queue {
             Op::Pull { key, pull } => {
                 if let Some(browser) = self.browsers.iter_mut().find(|b| b.key() == key) {
                     browser.pull();
-                } else if let Some(subscription) = self.subscription_mut(key) {
+                } else if let Some(subscription) = self.consumers.get_mut(key) {
                     subscription.pull(pull);
                 }
             }
@@ -264,7 +262,7 @@ impl Queue {
                 }
                 self.parking.clear();
                 // Other queues may share these windows. The client's next acknowledgement wakes them.
-                for subscription in &mut self.subscriptions {
+                for subscription in self.consumers.iter_mut() {
                     let held = subscription.in_flight.take_back(NONE_DELIVERED).len();
                     subscription.new.window.settle(i32::try_from(held).unwrap_or(i32::MAX));
                 }
@@ -303,13 +301,13 @@ impl Queue {
         self.spill(out);
         self.answer_empty_pulls(now);
         self.page_browsers(out);
-        self.flush();
+        self.consumers.flush();
     }
 
     /// When the queue has something to do though nobody asks.
     pub fn next_deadline(&self) -> Option<Instant> {
         // While messages are on their way, their coming ends the wait.
-        let pulling = self.subscriptions.iter().filter(|_| !self.is_reading());
+        let pulling = self.consumers.iter().filter(|_| !self.is_reading());
         let pulls = pulling.flat_map(|s| &s.pulls).filter_map(|p| p.deadline);
         let waits = self.parking.deadline(&self.context).into_iter().chain(self.next_expiry_check);
         pulls.chain(waits).chain(self.retry_at).chain(self.starting.deadline()).min()
@@ -317,10 +315,10 @@ impl Queue {
 
     /// What there is now and what came and went.
     pub fn report(&self) -> Report {
-        let in_flight: usize = self.subscriptions.iter().map(|s| s.in_flight.len()).sum();
+        let in_flight: usize = self.consumers.iter().map(|s| s.in_flight.len()).sum();
         let in_flight = in_flight + self.orphans.len() + self.locked.len();
         let in_memory = (self.pending.len() + in_flight) as u64;
-        let held = self.subscriptions.iter().filter_map(|s| s.in_flight.iter().next());
+        let held = self.consumers.iter().filter_map(|s| s.in_flight.iter().next());
         let first = self.pending.values().next().into_iter();
         let first = first.chain(held.map(|held| &held.entry));
         Report {
@@ -329,18 +327,14 @@ impl Queue {
             in_flight: in_flight as u64,
             size: in_memory + self.backlog.len() + self.spill.len(),
             in_memory,
-            consumers: self.subscriptions.len() as u64,
+            consumers: self.consumers.len() as u64,
             oldest_ms: first.map(|entry| entry.message.broker_in_time).min(),
-            subscriptions: self.subscriptions.iter().map(|s| s.report()).collect(),
+            subscriptions: self.consumers.iter().map(|s| s.report()).collect(),
         }
     }
 
-    fn subscription_mut(&mut self, key: SubscriptionKey) -> Option<&mut Subscription> {
-        self.subscriptions.iter_mut().map(|s| &mut **s).find(|s| s.new.key == key)
-    }
-
     fn outbox_of(&self, key: SubscriptionKey) -> Option<&Arc<Outbox>> {
-        self.subscriptions.iter().find(|s| s.new.key == key).map(|s| &s.new.outbox)
+        self.consumers.get(key).map(|s| &s.new.outbox)
     }
 
     fn send(&mut self, incoming: Incoming, now: Now, out: &mut Effects) {
@@ -384,7 +378,7 @@ impl Queue {
             return;
         }
         let place = self.backlog.place(entry.band, entry.sequence, self.context.is_short());
-        if place == Place::Memory && !self.subscriptions.is_empty() {
+        if place == Place::Memory && !self.consumers.is_empty() {
             entry.cancel = Some(Cancel::default());
         }
         out.adds.push(self.add_op(&entry));
@@ -437,7 +431,7 @@ impl Queue {
         if policy.advisory_for_delivery {
             out.notice(Notice::delivered(&self.context.destination, message));
         }
-        if policy.advisory_if_no_consumers && !message.persistent && self.subscriptions.is_empty() {
+        if policy.advisory_if_no_consumers && !message.persistent && self.consumers.is_empty() {
             out.notice(Notice::no_consumer(&self.context.destination, message));
         }
     }
@@ -451,9 +445,7 @@ impl Queue {
     fn insert(&mut self, entry: Entry, now: Now) {
         let key = Key::of(&entry);
         if key < self.scanned_max {
-            for subscription in &mut self.subscriptions {
-                subscription.scanned = subscription.scanned.min(key);
-            }
+            self.consumers.look_from(key);
         }
         if entry.message.expiration > 0 {
             self.expiring.insert((entry.message.expiration, key));
@@ -484,15 +476,6 @@ impl Queue {
             self.expiring.remove(&(entry.message.expiration, key));
         }
         Some(entry)
-    }
-
-    /// Hands each connection what this batch brought for it.
-    fn flush(&mut self) {
-        for subscription in &mut self.subscriptions {
-            if !subscription.staged.is_empty() {
-                subscription.new.outbox.push_all(&mut subscription.staged);
-            }
-        }
     }
 }
 
