@@ -282,6 +282,7 @@ impl Queue {
                 self.counters.fetch(&self.context.shared);
                 self.counters.reset(whose);
             }
+            Op::WakeOthers(others) => others.iter().for_each(|other| other.wake()),
             // A batch was asked for; topics have members instead of subscriptions; jobs are elsewhere.
             Op::Wake | Op::Join { .. } | Op::Leave { .. } | Op::Jobs(_) => {}
         }
