@@ -5,23 +5,22 @@
 
 mod support;
 
-use broker::broker::destination::in_flight::{Ack, AckRange, Window};
-use broker::broker::destination::queue::{History, NewSubscription, Queue};
+use broker::broker::destination::in_flight::{Ack, AckRange};
 use broker::broker::destination::{Effects, Op};
-use broker::broker::outbox::{Item, Outbox, SubscriptionKey};
+use broker::broker::outbox::Item;
 use broker::broker::policy::{GroupMapKind, Policy};
 use broker::broker::usage::Usage;
-use broker::jms::{AckKind, ConsumerInfo, Destination, Message};
-use std::error::Error;
+use broker::jms::{AckKind, Destination, Message};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
-use support::{context, incoming, message, now};
+use support::Outcome;
+use support::destination::{incoming, message, now, queue};
 
 /// Messages sent, and then acknowledged, at a time.
 const BATCH: usize = 64;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Outcome<()> {
     let messages = support::count(200_000)?;
     println!("consumers  groups  per message");
     for consumers in [10, 100] {
@@ -32,28 +31,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn run(consumers: u64, groups: usize, messages: usize) -> Result<(), Box<dyn Error>> {
+fn run(consumers: u64, groups: usize, messages: usize) -> Outcome<()> {
     let usage = Usage::new(0, None);
     let policy = Arc::new(Policy { groups: GroupMapKind::Simple, ..Policy::default() });
     let destination = Destination::queue("Q");
-    let mut queue = Queue::new(context(destination.clone(), &policy, &usage), History::default());
-    let (mut out, outbox) = (Effects::default(), Arc::new(Outbox::default()));
-    for number in 0..consumers {
-        let info = ConsumerInfo {
-            destination: Some(destination.clone()),
-            prefetch_size: 1000,
-            ..ConsumerInfo::default()
-        };
-        let new = Box::new(NewSubscription {
-            key: SubscriptionKey(number),
-            info: Arc::new(info),
-            selector: None,
-            outbox: Arc::clone(&outbox),
-            window: Arc::new(Window::new(1000)),
-            source: None,
-        });
-        queue.handle(Op::Subscribe { new, receipt: None }, now(), &mut out);
-    }
+    let (mut queue, outbox) = queue(&policy, &usage, consumers, 1000);
+    let mut out = Effects::default();
     let group = |number: usize| (groups > 0).then(|| format!("g{}", number % groups).into());
     let mut ready: Vec<_> = (0..messages)
         .map(|n| incoming(Message { group_id: group(n), ..message(&destination, n, "x") }))

@@ -4,25 +4,22 @@
 //! system's. Rounds alternate between loads, and medians are told, for other users of the disk
 //! make single rounds differ by far more than the loads do.
 
-use broker::store::kahadb::Fence;
-use broker::store::kahadb::fs::real::RealFilesystem;
-use broker::store::kahadb::journal::{
-    Add, Files, FilesOptions, Gaps, Identity, Journal, JournalOptions, Mark, OnDamage, Record,
-    Scan, SpaceWatch, StoreId, Submit, SyncPolicy, Wish,
-};
+mod support;
+
+use broker::store::kahadb::journal::{Add, Record, Submit, Wish};
 use bytes::Bytes;
-use std::error::Error;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use support::Outcome;
 
 const ROUND: Duration = Duration::from_secs(1);
 const ROUNDS: usize = 5;
 const MESSAGE_BYTES: usize = 1024 + 120;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Outcome<()> {
     let base = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let base = base.map_or_else(std::env::temp_dir, Into::into);
     let folder = tempfile::tempdir_in(base)?;
@@ -48,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Syncs per second of written blocks.
-fn bare_syncs(folder: &Path) -> Result<f64, Box<dyn Error>> {
+fn bare_syncs(folder: &Path) -> Outcome<f64> {
     let file = File::create(folder.join("bare"))?;
     file.write_all_at(&vec![0; 32 << 20], 0)?;
     file.sync_all()?;
@@ -62,29 +59,9 @@ fn bare_syncs(folder: &Path) -> Result<f64, Box<dyn Error>> {
 }
 
 /// Messages per second that were answered as durable.
-fn journal(folder: &Path, producers: usize, window: usize) -> Result<f64, Box<dyn Error>> {
+fn journal(folder: &Path, producers: usize, window: usize) -> Outcome<f64> {
     let folder = tempfile::tempdir_in(folder)?;
-    let files = Arc::new(Files::open(
-        Arc::new(RealFilesystem),
-        FilesOptions {
-            folder: folder.path().join("store"),
-            file_bytes: 32 << 20,
-            archive: folder.path().join("archive"),
-        },
-    )?);
-    let scan = Scan::from_start(files.clone(), Gaps::default(), OnDamage::Refuse)?;
-    let options = JournalOptions {
-        identity: Identity { store_id: StoreId::random()?, epoch: 1, lock_generation: 1 },
-        node: "bench".into(),
-        batch_bytes_max: 4 << 20,
-        sync: SyncPolicy::Always,
-        fence: Fence::default(),
-        lead_below: Duration::ZERO,
-        space_retry: Duration::from_secs(1),
-        space: SpaceWatch::default(),
-    };
-    let end: Mark = scan.mark();
-    let journal = Journal::open(files, end, options, Box::new(drop))?;
+    let journal = support::store::journal(folder.path())?;
     let message = Bytes::from(vec![7; MESSAGE_BYTES]);
     let start = Instant::now();
     let produce = || {

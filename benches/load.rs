@@ -10,16 +10,17 @@
 //! Latencies are from the moment a message was due, not from the moment it could be sent at last: with
 //! `--rate` a broker that stalls pays for all that should have been sent meanwhile.
 
+mod support;
+
 use broker::client::{Connection, ConsumerOptions, bytes_message};
 use broker::jms::{AckKind, Destination};
 use clap::Parser;
-use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use support::Outcome;
+use support::process::Usage;
 use tokio::task::JoinSet;
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Loads an OpenWire broker.
 #[derive(Clone, Debug, Parser)]
@@ -145,7 +146,7 @@ async fn load(args: Args) -> Outcome<()> {
         tokio::time::sleep(Duration::from_secs(args.warmup)).await;
         run.measuring.store(true, Ordering::Relaxed);
     }
-    let (start, before) = (Instant::now(), args.pid.map(usage));
+    let (start, before) = (Instant::now(), args.pid.map(Usage::of));
     if args.count.is_none() {
         tokio::time::sleep(Duration::from_secs(args.seconds)).await;
         run.measuring.store(false, Ordering::Relaxed);
@@ -161,7 +162,7 @@ async fn load(args: Args) -> Outcome<()> {
             latencies.0.extend(of_one??.0);
         }
     }
-    let (seconds, after) = (start.elapsed().as_secs_f64(), args.pid.map(usage));
+    let (seconds, after) = (start.elapsed().as_secs_f64(), args.pid.map(Usage::of));
     let seconds = if args.count.is_none() { args.seconds as f64 } else { seconds };
     while let Some(of_one) = consumers.join_next().await {
         latencies.0.extend(of_one??.0);
@@ -174,12 +175,12 @@ async fn load(args: Args) -> Outcome<()> {
     send_latencies.tell(if args.transaction > 0 { "commit" } else { "send" });
     latencies.tell("delivery");
     if let (Some(before), Some(after)) = (before, after) {
-        let cpu_us = (after.cpu_ticks - before.cpu_ticks) as f64 * 1e6 / TICKS_PER_SECOND;
+        let cpu_us = after.cpu_us - before.cpu_us;
         let messages = sent.max(received).max(1);
         println!(
             "broker    {:10.2} us CPU/message   {} MiB resident",
             cpu_us / messages as f64,
-            after.resident_kib / 1024
+            after.resident_bytes >> 20
         );
     }
     Ok(())
@@ -332,30 +333,3 @@ impl Receiving {
 
 /// How often a consumer that gets nothing looks whether it is over.
 const POLL: Duration = Duration::from_millis(100);
-
-struct Usage {
-    cpu_ticks: u64,
-    resident_kib: u64,
-}
-
-/// What a process has used, by `/proc`; zeros when it is gone.
-fn usage(pid: u32) -> Usage {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<u64> = stat
-        .rsplit(')')
-        .next()
-        .into_iter()
-        .flat_map(str::split_whitespace)
-        .map(|field| field.parse().unwrap_or(0))
-        .collect();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let resident = resident.and_then(|line| line.split_whitespace().next());
-    Usage {
-        cpu_ticks: fields.get(11).unwrap_or(&0) + fields.get(12).unwrap_or(&0),
-        resident_kib: resident.and_then(|kib| kib.parse().ok()).unwrap_or(0),
-    }
-}
-
-/// `USER_HZ` of Linux.
-const TICKS_PER_SECOND: f64 = 100.0;

@@ -3,17 +3,18 @@
 //! `cargo bench --bench scheduler -- [messages]`: messages of 200 bytes, sent by 4 connections that do not
 //! wait, to a broker of its own in a temporary folder. Compare ratios of one run, not numbers of two.
 
+mod support;
+
 use broker::client::{Connection, ConsumerOptions, Options, bytes_message, set_property};
 use broker::jms::properties::PropertyValue;
 use broker::jms::{AckKind, Destination};
-use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use support::Outcome;
+use support::process::Usage;
 
 const BODY_BYTES: usize = 200;
 const CONNECTIONS: usize = 4;
@@ -62,11 +63,8 @@ impl Broker {
     }
 
     /// Memory of the process, MiB.
-    fn memory(&self) -> Outcome<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmRSS")?;
-        Ok(kib.parse::<u64>()? / 1024)
+    fn memory(&self) -> u64 {
+        Usage::of(self.child.id()).resident_bytes >> 20
     }
 
     async fn connect(&self) -> Outcome<Connection> {
@@ -86,7 +84,7 @@ async fn run(jobs: usize) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("activemq.xml"), CONFIG)?;
     let broker = Broker::start(folder.path())?;
-    let before = broker.memory()?;
+    let before = broker.memory();
     let start = Instant::now();
     let mut senders = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -97,7 +95,7 @@ async fn run(jobs: usize) -> Outcome<()> {
         sender.await??;
     }
     report("added", jobs, start.elapsed());
-    let after = broker.memory()?;
+    let after = broker.memory();
     println!("memory: {before} MiB before, {after} MiB with them");
     drop(broker);
     let began = Instant::now();
@@ -112,7 +110,7 @@ async fn run(jobs: usize) -> Outcome<()> {
     while got < jobs / CONNECTIONS * CONNECTIONS {
         consumer.receive_all(&mut batch).await?;
         if first.is_none() {
-            println!("memory: {} MiB when the first one is due", broker.memory()?);
+            println!("memory: {} MiB when the first one is due", broker.memory());
             first = Some(Instant::now());
         }
         got += batch.len();

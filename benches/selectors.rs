@@ -6,21 +6,17 @@
 
 mod support;
 
-use broker::broker::destination::queue::History;
-use broker::broker::destination::subscription::{Memory, TopicSubscription};
-use broker::broker::destination::topic::{Topic, TopicMember};
 use broker::broker::destination::{Effects, Op};
-use broker::broker::outbox::{Outbox, SubscriptionKey};
 use broker::broker::policy::Policy;
 use broker::broker::usage::Usage;
+use broker::jms::Destination;
 use broker::jms::selector::SelectorPool;
-use broker::jms::{ConsumerInfo, Destination};
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
-use support::{context, incoming, message, now, outlet};
+use support::Outcome;
+use support::destination::{incoming, message, now, topic};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Outcome<()> {
     let messages = support::count(20_000)?;
     println!("subscriptions  selectors                      per message  parsed in");
     for subscriptions in [100, 10_000] {
@@ -43,37 +39,14 @@ fn run(
     name: &str,
     text: fn(usize) -> String,
     messages: usize,
-) -> Result<(), Box<dyn Error>> {
-    let usage = Usage::new(0, None);
-    let policy = Arc::new(Policy::default());
-    let destination = Destination::topic("T");
-    let mut topic = Topic::new(context(destination.clone(), &policy, &usage), History::default());
-    let (mut out, pool, outbox) = (Effects::default(), SelectorPool::default(), Arc::default());
+) -> Outcome<()> {
+    let (policy, usage) = (Arc::new(Policy::default()), Usage::new(0, None));
+    let (mut out, pool) = (Effects::default(), SelectorPool::default());
     let start = Instant::now();
-    for number in 0..subscriptions {
-        let info = ConsumerInfo {
-            destination: Some(destination.clone()),
-            prefetch_size: i32::MAX,
-            ..ConsumerInfo::default()
-        };
-        let selector = Some(pool.parse(&text(number))?);
-        let memory = Memory { usage: Arc::clone(&usage), spool: None, outlet: outlet() };
-        let key = SubscriptionKey(number as u64);
-        let outbox: &Arc<Outbox> = &outbox;
-        let plain = TopicSubscription::new(
-            key,
-            Arc::new(info),
-            selector,
-            Arc::clone(outbox),
-            Arc::clone(&policy),
-            memory,
-        );
-        topic.handle(
-            Op::Join { member: TopicMember::Plain(plain), receipt: None },
-            now(),
-            &mut out,
-        );
-    }
+    let selectors = (0..subscriptions).map(|number| pool.parse(&text(number)));
+    let selectors = selectors.map(|parsed| parsed.map(Some)).collect::<Result<Vec<_>, _>>()?;
+    let (mut topic, _) = topic(&policy, &usage, selectors);
+    let destination = Destination::topic("T");
     let joined = start.elapsed();
     // As many as make a run of about a second where each has to be asked.
     let messages = if name.starts_with("id") { messages } else { messages * 100 / subscriptions };

@@ -5,14 +5,14 @@
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
+mod support;
 
 use broker::client::{Connection, bytes_message};
 use broker::jms::Destination;
 use harness::Broker;
-use std::error::Error;
 use std::time::Instant;
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use support::Outcome;
+use support::process::Usage;
 
 const BODY_BYTES: usize = 1024;
 
@@ -61,12 +61,12 @@ async fn measure(queues: u64, persistent: bool) -> Outcome<()> {
     };
     let messages = COPIES / queues;
     send(&mut producer, messages / 10).await?;
-    let (resident, ticks, start) =
-        (broker.resident_bytes(), cpu_ticks(broker.pid()), Instant::now());
+    let (before, start) = (Usage::of(broker.pid()), Instant::now());
     send(&mut producer, messages).await?;
     let seconds = start.elapsed().as_secs_f64();
-    let cpu_us = (cpu_ticks(broker.pid()) - ticks) as f64 * 1e6 / TICKS_PER_SECOND;
-    let grown = broker.resident_bytes().saturating_sub(resident);
+    let after = Usage::of(broker.pid());
+    let cpu_us = after.cpu_us - before.cpu_us;
+    let grown = after.resident_bytes.saturating_sub(before.resident_bytes);
     println!(
         "{queues:6} {:11.0} {:11.0} {:15.2} {:12.2} {:11}",
         messages as f64 / seconds,
@@ -78,13 +78,3 @@ async fn measure(queues: u64, persistent: bool) -> Outcome<()> {
     connection.close().await?;
     Ok(())
 }
-
-/// What the process has used, by `/proc`; 0 when it is gone.
-fn cpu_ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit(')').next().into_iter().flat_map(str::split_whitespace);
-    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
-}
-
-/// `USER_HZ` of Linux.
-const TICKS_PER_SECOND: f64 = 100.0;

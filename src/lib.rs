@@ -20,6 +20,7 @@
 //! | journal tail; index | the store's writer thread, or who leads it; its index thread | `Store::submit`, `Store::fetch` and what they call back |
 //! | temp store | its one thread | [`store::spool::Channel`] |
 //! | the right to open the store | [`ha`]: one thread with the lock | `Mastership::check`, `lost` |
+//! | policies, interceptors, users | the server, when the configuration changes | [`broker::live::Live`] |
 //! | memory, store and temp usage | atomics | `Usage::try_take`, `Credit`; the stores say what they use |
 //!
 //! # Invariants

@@ -215,20 +215,45 @@ fn a_slave_that_is_told_to_stop_ends_well() {
 }
 
 #[test]
-fn a_master_whose_lock_file_is_deleted_ends_and_the_slave_takes_over() {
+fn a_master_whose_lock_file_is_deleted_is_a_slave_of_the_one_that_takes_over() {
     let store = Store::new();
     let mut master = store.start("lockKeepAlivePeriod='50'");
     master.serves();
-    let slave = store.start("lockKeepAlivePeriod='50'");
+    let mut slave = store.start("lockKeepAlivePeriod='50' databaseLockedWaitDelay='10'");
     slave.waits();
     let mut client = Peer::connect(master.output.port(), "witness");
     fs::remove_file(store.lock_file()).unwrap();
     client.closes();
-    assert_eq!(master.code(), Some(1));
+    slave.serves();
+    master.output.wait_for("Restarting broker");
+    master.waits();
+    assert!(!master.listens());
     let log = master.log();
     assert_eq!(log.matches("the lock is lost").count(), 1, "{log}");
     assert!(log.contains("is shutdown"), "{log}");
-    slave.serves();
+
+    slave.signal(Signal::KILL);
+    slave.output.wait_for_end();
+    assert_eq!(slave.child.wait().unwrap().code(), None);
+    master.output.wait_for_nth("Connector openwire listens at", 2);
+    assert!(master.listens());
+    master.signal(Signal::TERM);
+    assert_eq!(master.code(), Some(0));
+}
+
+#[test]
+fn a_master_that_lost_its_lock_ends_where_it_may_not_restart() {
+    let store = Store::new();
+    let folder = store.folder("lockKeepAlivePeriod='50'", "");
+    let path = config(folder.path());
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("<broker ", "<broker restartAllowed='false' ")).unwrap();
+    let mut master = Node::start(folder);
+    master.serves();
+    fs::remove_file(store.lock_file()).unwrap();
+    assert_eq!(master.code(), Some(1));
+    let log = master.log();
+    assert!(log.contains("is shutdown"), "{log}");
 }
 
 #[test]

@@ -86,9 +86,8 @@ impl Source for Candidate<'_> {
                 // As Java prints an array: that there is none is a text, too.
                 None => Cow::Borrowed("null"),
                 Some(path) => {
-                    let name = |id: &Option<BrokerId>| match id {
-                        Some(id) => id.to_string(),
-                        None => "null".to_owned(),
+                    let name = |id: &Option<_>| {
+                        id.as_ref().map_or_else(|| "null".into(), BrokerId::to_string)
                     };
                     let names: Vec<String> = path.iter().map(name).collect();
                     Cow::Owned(format!("[{}]", names.join(", ")))

@@ -87,11 +87,11 @@ impl Broker {
         message: &Message,
     ) -> Result<Vec<Target>, BrokerError> {
         let original = message.original_destination.clone();
-        let interceptors = &self.options.interceptors;
+        let interceptors = self.router.interceptors().get();
         if !interceptors.intercept(destination) {
             return Ok(vec![Target::new(destination.clone(), original)]);
         }
-        let mut expansion = Expansion::new(interceptors, &self.router, message);
+        let mut expansion = Expansion::new(&interceptors, &self.router, message);
         expansion.send_to(destination, original);
         Ok(expansion.finish()?.targets)
     }

@@ -92,10 +92,10 @@ pub enum BrokerError {
     )]
     StoreWaitTimeout { percent: u32, limit: u64, producer: Text, destination: Destination },
     #[error(
-        "Temp Store is Full (100% of {limit}). Stopping producer ({producer}) to prevent flooding \
+        "Temp Store is Full ({percent}% of {limit}). Stopping producer ({producer}) to prevent flooding \
          {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
     )]
-    TempWaitTimeout { limit: u64, producer: Text, destination: Destination },
+    TempWaitTimeout { percent: u64, limit: u64, producer: Text, destination: Destination },
     #[error("1 Consumers was slow too often (>{count_max}) or too long (>{for_ms}): ")]
     ConsumersSlow { count_max: i64, for_ms: i64 },
     #[error("Connection closed, send aborted.")]

@@ -19,6 +19,7 @@ pub mod error;
 pub mod forward;
 mod inactive;
 pub mod interceptors;
+pub mod live;
 mod names;
 mod offline;
 pub mod outbox;
@@ -31,6 +32,7 @@ pub mod router;
 pub mod scheduler;
 mod slow_consumers;
 pub mod snapshot;
+mod splits;
 pub mod transaction;
 pub mod usage;
 mod virtual_demand;
@@ -48,6 +50,7 @@ use self::error::BrokerError;
 use self::forward::{Forward, ForwardReceiver};
 pub use self::inactive::InactiveSweeps;
 use self::interceptors::Interceptors;
+use self::live::Live;
 pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
 use self::plugins::{Event, Passage, Plugins};
@@ -57,6 +60,7 @@ use self::redelivery::Redelivery;
 use self::registry::Registry;
 use self::router::{Ending, Listener, Router};
 use self::scheduler::{Scheduler, SchedulerOptions};
+use self::splits::Splits;
 use self::transaction::Transactions;
 use self::usage::{MemoryShare, Usage};
 use self::virtual_demand::VirtualDemand;
@@ -73,6 +77,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Tells which part of the store's space the messages of a destination take.
+pub type StoreShare = Box<dyn Fn(&Destination) -> Arc<Usage> + Send + Sync>;
+
 /// What a broker is started with.
 pub struct BrokerOptions {
     pub name: Text,
@@ -86,7 +93,7 @@ pub struct BrokerOptions {
     /// Memory of what waits for subscriptions of topics.
     pub consumer_memory: MemoryShare,
     pub advisories: bool,
-    /// Virtual topics, composite destinations and mirrored queues.
+    /// Virtual topics, composite destinations and mirrored queues at the start; later those of the router.
     pub interceptors: Arc<Interceptors>,
     pub virtual_subscriptions: VirtualSubscriptions,
     /// `destinationPathSeparatorPlugin`: stands for a dot in what clients name.
@@ -106,13 +113,17 @@ pub struct BrokerOptions {
     pub keep_temporaries: Option<Duration>,
     /// `rollbackOnlyOnAsyncException`.
     pub rollback_only_on_async_failure: bool,
+    /// `monitorConnectionSplits`: consumers of networks go when the clients they stand for have come here.
+    pub monitors_splits: bool,
     /// `rejectDurableConsumers`.
     pub reject_durables: bool,
     /// `enableStatistics`: what is counted is shown.
     pub statistics: bool,
-    pub authenticator: Authenticator,
+    pub authenticator: Live<Authenticator>,
     /// Disk space of the store; the store says how much is used.
     pub store_usage: Arc<Usage>,
+    /// The part of it that messages of a destination take, where the store is several.
+    pub store_share: Option<StoreShare>,
     /// Disk space of the temp store.
     pub temp_usage: Arc<Usage>,
     /// Takes non-persistent messages that do not fit into memory.
@@ -120,6 +131,8 @@ pub struct BrokerOptions {
     /// `concurrentStoreAndDispatchQueues`: a persistent message may be with a consumer before it is stored.
     pub dispatches_early: bool,
     pub prepared_fate: PreparedFate,
+    /// `deleteAllMessagesOnStartup`.
+    pub deletes_all: bool,
     pub offline_durables: OfflineDurables,
     pub inactive_sweeps: InactiveSweeps,
     pub scheduler: SchedulerOptions,
@@ -167,6 +180,7 @@ pub struct Broker {
     /// What each dead letter queue got recently.
     dead_letters: Mutex<HashMap<Destination, Audit>>,
     virtual_demand: VirtualDemand,
+    splits: Splits,
     next_number: AtomicU64,
     /// Number of the durable subscription made last.
     last_durable: AtomicU64,
@@ -205,6 +219,7 @@ impl Broker {
             gone: Gone::default(),
             dead_letters: Mutex::default(),
             virtual_demand: VirtualDemand::default(),
+            splits: Splits::default(),
             next_number: AtomicU64::new(1),
             last_durable: AtomicU64::new(found.last_subscription),
             options,
@@ -259,6 +274,29 @@ impl Broker {
         }
     }
 
+    /// Gives every destination the policy it has by now.
+    pub async fn apply_policies(&self) {
+        for handle in self.router.all() {
+            let new = self.policy(&handle.destination);
+            let policy = Arc::new(handle.policy.get().replaced_by(new));
+            handle.usage.set_limit(policy.memory_limit_bytes);
+            handle.policy.set(Arc::clone(&policy));
+            handle.send(vec![Op::Policy(policy)]).await;
+        }
+    }
+
+    /// From now on destinations are intercepted so. What is remembered of selectors stays.
+    pub fn apply_interceptors(&self, interceptors: Interceptors) {
+        let selector_cache = self.options.interceptors.selector_cache.clone();
+        let interceptors = Interceptors { selector_cache, ..interceptors };
+        let heard = |of: &Interceptors| of.forward_advisories();
+        let (before, now) = (heard(&self.router.interceptors().get()), heard(&interceptors));
+        if now && !before {
+            self.outlet.forward.listener_added();
+        }
+        self.router.set_interceptors(Arc::new(interceptors));
+    }
+
     /// The destination, created if need be on behalf of `creator`.
     pub async fn destination(
         &self,
@@ -299,7 +337,7 @@ impl Broker {
         creator: Option<&ConnectionId>,
     ) -> Result<Vec<Arc<DestinationHandle>>, BrokerError> {
         if part.is_pattern() {
-            if self.options.interceptors.make_queue_of(part) {
+            if self.router.interceptors().get().make_queue_of(part) {
                 self.destination(part, creator).await?;
             }
             return Ok(self.router.listen(key, part.clone(), listener));
@@ -336,7 +374,10 @@ impl Broker {
                 destination: destination.clone(),
                 policy,
                 usage,
-                store_usage: Arc::clone(&self.options.store_usage),
+                store_usage: match &self.options.store_share {
+                    Some(share) => share(destination),
+                    None => Arc::clone(&self.options.store_usage),
+                },
                 temp_usage: Arc::clone(&self.options.temp_usage),
                 spool: self.options.spool.clone(),
                 dispatches_early: self.options.dispatches_early,
@@ -364,7 +405,7 @@ impl Broker {
         let notice = Notice::destination(info);
         let topic = notice.topic();
         let is_heard =
-            self.options.interceptors.intercept(&topic) || self.router.has_listener(&topic);
+            self.router.interceptors().get().intercept(&topic) || self.router.has_listener(&topic);
         if !self.options.advisories || !is_heard {
             return;
         }
@@ -454,7 +495,8 @@ impl Broker {
             return;
         }
         let topic = notice.topic();
-        if self.options.interceptors.intercept(&topic) || self.router.has_listener(&topic) {
+        let intercepts = self.router.interceptors().get().intercept(&topic);
+        if intercepts || self.router.has_listener(&topic) {
             self.send_notice(&notice, &topic, origin_url, None, None).await;
         }
     }
@@ -475,7 +517,7 @@ impl Broker {
         let body = notice.subject.as_ref().is_some_and(|of| self.policy(of).advisory_includes_body);
         let url = origin_url.unwrap_or(&self.options.default_url);
         let message = self.announcer.message(notice, topic, url, body, target.clone());
-        if target.is_none() && self.options.interceptors.intercept(topic) {
+        if target.is_none() && self.router.interceptors().get().intercept(topic) {
             // Boxed: what it goes to may come into being, and that is announced.
             let delivered = Box::pin(self.deliver(Arc::new(message), 0, None, receipt)).await;
             return delivered.unwrap_or_else(|error| {

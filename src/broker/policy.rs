@@ -51,10 +51,14 @@ pub struct Policy {
     pub send_fail_after: Duration,
     pub blocked_warning_interval: Duration,
     pub audit: bool,
+    /// Of topics.
     pub audit_depth: u32,
+    pub queue_audit_depth: u32,
     pub audit_producers: usize,
     /// What the audit finds becomes a dead letter.
     pub duplicates_are_dead_letters: bool,
+    /// `persistJMSRedelivered`: the store knows of a message that a consumer is about to get it.
+    pub persist_redelivered: bool,
     /// Most destinations the entry may create; none: no limit.
     pub destinations_max: Option<u32>,
     /// A destination that nobody used for so long is removed; none: it stays.
@@ -84,6 +88,27 @@ pub struct Policy {
     pub recovery: RecoveryKind,
     /// Every consumer of a topic is retroactive.
     pub always_retroactive: bool,
+}
+
+impl Policy {
+    /// What holds from now on for a destination that is there already, when `new` is its policy: how it keeps
+    /// its messages stays as it is.
+    pub fn replaced_by(&self, new: Self) -> Self {
+        Self {
+            prioritized_messages: self.prioritized_messages,
+            cursor: self.cursor,
+            durable_cursor: self.durable_cursor,
+            topic_cursor: self.topic_cursor,
+            audit: self.audit,
+            audit_depth: self.audit_depth,
+            queue_audit_depth: self.queue_audit_depth,
+            audit_producers: self.audit_producers,
+            groups: self.groups,
+            topic_dispatch: self.topic_dispatch.clone(),
+            recovery: self.recovery,
+            ..new
+        }
+    }
 }
 
 /// `<dispatchPolicy>`: which subscriptions of a topic get a message, and in which order.
@@ -236,8 +261,10 @@ impl Default for Policy {
             blocked_warning_interval: Duration::from_secs(30),
             audit: true,
             audit_depth: 2048,
+            queue_audit_depth: 2048,
             audit_producers: 1024,
             duplicates_are_dead_letters: false,
+            persist_redelivered: false,
             destinations_max: None,
             inactive_timeout: None,
             gc_with_network_consumers: false,

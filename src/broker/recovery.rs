@@ -12,7 +12,10 @@ use super::router::Listener;
 use super::scheduler;
 use super::transaction::{PendingSend, Transaction};
 use crate::jms::{ConsumerInfo, Destination, Text};
-use crate::store::{PreparedBranch, Recovered, RecoveredDestination, RecoveredSubscription};
+use crate::store::{
+    PreparedBranch, Recovered, RecoveredDestination, RecoveredSubscription, StoreError, StoreOp,
+    Submit,
+};
 use std::sync::Arc;
 
 /// What happens to prepared transactions found at the start.
@@ -31,6 +34,9 @@ impl Broker {
     /// # Errors
     /// When a policy does not allow a destination that is there.
     pub(super) async fn recover(self: &Arc<Self>, found: Recovered) -> Result<(), BrokerError> {
+        if self.options.deletes_all {
+            return self.forget(found).await;
+        }
         let Recovered { destinations, subscriptions, prepared, .. } = found;
         for RecoveredDestination { destination, bands, expiring, producers } in destinations {
             if destination == scheduler::jobs_queue() {
@@ -76,6 +82,33 @@ impl Broker {
         Ok(())
     }
 
+    /// Takes all that the store has out of it, but for scheduled messages (`deleteAllMessagesOnStartup`).
+    async fn forget(&self, found: Recovered) -> Result<(), BrokerError> {
+        let Recovered { destinations, subscriptions, prepared, .. } = found;
+        let subscriptions = subscriptions.into_iter().map(|known| known.subscription.number);
+        let unsubscribe = |subscription| StoreOp::Unsubscribe { subscription };
+        let jobs = scheduler::jobs_queue();
+        let destinations = destinations.into_iter().map(|known| known.destination);
+        let delete = |destination| StoreOp::Delete { destination };
+        let forget = |branch: PreparedBranch| StoreOp::Forget { xid: branch.xid };
+        let ops = subscriptions.map(unsubscribe);
+        let ops = ops.chain(prepared.into_iter().map(forget));
+        let ops = ops.chain(destinations.filter(|known| *known != jobs).map(delete));
+        let mut ops: Vec<StoreOp> = ops.collect();
+        if !ops.is_empty() {
+            tracing::warn!("All messages are deleted, as deleteAllMessagesOnStartup says");
+        }
+        while !ops.is_empty() {
+            let ops = ops.split_off(ops.len().saturating_sub(FORGOTTEN_AT_ONCE));
+            let (done, answer) = tokio::sync::oneshot::channel();
+            // Who waits for the answer is here until it comes.
+            let done = Box::new(move |outcome| drop(done.send(outcome)));
+            self.outlet.store.submit(Submit { ops, durable: true, done });
+            answer.await.unwrap_or_else(|_| Err(StoreError::Stopped("it ended".into())))?;
+        }
+        Ok(())
+    }
+
     /// Joins a durable subscription to its topics, of which it counts as a consumer.
     async fn rejoin(
         &self,
@@ -104,7 +137,7 @@ impl Broker {
             } else {
                 self.destination(&destination, None).await?
             };
-            let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
+            let bytes = (message.size() as u64).max(handle.policy.get().minimum_message_bytes);
             handle.usage.take(bytes);
             transaction.sends.push(PendingSend { handle, message, bytes });
         }
@@ -147,3 +180,6 @@ impl Broker {
         }
     }
 }
+
+/// Destinations and the like in one submit when all are deleted.
+const FORGOTTEN_AT_ONCE: usize = 100;

@@ -6,6 +6,7 @@ use super::destination::topic::TopicMember;
 use super::destination::{DestinationHandle, Op};
 use super::interceptors::Interceptors;
 use super::interceptors::fed::FedQueues;
+use super::live::Live;
 use super::outbox::{Outbox, SubscriptionKey};
 use crate::jms::selector::Selector;
 use crate::jms::wildcard;
@@ -124,7 +125,8 @@ struct Pattern {
 /// The table of destinations.
 #[derive(Debug, Default)]
 pub struct Router {
-    interceptors: Arc<Interceptors>,
+    /// Replaced while the table is locked.
+    interceptors: Live<Interceptors>,
     table: RwLock<Table>,
     /// Counts what comes and goes.
     changes: watch::Sender<u64>,
@@ -138,6 +140,7 @@ struct Table {
     patterns: Vec<Pattern>,
     /// Who listens by name, to be there again when a destination that was removed comes again.
     named: HashMap<Destination, Vec<(SubscriptionKey, Listener)>>,
+    /// By the virtual topics of the interceptors there are now.
     fed: FedQueues,
 }
 
@@ -149,7 +152,16 @@ pub fn matches(pattern: &Destination, destination: &Destination) -> bool {
 impl Router {
     /// An empty table of destinations that are intercepted so.
     pub fn new(interceptors: Arc<Interceptors>) -> Self {
-        Self { interceptors, ..Self::default() }
+        Self { interceptors: Live::new(interceptors), ..Self::default() }
+    }
+
+    /// From now on destinations are intercepted so.
+    pub fn set_interceptors(&self, interceptors: Arc<Interceptors>) {
+        let mut table = self.table.write();
+        table.fed = FedQueues::default();
+        let Table { destinations, fed, .. } = &mut *table;
+        destinations.values().for_each(|handle| fed.add(&interceptors, handle));
+        self.interceptors.set(interceptors);
     }
 
     /// Changes whenever a destination comes or goes.
@@ -157,7 +169,7 @@ impl Router {
         self.changes.subscribe()
     }
 
-    pub fn interceptors(&self) -> &Arc<Interceptors> {
+    pub fn interceptors(&self) -> &Live<Interceptors> {
         &self.interceptors
     }
 
@@ -167,7 +179,7 @@ impl Router {
         matches(pattern, destination)
             && (pattern == destination
                 || !destination.is_pattern()
-                || !self.interceptors.feed(destination))
+                || !self.interceptors.get().feed(destination))
     }
 
     pub fn find(&self, destination: &Destination) -> Option<Arc<DestinationHandle>> {
@@ -237,7 +249,7 @@ impl Router {
     }
 
     fn insert(&self, table: &mut Table, handle: Arc<DestinationHandle>) {
-        table.fed.add(&self.interceptors, &handle);
+        table.fed.add(&self.interceptors.get(), &handle);
         table.destinations.insert(handle.destination.clone(), handle);
         self.changes.send_modify(|changes| *changes += 1);
     }
@@ -249,7 +261,7 @@ impl Router {
         destination: &Destination,
     ) -> Option<(Arc<DestinationHandle>, watch::Sender<()>)> {
         let removed = table.destinations.remove(destination)?;
-        table.fed.remove(&self.interceptors, destination);
+        table.fed.remove(&self.interceptors.get(), destination);
         self.changes.send_modify(|changes| *changes += 1);
         let (sender, ending) = watch::channel(());
         table.ending.insert(destination.clone(), ending);
@@ -264,7 +276,8 @@ impl Router {
     ) -> Option<(Arc<DestinationHandle>, Ending<'_>)> {
         let mut table = self.table.write();
         let handle = table.destinations.get(destination)?;
-        let virtual_topics = self.interceptors.virtual_topics.iter();
+        let interceptors = self.interceptors.get();
+        let virtual_topics = interceptors.virtual_topics.iter();
         let fed = virtual_topics.filter(|of| of.fed_part(destination).is_some()).count();
         // Each of those consumers knows it as counted there, and a queue also as one of its queues.
         let each = if destination.kind().is_queue() { 2 } else { 1 };
@@ -284,9 +297,21 @@ impl Router {
         drop(ending);
     }
 
-    /// The queues there are that `topic` feeds as virtual topic number `rule`.
-    pub fn fed_by(&self, rule: usize, topic: &str) -> Vec<Arc<DestinationHandle>> {
-        self.table.read().fed.of(rule, topic)
+    /// The queues there are that `topic` feeds as virtual topic number `rule` of `interceptors`.
+    pub fn fed_by(
+        &self,
+        interceptors: &Interceptors,
+        rule: usize,
+        topic: &str,
+    ) -> Vec<Arc<DestinationHandle>> {
+        let table = self.table.read();
+        if std::ptr::eq(&*self.interceptors.get(), interceptors) {
+            return table.fed.of(rule, topic);
+        }
+        // They have been replaced since the message came.
+        let mut fed = FedQueues::default();
+        table.destinations.values().for_each(|handle| fed.add(interceptors, handle));
+        fed.of(rule, topic)
     }
 
     /// The consumers of a queue, without browsers.

@@ -21,7 +21,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// A period of zero would never rest.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 /// The client has not said what it has seen, see `Op::Unsubscribe`.
-const NOT_TOLD: i64 = -2;
+pub(super) const NOT_TOLD: i64 = -2;
 
 /// Watches a consumer of the connection `entry` until it goes.
 pub(super) fn watch(

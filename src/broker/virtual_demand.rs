@@ -118,7 +118,7 @@ impl Broker {
         match self.options.virtual_subscriptions {
             VirtualSubscriptions::Nothing => Vec::new(),
             _ if destination.is_advisory() => Vec::new(),
-            _ => self.options.interceptors.sources(destination),
+            _ => self.router.interceptors().get().sources(destination),
         }
     }
 

@@ -7,7 +7,7 @@ use super::scheduling;
 use super::source::{self, Source};
 use super::{CliError, terminal};
 use crate::config::Config;
-use crate::server::Server;
+use crate::server::{After, Server};
 use std::fs;
 use std::io;
 use std::process::ExitCode;
@@ -59,7 +59,7 @@ pub(super) fn run(source: &Source, mode: Mode) -> Result<ExitCode, CliError> {
         .enable_all()
         .build()
         .map_err(cannot_run)?;
-    let code = runtime.block_on(serve(&config, &log, mode)).map_err(cannot_run)?;
+    let code = runtime.block_on(serve(source, config, &log, mode)).map_err(cannot_run)?;
     // A thread that hangs in the kernel must not keep a stopped broker from ending.
     runtime.shutdown_timeout(SHUTDOWN_MAX);
     drop(pid_file); // after all else: it says that the data directory is free
@@ -94,24 +94,55 @@ fn greet(mode: &Mode, config: &Config, settings: &log::Settings, pid_file: &PidF
     terminal::line(format_args!("INFO: Creating pidfile {}", pid_file.path().display()));
 }
 
-/// Starts the server and keeps it until a signal, or until it stops by itself.
-async fn serve(config: &Config, log: &log::Handle, mut mode: Mode) -> io::Result<ExitCode> {
+/// Keeps a broker until a signal, or until it stops by itself and does not start again.
+async fn serve(
+    source: &Source,
+    mut config: Config,
+    log: &log::Handle,
+    mut mode: Mode,
+) -> io::Result<ExitCode> {
     let mut signals = Signals::new()?;
+    loop {
+        match serve_once(&config, log, &mut mode, &mut signals).await {
+            After::Exit(code) => return Ok(exit_code(code)),
+            After::Restart => {}
+        }
+        info!("Restarting broker");
+        if !matches!(mode, Mode::Detached(_)) {
+            terminal::line("INFO: Restarting broker");
+        }
+        match source.load() {
+            Ok(changed) => config = changed,
+            Err(e) => {
+                error!("Failed to restart: {}", Chain(&e));
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
+}
+
+/// Starts the server and keeps it until a signal, or until it stops by itself.
+async fn serve_once(
+    config: &Config,
+    log: &log::Handle,
+    mode: &mut Mode,
+    signals: &mut Signals,
+) -> After {
     let started = tokio::select! {
         started = Server::start(config, || mode.waits()) => started,
         () = signals.stop(log) => {
             info!("Stopped before the broker was up");
-            return Ok(ExitCode::SUCCESS);
+            return After::Exit(0);
         }
     };
     let server = match started {
         Ok(server) => server,
         Err(e) => {
             error!("Failed to start: {}", Chain(&e));
-            return Ok(ExitCode::FAILURE);
+            return After::Exit(1);
         }
     };
-    match &mut mode {
+    match mode {
         Mode::Detached(parent) => release(parent, false),
         Mode::Start | Mode::Console => {
             for (connector, address) in server.addresses() {
@@ -121,12 +152,12 @@ async fn serve(config: &Config, log: &log::Handle, mut mode: Mode) -> io::Result
         }
     }
     // The signals stay taken, so a second one does not cut the stop short.
-    let code = tokio::select! {
-        code = server.stopped() => exit_code(code),
-        () = signals.stop(log) => ExitCode::SUCCESS,
+    let after = tokio::select! {
+        after = server.stopped() => after,
+        () = signals.stop(log) => After::Exit(0),
     };
     server.stop().await;
-    Ok(code)
+    after
 }
 
 impl Mode {

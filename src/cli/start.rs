@@ -55,9 +55,9 @@ Examples:
 
 Exit codes:
   0   stopped by a signal; with --daemon: it is up or a slave; or a broker was running already
-  1   the configuration has errors, a port is taken, the store does not open, or the lock of the
-      store was lost to another broker
-  n   systemExitOnShutdownExitCode, if the broker stopped by itself
+  1   the configuration has errors, a port is taken, the store does not open or has failed, or its
+      lock was lost and restartAllowed is false (else the broker starts again, as a slave)
+  n   systemExitOnShutdownExitCode, if the broker stopped by itself and systemExitOnShutdown is set
 
 Signals:
   TERM, INT           clean stop

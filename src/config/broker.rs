@@ -27,9 +27,9 @@ element! {
         persistent: bool = "persistent", true, active;
         /// false = nothing to manage: console, REST and command line see an empty broker.
         use_jmx: bool = "useJmx", true, active;
-        start: bool = "start", true, active;
-        /// Stop cleanly on SIGTERM and SIGINT.
-        use_shutdown_hook: bool = "useShutdownHook", true, active;
+        start: bool = "start", true, ignored("the command that reads this starts it");
+        use_shutdown_hook: bool = "useShutdownHook", true,
+            ignored("SIGTERM and SIGINT always stop the broker cleanly");
         /// Empties the store at start.
         delete_all_messages_on_startup: bool = "deleteAllMessagesOnStartup", false, active;
         advisory_support: bool = "advisorySupport", true, active;
@@ -71,12 +71,13 @@ element! {
         max_purged_destinations_per_sweep: u32 = "maxPurgedDestinationsPerSweep", 0, active;
         reject_durable_consumers: bool = "rejectDurableConsumers", false, active;
         enable_statistics: bool = "enableStatistics", true, active;
-        monitor_connection_splits: bool = "monitorConnectionSplits", false, later;
+        monitor_connection_splits: bool = "monitorConnectionSplits", false, active;
         /// The name is that of the host.
         use_local_host_broker_name: bool = "useLocalHostBrokerName", false, active;
         system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
         system_exit_on_shutdown_exit_code: i32 = "systemExitOnShutdownExitCode", 0, active;
-        restart_allowed: bool = "restartAllowed", true, later;
+        /// A broker that has lost the lock of its store starts again, as a slave.
+        restart_allowed: bool = "restartAllowed", true, active;
         network_connector_start_async: bool = "networkConnectorStartAsync", false, later;
         split_system_usage: bool =
             "splitSystemUsageForProducersConsumers", false, active;
@@ -258,12 +259,12 @@ element! {
             ignored("a store that failed is not written to again: the broker stops");
         ignore_no_space_errors: bool = "ignoreNoSpaceErrors", true, active;
         ignore_sql_exceptions: bool = "ignoreSQLExceptions", true, later;
-        /// Connectors stop while the store fails, and start again when it works.
-        stop_start_connectors: bool = "stopStartConnectors", false, later;
+        /// Connectors stop while the store has no space (unless that is ignored), and start again.
+        stop_start_connectors: bool = "stopStartConnectors", false, active;
         resume_check_sleep_period: Duration =
-            "resumeCheckSleepPeriod", Duration::from_secs(5), later;
-        system_exit_on_shutdown: bool = "systemExitOnShutdown", false,
-            ignored("the process ends with the broker");
+            "resumeCheckSleepPeriod", Duration::from_secs(5), active;
+        /// With `systemExitOnShutdownExitCode` of the broker.
+        system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
     }
     without_effect { "noSpaceMessage" = "space", "sqlExceptionMessage" }
 }
@@ -274,11 +275,11 @@ element! {
             ignored("a store that failed is not written to again: the broker stops");
         ignore_no_space_errors: bool = "ignoreNoSpaceErrors", true, active;
         ignore_sql_exceptions: bool = "ignoreSQLExceptions", false, later;
-        stop_start_connectors: bool = "stopStartConnectors", true, later;
+        stop_start_connectors: bool = "stopStartConnectors", true, active;
         resume_check_sleep_period: Duration =
-            "resumeCheckSleepPeriod", Duration::from_secs(5), later;
-        system_exit_on_shutdown: bool = "systemExitOnShutdown", false,
-            ignored("the process ends with the broker");
+            "resumeCheckSleepPeriod", Duration::from_secs(5), active;
+        /// With `systemExitOnShutdownExitCode` of the broker.
+        system_exit_on_shutdown: bool = "systemExitOnShutdown", false, active;
     }
     without_effect { "noSpaceMessage" = "space", "sqlExceptionMessage" }
 }

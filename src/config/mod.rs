@@ -8,6 +8,7 @@
 //! Nothing here opens a socket, a store or a database. Uses `jms` for wildcards only.
 
 mod broker;
+mod changes;
 mod connectors;
 mod console;
 mod data_source;
@@ -39,6 +40,7 @@ pub use broker::{
     BrokerConfig, IoExceptionHandler, IoExceptions, JobSchedulerStore, KahaDbJobs,
     LeaseIoExceptions, ManagementContext, PListStore, ShutdownHook, SslContext, TempDataStore,
 };
+pub use changes::Difference;
 pub use connectors::{Listen, Protocol, PublishedAddressPolicy, PublishedHost, TransportConnector};
 pub use console::{ConsoleConfig, ConsoleTls};
 pub use data_source::{DataSource, DataSourceProperties, Database};
@@ -55,6 +57,7 @@ pub use uri::{BrokerUri, UriError, UriOption, UriTarget};
 pub use usage::{JobSchedulerUsage, MemoryUsage, StoreUsage, SystemUsage, TempUsage};
 pub use virtual_destinations::*;
 
+use changes::Origin;
 use placeholders::Names;
 use spring::Documents;
 use table::{Bean as _, Reading};
@@ -72,6 +75,7 @@ pub struct Config {
     /// `-Xmx` of ACTIVEMQ_OPTS_MEMORY or ACTIVEMQ_OPTS, bytes: what `percentOfJvmHeap` is a share
     /// of, if it was set.
     pub jvm_heap_bytes: Option<u64>,
+    origin: Origin,
 }
 
 /// Reads the configuration at `location`: a path, `xbean:PATH`, `xbean:file:/PATH`, or `xbean:NAME`
@@ -102,6 +106,7 @@ fn file_of(location: &str, variables: &Variables) -> PathBuf {
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str, file: &Path, variables: Variables) -> Result<Config, ConfigErrors> {
+    let given = variables.clone();
     let mut names = Names::new(file, variables);
     let mut documents = Documents::read(text, file, &names);
     documents.replace_placeholders(&mut names);
@@ -110,7 +115,7 @@ pub fn parse(text: &str, file: &Path, variables: Variables) -> Result<Config, Co
     let broker = documents.broker(file, &mut reading).and_then(|element| {
         let mut broker = BrokerConfig::of_element(element, &mut reading)?;
         broker::finish(&mut broker, &mut reading);
-        Some(broker)
+        Some((broker, Origin { variables: given, broker: element.clone() }))
     });
     let beans: Vec<_> = documents.elements.iter().filter(|e| e.name == "bean").collect();
     let console = console::read(&beans, names.variables(), &mut reading);
@@ -125,9 +130,10 @@ pub fn parse(text: &str, file: &Path, variables: Variables) -> Result<Config, Co
     notices.append(&mut documents.notices);
     notices.sort_by(|a, b| a.place.cmp(&b.place));
     match broker {
-        Some(broker) if errors.is_empty() => Ok(Config {
+        Some((broker, origin)) if errors.is_empty() => Ok(Config {
             file: file.to_owned(),
             broker,
+            origin,
             console,
             warnings: notices,
             jvm_heap_bytes: names.variables().jvm_heap_bytes(),

@@ -31,7 +31,7 @@ choice! {
         TraceBrokerPath(TraceBrokerPath) = "traceBrokerPathPlugin", active;
         VirtualSelectorCache(VirtualSelectorCache) =
             "virtualSelectorCacheBrokerPlugin", active;
-        RuntimeConfiguration(RuntimeConfiguration) = "runtimeConfigurationPlugin", later;
+        RuntimeConfiguration(RuntimeConfiguration) = "runtimeConfigurationPlugin", active;
     }
     without_effect {
         "partitionBrokerPlugin", "camelRoutesBrokerPlugin", "camelEndpointLoader",

@@ -100,7 +100,7 @@ element! {
         max_queue_audit_depth: u32 = "maxQueueAuditDepth", 10_000, active;
         send_duplicate_from_store_to_dlq: bool = "sendDuplicateFromStoreToDLQ", false, active;
         /// Mark as delivered in the store before the first dispatch.
-        persist_jms_redelivered: bool = "persistJMSRedelivered", false, later;
+        persist_jms_redelivered: bool = "persistJMSRedelivered", false, active;
 
         gc_inactive_destinations: bool = "gcInactiveDestinations", false, active;
         inactive_timeout_before_gc: Duration =
@@ -340,8 +340,8 @@ element! {
     pub struct FixedSizeRecovery = "fixedSizedSubscriptionRecoveryPolicy" {
         /// Bytes.
         maximum_size: u32 = "maximumSize", 65_536, active;
-        /// One buffer for all topics.
-        use_shared_buffer: bool = "useSharedBuffer", true, active;
+        use_shared_buffer: bool = "useSharedBuffer", true,
+            ignored("every topic has a buffer of that size of its own");
     }
     without_effect { "buffer" }
 }
@@ -393,8 +393,8 @@ choice! {
 
 element! {
     pub struct StoreDurableCursor = "storeDurableSubscriberCursor" {
-        immediate_priority_dispatch: bool = "immediatePriorityDispatch", true, active;
-        use_cache: bool = "useCache", true, active;
+        immediate_priority_dispatch: bool = "immediatePriorityDispatch", true, ignored;
+        use_cache: bool = "useCache", true, ignored("the policy entry has one for all");
     }
 }
 

@@ -211,7 +211,7 @@ element! {
         per_destination: bool = "perDestination", false, active;
         adapter: Option<Box<PersistenceAdapter>> = "persistenceAdapter" | "adapter", None, active;
         /// Of each of its stores; all of them count for the broker's.
-        usage: Option<StoreUsage> = "usage", None, later;
+        usage: Option<StoreUsage> = "usage", None, active;
     }
 }
 

@@ -123,6 +123,15 @@ impl Connector {
         Ok((Self { shared, address }, listener))
     }
 
+    /// Opens the port once more, after [`Self::close`]; the connector that has it then is a new one.
+    ///
+    /// # Errors
+    /// When the port cannot be had any more.
+    pub fn again(&self, host_name: &str) -> std::io::Result<(Self, TcpListener)> {
+        let port = self.address.port();
+        Self::bind(ConnectorOptions { port, ..self.shared.options.clone() }, host_name)
+    }
+
     pub fn name(&self) -> &str {
         &self.shared.options.name
     }

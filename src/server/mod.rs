@@ -2,17 +2,21 @@
 //!
 //! A broker whose store another one has open is a slave: [`Server::start`] waits for the lock before it opens
 //! anything, no port either. The lock is the last thing to go. When it is lost, nothing is confirmed any more
-//! (the store asks [`Mastership::check`]), ports and connections close, and the process ends.
+//! (the store asks [`Mastership::check`]), ports and connections close, and [`Server::stopped`] says whether the
+//! broker starts again, as a slave. After a failed disk it does not.
 
 pub mod connector;
 pub mod disk;
 mod interceptors;
 mod kept;
 mod note;
+mod pauses;
 mod plan;
 mod plugins;
 pub mod publish;
+mod runtime;
 mod scheduler;
+mod shares;
 mod space;
 pub mod store;
 
@@ -22,6 +26,7 @@ pub use plan::Plan;
 
 use crate::broker::Broker;
 use crate::broker::error::BrokerError;
+use crate::broker::plugins::Event;
 use crate::broker::usage::Usage;
 use crate::config::{BrokerConfig, Config, IoExceptionHandler, PersistenceAdapter, TempDataStore};
 use crate::ha::{LockError, Mastership, SharedFile, become_master};
@@ -36,6 +41,8 @@ use crate::store::{Store, StoreError, StoreEvents};
 use connector::Connector;
 use disk::{DiskLimits, TooHigh};
 use kept::Keeper;
+use pauses::{Connectors, Pauses, Short};
+use shares::Shares;
 use space::{LimitsError, Space, Watching};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -84,10 +91,12 @@ pub enum StartError {
 /// A broker with its connectors.
 pub struct Server {
     broker: Arc<Broker>,
-    connectors: Vec<Connector>,
+    connectors: Arc<Connectors>,
     store: Arc<dyn Store>,
     store_failed: watch::Receiver<bool>,
-    exit_codes: ExitCodes,
+    pauses: Option<Pauses>,
+    runtime: Option<runtime::Watching>,
+    endings: Endings,
     label: String,
     started: Instant,
     keepers: Vec<Keeper>,
@@ -125,7 +134,10 @@ impl Server {
             if config.broker.persistent {
                 open_spool(config, &mut plan)?;
             }
-            return Self::run(plan, &host, Opened::nothing()).await;
+            let policies = Arc::clone(&plan.policies);
+            let mut server = Self::run(plan, &host, Opened::nothing()).await?;
+            server.runtime = runtime::watch(config, &server.broker, policies);
+            return Ok(server);
         };
         notes.iter().for_each(Note::log);
         let mut mastership = None;
@@ -136,8 +148,15 @@ impl Server {
         plan.broker.prepared_fate = store_plan.prepared;
         plan.broker.dispatches_early = store_plan.dispatches_early;
         let name = Text::clone(&plan.broker.name);
-        let needs_space = stops_without_space(config.broker.io_exception_handler.as_ref());
-        let opened = open(&store_plan, &name, mastership, store_usage, needs_space).await?;
+        let without_space = WithoutSpace::of_config(config.broker.io_exception_handler.as_ref());
+        let shares = Arc::new(Shares::new(Arc::clone(&store_usage)));
+        if let Some(several) = store_plan.several(&name, 0, &Fence::default()) {
+            let shares = Arc::clone(&shares);
+            plan.broker.store_share =
+                Some(Box::new(move |destination| shares.of_destination(destination, &several)));
+        }
+        let opened =
+            open(&store_plan, &name, mastership, store_usage, shares, without_space).await?;
         let (store_usage, temp_usage) =
             (Arc::clone(&plan.broker.store_usage), Arc::clone(&plan.broker.temp_usage));
         let space = Space::of_config(config, &store_plan);
@@ -157,8 +176,15 @@ impl Server {
             }
         }
         open_spool(config, &mut plan)?;
+        let policies = Arc::clone(&plan.policies);
+        let (failed, short) = (opened.failed.clone(), opened.short.clone());
         let mut server = Self::run(plan, &host, opened).await?;
-        server.exit_codes = ExitCodes::of_config(&config.broker);
+        if let WithoutSpace::Pauses(period) = without_space {
+            let connectors = Arc::clone(&server.connectors);
+            server.pauses = Some(Pauses::begin(connectors, short, period, failed));
+        }
+        server.runtime = runtime::watch(config, &server.broker, policies);
+        server.endings = Endings::of_config(&config.broker);
         server.space = Some(space.watch(store_usage, temp_usage, Arc::clone(&server.store)));
         Ok(server)
     }
@@ -172,7 +198,8 @@ impl Server {
     }
 
     async fn run(mut plan: Plan, host: &str, opened: Opened) -> Result<Self, StartError> {
-        let Opened { store, store_failed, mastership } = opened;
+        let Opened { store, failed, mastership, .. } = opened;
+        let store_failed = failed.subscribe();
         let started = Instant::now();
         let label = format!(
             "Broker {} ({}, {})",
@@ -222,15 +249,18 @@ impl Server {
             connector.serve(listener, Arc::clone(&broker));
             connectors.push(connector);
         }
+        let connectors = Connectors::new(Arc::clone(&broker), host, connectors);
         tracing::info!("{label} started in {} ms", started.elapsed().as_millis());
-        let space = None;
-        let exit_codes = ExitCodes::default();
+        let (space, pauses, runtime) = (None, None, None);
+        let endings = Endings::default();
         Ok(Self {
             broker,
             connectors,
             store,
             store_failed,
-            exit_codes,
+            pauses,
+            runtime,
+            endings,
             label,
             started,
             keepers,
@@ -244,8 +274,8 @@ impl Server {
         &self.broker
     }
 
-    /// Resolves with the exit code when the broker cannot go on; it is still to be stopped then.
-    pub async fn stopped(&self) -> i32 {
+    /// Resolves when the broker cannot go on; it is still to be stopped then.
+    pub async fn stopped(&self) -> After {
         let lost = async {
             match &self.mastership {
                 Some(mastership) => drop(mastership.lost().await),
@@ -260,25 +290,24 @@ impl Server {
             }
         };
         tokio::select! {
-            () = lost => self.exit_codes.lost_lock,
-            () = failed => self.exit_codes.store_failed,
+            () = lost => self.endings.lost_lock,
+            () = failed => self.endings.store_failed,
         }
     }
 
     /// The connectors with the addresses they listen at.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        self.connectors.iter().map(|c| (c.name().to_owned(), c.address)).collect()
+        self.connectors.all().iter().map(|c| (c.name().to_owned(), c.address)).collect()
     }
 
     /// Stops: all ports close, connections end, messages that must survive are stored, and at last the
     /// store is free for another broker.
     pub async fn stop(self) {
         tracing::info!("{} is shutting down", self.label);
-        // First all of them: who has lost its lock must not serve on one while another one closes.
-        self.connectors.iter().for_each(Connector::close);
-        for connector in &self.connectors {
-            connector.closed(STOP_PATIENCE).await;
-        }
+        drop((self.pauses, self.runtime));
+        self.connectors.close(STOP_PATIENCE).await;
+        let options = &self.broker.options;
+        options.plugins.note(&Event::Stopping(&options.name));
         self.broker.scheduler.stop().await;
         for keeper in self.keepers {
             keeper.finish().await;
@@ -301,61 +330,120 @@ impl Server {
     }
 }
 
-/// With which code the process ends when the broker stops by itself.
+/// What comes after a broker that cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ExitCodes {
-    /// It is no longer the master of its store.
-    lost_lock: i32,
-    store_failed: i32,
+pub enum After {
+    /// It starts again, and is a slave where another broker has the store (`restartAllowed`).
+    Restart,
+    /// The process ends with this code.
+    Exit(i32),
 }
 
-/// Without a word in the configuration: somebody has to look.
+/// What comes after each end that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Endings {
+    /// It is no longer the master of its store.
+    lost_lock: After,
+    /// What a failed disk has of the last writes is not known: somebody has to look.
+    store_failed: After,
+}
+
+/// Without a word in the configuration: a failure.
 const FAILURE_CODE: i32 = 1;
 
-impl ExitCodes {
+impl Endings {
     fn of_config(broker: &BrokerConfig) -> Self {
-        let configured =
-            broker.system_exit_on_shutdown.then_some(broker.system_exit_on_shutdown_exit_code);
-        let code = configured.unwrap_or(FAILURE_CODE);
-        Self { lost_lock: code, store_failed: code }
+        let code = broker.system_exit_on_shutdown_exit_code;
+        let exits = broker.system_exit_on_shutdown;
+        let handler_exits = match &broker.io_exception_handler {
+            Some(IoExceptionHandler::Default(of)) => of.system_exit_on_shutdown,
+            Some(IoExceptionHandler::LeaseLocker(of)) => of.system_exit_on_shutdown,
+            None => false,
+        };
+        let lost_lock = match broker.restart_allowed {
+            _ if exits => After::Exit(code),
+            true => After::Restart,
+            false => After::Exit(FAILURE_CODE),
+        };
+        let store_failed = After::Exit(if exits || handler_exits { code } else { FAILURE_CODE });
+        Self { lost_lock, store_failed }
     }
 }
 
-impl Default for ExitCodes {
+impl Default for Endings {
     fn default() -> Self {
-        Self { lost_lock: FAILURE_CODE, store_failed: FAILURE_CODE }
+        Self::of_config(&BrokerConfig::default())
     }
 }
 
-/// Whether a full disk stops the broker (`ignoreNoSpaceErrors="false"`); else it waits for space.
-fn stops_without_space(handler: Option<&IoExceptionHandler>) -> bool {
-    handler.is_some_and(|handler| match handler {
-        IoExceptionHandler::Default(of) => !of.ignore_no_space_errors && !of.ignore_all_errors,
-        IoExceptionHandler::LeaseLocker(of) => !of.ignore_no_space_errors && !of.ignore_all_errors,
-    })
+/// What a full disk does to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WithoutSpace {
+    /// Producers wait, all else goes on.
+    Waits,
+    /// It stops (`ignoreNoSpaceErrors="false"`).
+    Stops,
+    /// Its connectors are closed; how often to look whether there is space (`stopStartConnectors` as well).
+    Pauses(Duration),
+}
+
+impl WithoutSpace {
+    fn of_config(handler: Option<&IoExceptionHandler>) -> Self {
+        macro_rules! of {
+            ($handler:expr) => {
+                match $handler {
+                    of if of.ignore_no_space_errors || of.ignore_all_errors => Self::Waits,
+                    of if of.stop_start_connectors => Self::Pauses(of.resume_check_sleep_period),
+                    _ => Self::Stops,
+                }
+            };
+        }
+        match handler {
+            None => Self::Waits,
+            Some(IoExceptionHandler::Default(of)) => of!(of),
+            Some(IoExceptionHandler::LeaseLocker(of)) => of!(of),
+        }
+    }
 }
 
 /// The store a broker runs on, and what says that it must not any more.
 struct Opened {
     store: Arc<dyn Store>,
-    store_failed: watch::Receiver<bool>,
+    failed: watch::Sender<bool>,
+    short: watch::Receiver<Short>,
     mastership: Option<Mastership>,
 }
 
 impl Opened {
     /// Messages are in memory only.
     fn nothing() -> Self {
-        let (_, store_failed) = watch::channel(false);
-        Self { store: Arc::new(MemoryStore), store_failed, mastership: None }
+        let (failed, short) = (watch::Sender::new(false), watch::channel(Short::new()).1);
+        Self { store: Arc::new(MemoryStore), failed, short, mastership: None }
     }
 }
 
 /// Hears what the store has to tell.
 struct Watch {
     usage: Arc<Usage>,
+    shares: Arc<Shares>,
     failed: watch::Sender<bool>,
-    /// Having no space is a failure.
-    needs_space: bool,
+    short: watch::Sender<Short>,
+    without_space: WithoutSpace,
+}
+
+impl Watch {
+    /// Holds back whoever needs room in `usage`, which is that of `part`.
+    fn note_space(&self, part: &str, usage: &Usage, is_short: bool) {
+        if is_short && self.without_space == WithoutSpace::Stops {
+            tracing::error!("the store has no space left: the broker stops");
+            self.failed.send_replace(true);
+        }
+        usage.set_blocked(is_short);
+        self.short.send_if_modified(|short| match is_short {
+            true => short.insert(part.to_owned()),
+            false => short.remove(part),
+        });
+    }
 }
 
 impl StoreEvents for Watch {
@@ -364,11 +452,15 @@ impl StoreEvents for Watch {
     }
 
     fn no_space(&self, is_short: bool) {
-        if is_short && self.needs_space {
-            tracing::error!("the store has no space left: the broker stops");
-            self.failed.send_replace(true);
-        }
-        self.usage.set_blocked(is_short);
+        self.note_space("", &self.usage, is_short);
+    }
+
+    fn part_bytes_used(&self, part: &str, bytes: u64) {
+        self.shares.of_part(part).set_used(bytes);
+    }
+
+    fn part_no_space(&self, part: &str, is_short: bool) {
+        self.note_space(part, &self.shares.of_part(part), is_short);
     }
 
     fn failed(&self, error: &StoreError) {
@@ -383,15 +475,17 @@ async fn open(
     node: &str,
     mastership: Option<Mastership>,
     usage: Arc<Usage>,
-    needs_space: bool,
+    shares: Arc<Shares>,
+    without_space: WithoutSpace,
 ) -> Result<Opened, StartError> {
-    let (failed, store_failed) = watch::channel(false);
+    let (failed, short) = (watch::Sender::new(false), watch::Sender::new(Short::new()));
     let generation = mastership.as_ref().map_or(0, Mastership::generation);
     let fence = mastership.as_ref().map(fence).unwrap_or_default();
     let options = plan.options(node, generation, &fence);
     let several = plan.several(node, generation, &fence);
     let directory = plan.directory.clone();
-    let events = Arc::new(Watch { usage, failed, needs_space });
+    let (tell_failed, is_short) = (failed.clone(), short.subscribe());
+    let events = Arc::new(Watch { usage, shares, failed: tell_failed, short, without_space });
     let opening = tokio::task::spawn_blocking(move || {
         let disk = Arc::new(RealFilesystem);
         Ok(match several {
@@ -400,7 +494,7 @@ async fn open(
         })
     });
     match opening.await {
-        Ok(Ok(store)) => Ok(Opened { store, store_failed, mastership }),
+        Ok(Ok(store)) => Ok(Opened { store, failed, short: is_short, mastership }),
         Ok(Err(source)) => Err(StartError::Store { directory, source }),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
@@ -501,22 +595,37 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_stops_by_itself_ends_with_the_configured_code() {
+    fn a_broker_that_lost_its_lock_starts_again_and_one_that_lost_its_disk_does_not() {
         let plain = BrokerConfig::default();
-        assert_eq!(ExitCodes::of_config(&plain), ExitCodes::default());
-        let system_exit_on_shutdown = true;
-        let broker = BrokerConfig { system_exit_on_shutdown, ..plain };
-        assert_eq!(ExitCodes::of_config(&broker).store_failed, 0);
+        let failed = After::Exit(FAILURE_CODE);
+        let expected = Endings { lost_lock: After::Restart, store_failed: failed };
+        assert_eq!(Endings::of_config(&plain), expected);
+        let once = BrokerConfig { restart_allowed: false, ..plain.clone() };
+        let expected = Endings { lost_lock: failed, store_failed: failed };
+        assert_eq!(Endings::of_config(&once), expected);
+        let code = BrokerConfig { system_exit_on_shutdown_exit_code: 7, ..plain };
+        let exits = BrokerConfig { system_exit_on_shutdown: true, ..code.clone() };
+        let expected = Endings { lost_lock: After::Exit(7), store_failed: After::Exit(7) };
+        assert_eq!(Endings::of_config(&exits), expected);
+        let of = IoExceptions { system_exit_on_shutdown: true, ..IoExceptions::default() };
+        let io_exception_handler = Some(IoExceptionHandler::Default(of));
+        let expected = Endings { lost_lock: After::Restart, store_failed: After::Exit(7) };
+        assert_eq!(Endings::of_config(&BrokerConfig { io_exception_handler, ..code }), expected);
     }
 
     #[test]
-    fn a_full_disk_stops_the_broker_only_if_that_is_configured() {
-        assert!(!stops_without_space(None));
-        let handler = |ignore_no_space_errors| {
-            let of = IoExceptions { ignore_no_space_errors, ..IoExceptions::default() };
-            IoExceptionHandler::Default(of)
+    fn a_full_disk_stops_the_broker_or_its_connectors_only_if_that_is_configured() {
+        assert_eq!(WithoutSpace::of_config(None), WithoutSpace::Waits);
+        let of = |ignore_no_space_errors, stop_start_connectors| {
+            let of = IoExceptions {
+                ignore_no_space_errors,
+                stop_start_connectors,
+                ..IoExceptions::default()
+            };
+            WithoutSpace::of_config(Some(&IoExceptionHandler::Default(of)))
         };
-        assert!(!stops_without_space(Some(&handler(true))));
-        assert!(stops_without_space(Some(&handler(false))));
+        assert_eq!([of(true, false), of(true, true)], [WithoutSpace::Waits; 2]);
+        assert_eq!(of(false, false), WithoutSpace::Stops);
+        assert_eq!(of(false, true), WithoutSpace::Pauses(Duration::from_secs(5)));
     }
 }

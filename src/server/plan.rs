@@ -4,6 +4,7 @@ use super::connector::ConnectorOptions;
 use super::kept::Kept;
 use super::plugins;
 use super::publish::{HostForm, Publish};
+use crate::broker::live::Live;
 use crate::broker::policy::{
     Cursor, DeadLetterStrategy, DeadLetterTarget, Eviction, GroupMapKind, PendingLimit, Policy,
     RecoveryKind, Silence, SlowConsumerStrategy, TopicDispatch,
@@ -12,7 +13,7 @@ use crate::broker::usage::{MemoryShare, Usage};
 use crate::broker::{BrokerOptions, InactiveSweeps, OfflineDurables, PreparedFate, UserId};
 use crate::config::{
     self, BrokerConfig, Config, MessageEvictionStrategy, PendingMessageLimitStrategy, Plugin,
-    PolicyEntry, Protocol, PublishedHost, TransportConnector,
+    PolicyEntry, PolicyMap, Protocol, PublishedHost, TransportConnector,
 };
 use crate::jms::{BrokerId, Destination, Text};
 use crate::protocol::drive::Patience;
@@ -31,6 +32,8 @@ pub struct Plan {
     /// Created at start.
     pub destinations: Vec<Destination>,
     pub kept: Kept,
+    /// Where the policies come from, while the broker runs.
+    pub policies: Arc<Live<PolicyMap>>,
 }
 
 /// The plan for `config`, and what an operator should read about it.
@@ -47,11 +50,12 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
             heap >> 20
         ));
     }
-    let policies = broker.destination_policy.clone();
+    let policies = Arc::new(Live::new(broker.destination_policy.clone()));
     // What waits or fails is a producer.
     let system = broker.producer_system_usage.clone().unwrap_or_else(|| usage.clone());
+    let map = Arc::clone(&policies);
     let policy = move |destination: &Destination| {
-        resolve(policies.entry_for(destination.kind(), destination.name()), &system)
+        resolve(map.get().entry_for(destination.kind(), destination.name()), &system)
     };
     let name = Text::from(broker.name.as_str());
     let options = BrokerOptions {
@@ -86,14 +90,17 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
             .cache_temp_destinations
             .then_some(broker.time_before_purge_temp_destinations),
         rollback_only_on_async_failure: broker.rollback_only_on_async_exception,
+        monitors_splits: broker.monitor_connection_splits,
         reject_durables: broker.reject_durable_consumers,
         statistics: broker.enable_statistics,
-        authenticator: authenticator(&broker.plugins),
+        authenticator: Live::new(authenticator(&broker.plugins)),
         store_usage: Usage::new(0, None),
+        store_share: None,
         temp_usage: Usage::new(0, None),
         spool: None,
         dispatches_early: true,
         prepared_fate: PreparedFate::Wait,
+        deletes_all: broker.delete_all_messages_on_startup,
         offline_durables: OfflineDurables {
             timeout: broker.offline_durable_subscriber_timeout,
             check_every: broker.offline_durable_subscriber_task_schedule,
@@ -115,10 +122,14 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
     let served = broker.transport_connectors.iter();
     let served = served.filter(|c| c.listen.protocol == Protocol::OpenWire && !c.listen.tls);
     let connectors = served.map(connector).collect();
-    let destinations = broker.destinations.0.iter();
-    let destinations = destinations.flat_map(config::DestinationName::destinations).collect();
+    let destinations = destinations(broker);
     let kept = Kept::of_config(broker);
-    (Plan { broker: options, connectors, destinations, kept }, notes)
+    (Plan { broker: options, connectors, destinations, kept, policies }, notes)
+}
+
+/// `<destinations>`.
+pub(super) fn destinations(broker: &BrokerConfig) -> Vec<Destination> {
+    broker.destinations.0.iter().flat_map(config::DestinationName::destinations).collect()
 }
 
 /// What becomes JMSXUserID.
@@ -184,7 +195,7 @@ fn path_separator(plugins: &[Plugin]) -> Option<Text> {
     })
 }
 
-fn authenticator(plugins: &[Plugin]) -> Authenticator {
+pub(super) fn authenticator(plugins: &[Plugin]) -> Authenticator {
     let simple = plugins.iter().find_map(|plugin| match plugin {
         Plugin::SimpleAuthentication(simple) => Some(simple),
         _ => None,
@@ -282,6 +293,11 @@ fn publish(policy: &config::PublishedAddressPolicy) -> Publish {
     }
 }
 
+/// What an entry says, to compare it with another one.
+pub(super) fn described(entry: &PolicyEntry) -> String {
+    format!("{:?}", resolve(entry, &config::SystemUsage::default()))
+}
+
 /// One destination's policy.
 fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
     let prefetch = |value: u32| Some(i32::try_from(value).unwrap_or(i32::MAX));
@@ -330,8 +346,10 @@ fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
         blocked_warning_interval: entry.blocked_producer_warning_interval,
         audit: entry.enable_audit,
         audit_depth: entry.max_audit_depth,
+        queue_audit_depth: entry.max_queue_audit_depth,
         audit_producers: entry.max_producers_to_audit as usize,
         duplicates_are_dead_letters: entry.send_duplicate_from_store_to_dlq,
+        persist_redelivered: entry.persist_jms_redelivered,
         destinations_max: entry.max_destinations,
         inactive_timeout: Some(entry.inactive_timeout_before_gc)
             .filter(|timeout| entry.gc_inactive_destinations && !timeout.is_zero()),

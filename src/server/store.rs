@@ -1,5 +1,6 @@
 //! From a configured `<persistenceAdapter>` to what the file store is opened with.
 
+use super::disk::Space;
 use super::note::Note;
 use crate::broker::PreparedFate;
 use crate::config::{
@@ -66,6 +67,8 @@ pub struct FilteredPlan {
     /// None: all that no other filter covers.
     pub filter: Option<Destination>,
     pub per_destination: bool,
+    /// What each of its stores may use; 0: no limit of its own.
+    pub limit_bytes: u64,
     /// Its `directory` is that of the folders of its stores.
     pub plan: StorePlan,
 }
@@ -114,6 +117,7 @@ impl StorePlan {
             filter: filtered.filter.clone(),
             per_destination: filtered.per_destination,
             options: options(&filtered.plan),
+            limit_bytes: filtered.limit_bytes,
         });
         Some(MultiOptions {
             stores: filtered.collect(),
@@ -243,7 +247,12 @@ fn multi_kaha_db(multi: &MultiKahaDb) -> (StorePlan, Vec<Note>) {
         let kaha = KahaDb { directory, use_lock: false, ..kaha };
         let (plan, of_store) = kaha_db(&kaha);
         notes.extend(of_store);
-        filtered.push(FilteredPlan { filter, per_destination: store.per_destination, plan });
+        let limit_bytes = store.usage.as_ref().map_or(0, |usage| {
+            let space = Space::of(&plan.directory);
+            usage.limit_bytes(space.map_or(0, |space| space.total_bytes))
+        });
+        let per_destination = store.per_destination;
+        filtered.push(FilteredPlan { filter, per_destination, limit_bytes, plan });
     }
     let rest = KahaDb { directory: multi.directory.clone(), use_lock: false, ..KahaDb::default() };
     let transactions = KahaDb {
@@ -510,6 +519,7 @@ mod tests {
           <mKahaDB directory="m" journalMaxFileLength="64mb">
             <filteredPersistenceAdapters>
               <filteredKahaDB queue="A.>">
+                <usage><storeUsage limit="4mb"/></usage>
                 <persistenceAdapter>
                   <kahaDB journalMaxFileLength="1mb" journalDiskSyncStrategy="never"/>
                 </persistenceAdapter>
@@ -530,6 +540,8 @@ mod tests {
         assert_eq!(plan.lock.as_ref().unwrap().directory, Path::new("m"));
         assert_eq!(plan.prepared, PreparedFate::Commit);
         let options = plan.several("here", 7, &Fence::default()).unwrap();
+        assert_eq!(options.part_for(&Destination::queue("A.b")).1, 4 << 20);
+        assert_eq!(options.part_for(&Destination::queue("B")), ("queue#3a#2f#2fB".into(), 0));
         let [a, each] = &options.stores[..] else { panic!("{options:?}") };
         assert_eq!((&a.filter, a.per_destination), (&Some(Destination::queue("A.>")), false));
         assert_eq!(

@@ -33,6 +33,9 @@ pub trait Filesystem: fmt::Debug + Send + Sync {
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a folder; an error if there is something in it.
+    fn remove_folder(&self, folder: &Path) -> io::Result<()>;
+
     /// Makes the names in `folder` durable: files made, renamed into it and removed.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 }

@@ -91,6 +91,9 @@ pub enum StoreOp {
     /// A message leaves its destination for good (a topic: for all its subscriptions). No effect if it is
     /// not there.
     Remove { destination: Destination, sequence: i64 },
+    /// A message of a queue is about to be given to a consumer: from now on it is read as redelivered. No
+    /// effect if it is not there.
+    Deliver { destination: Destination, sequence: i64 },
     /// A durable subscription is done with a message of a topic.
     Acknowledge { destination: Destination, subscription: u64, sequence: i64 },
     /// Every message of `destination` up to `last` leaves.
@@ -158,6 +161,11 @@ impl Cancel {
         self.settle(TAKEN)
     }
 
+    /// Whether it was taken back.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire) == CANCELLED
+    }
+
     fn settle(&self, outcome: u8) -> bool {
         let first = self.0.compare_exchange(OPEN, outcome, Ordering::AcqRel, Ordering::Acquire);
         first.is_ok() || first == Err(outcome)
@@ -204,7 +212,7 @@ pub struct Page {
     pub damaged: Vec<i64>,
 }
 
-/// A message as the store has it.
+/// A message as the store has it; one that was delivered has a redelivery counter of 1 at least.
 #[derive(Clone, Debug)]
 pub struct StoredMessage {
     pub sequence: i64,
@@ -262,6 +270,16 @@ pub trait StoreEvents: Send + Sync + 'static {
     /// may still fit; what does not is refused with [`StoreError::NoSpace`].
     fn no_space(&self, is_short: bool) {
         let _ = is_short;
+    }
+
+    /// Of a store that is several: the bytes that the one in the folder `part` takes have changed.
+    fn part_bytes_used(&self, part: &str, bytes: u64) {
+        let _ = (part, bytes);
+    }
+
+    /// Likewise: whether that one has no more room.
+    fn part_no_space(&self, part: &str, is_short: bool) {
+        let _ = (part, is_short);
     }
 
     /// It has stopped for good: nothing more is stored, and the broker must not go on.

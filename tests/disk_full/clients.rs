@@ -82,7 +82,13 @@ impl Flood {
             let (mut outcomes, mut waiting) = (Vec::new(), VecDeque::new());
             for number in 0..count {
                 let mut message = message(number, bytes, persistent);
-                waiting.push_back(producer.submit(&mut message).await.unwrap());
+                match producer.submit(&mut message).await {
+                    Ok(receipt) => waiting.push_back(receipt),
+                    Err(error) => {
+                        outcomes.push(Err(error));
+                        return outcomes;
+                    }
+                }
                 if waiting.len() >= UNDER_WAY
                     && let Some(receipt) = waiting.pop_front()
                 {
@@ -94,7 +100,8 @@ impl Flood {
                 outcomes.push(receipt.done().await);
                 counter.fetch_add(1, Ordering::SeqCst);
             }
-            connection.close().await.unwrap();
+            // Somebody may have cut it.
+            connection.close().await.unwrap_or_default();
             outcomes
         });
         Self { answered, task }
@@ -107,6 +114,12 @@ impl Flood {
     /// What became of each.
     pub(crate) async fn end(self) -> Vec<Result<(), ClientError>> {
         timeout(PATIENCE, self.task).await.expect("it goes on").unwrap()
+    }
+
+    /// How many were taken before the connection was cut.
+    pub(crate) async fn confirmed_until_cut(self) -> usize {
+        let outcomes = timeout(PATIENCE, self.task).await.expect("it ends").unwrap();
+        outcomes.iter().take_while(|outcome| outcome.is_ok()).count()
     }
 
     /// Waits until all were taken.

@@ -64,6 +64,29 @@ async fn a_full_store_is_told_to_producers_that_do_not_want_to_wait() {
     Sender::start(&broker, "Q").await.succeed_at_last().await;
 }
 
+#[tokio::test]
+async fn one_of_several_stores_has_a_limit_of_its_own() {
+    let elements = r#"<persistenceAdapter><mKahaDB directory="${activemq.data}/mkahadb">
+        <filteredPersistenceAdapters>
+          <filteredKahaDB queue="Q">
+            <usage><storeUsage limit="4mb"/></usage>
+            <persistenceAdapter><kahaDB journalMaxFileLength="1mb" checkpointInterval="200"
+                                        cleanupInterval="200"/></persistenceAdapter>
+          </filteredKahaDB>
+          <filteredKahaDB><persistenceAdapter><kahaDB/></persistenceAdapter></filteredKahaDB>
+        </filteredPersistenceAdapters></mKahaDB></persistenceAdapter>"#;
+    let broker = Broker::start_persistent(elements);
+    let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
+    let text = format!("Persistent store is Full, 100% of {}", 4 << 20);
+    until("a full store", || broker.log().contains(&text)).await;
+    assert!(flood.answered() < COUNT - UNDER_WAY);
+    Flood::start(&broker, "P", COUNT, BYTES, true).await.succeed().await;
+    let mut drain = Drain::start(&broker, "Q").await;
+    drain.expect(0..COUNT).await;
+    flood.succeed().await;
+    drain.expect_end().await;
+}
+
 /// Files of the temporary store.
 fn temp_files(folder: &Path) -> usize {
     fs::read_dir(folder).map_or(0, Iterator::count)

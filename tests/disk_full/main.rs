@@ -88,6 +88,60 @@ fn producers_wait_on_a_full_disk_until_somebody_frees_it() {
 }
 
 #[test]
+fn producers_wait_for_the_one_of_several_stores_whose_disk_is_full() {
+    with_disk("producers_wait_for_the_one_of_several_stores_whose_disk_is_full", 64, |disk| {
+        run(async {
+            let folder = disk.path().join("kahadb");
+            let elements = format!(
+                r#"<persistenceAdapter><mKahaDB directory="${{activemq.data}}/mkahadb">
+                     <filteredPersistenceAdapters>
+                       <filteredKahaDB queue="Q"><persistenceAdapter>
+                         <kahaDB directory="{}" journalMaxFileLength="1mb"/>
+                       </persistenceAdapter></filteredKahaDB>
+                     </filteredPersistenceAdapters></mKahaDB></persistenceAdapter>"#,
+                folder.display()
+            );
+            let broker = Broker::start_persistent(&elements);
+            disk.fill();
+            let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
+            full(&broker).await;
+            assert!(flood.answered() < COUNT - UNDER_WAY);
+            Flood::start(&broker, "P", COUNT, BYTES, true).await.succeed().await;
+            disk.free();
+            flood.succeed().await;
+            let mut drain = Drain::start(&broker, "Q").await;
+            drain.expect(0..COUNT).await;
+            drain.expect_end().await;
+        });
+    });
+}
+
+#[test]
+fn connectors_stop_and_start_with_the_space_of_the_store_if_they_are_to() {
+    let name = "connectors_stop_and_start_with_the_space_of_the_store_if_they_are_to";
+    with_disk(name, 64, |disk| {
+        run(async {
+            let handler = r#"<ioExceptionHandler>
+                <defaultIOExceptionHandler ignoreNoSpaceErrors="false" stopStartConnectors="true"
+                                           resumeCheckSleepPeriod="50"/></ioExceptionHandler>"#;
+            let mut broker = Broker::start_persistent(&store_on(disk, handler));
+            disk.fill();
+            let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
+            let stopped = "Successfully stopped transports on localhost";
+            until("no connectors", || broker.log().contains(stopped)).await;
+            let confirmed = flood.confirmed_until_cut().await;
+            assert!(std::net::TcpStream::connect(broker.address()).is_err());
+            disk.free();
+            let restarted = "Successfully restarted transports on localhost";
+            until("connectors again", || broker.log().contains(restarted)).await;
+            broker.assert_healthy();
+            let mut drain = Drain::start(&broker, "Q").await;
+            drain.expect(0..confirmed).await;
+        });
+    });
+}
+
+#[test]
 fn what_was_confirmed_survives_restarts_on_a_full_disk() {
     with_disk("what_was_confirmed_survives_restarts_on_a_full_disk", 64, |disk| {
         run(async {

@@ -100,6 +100,16 @@ impl Broker {
         self.output.text() + &file
     }
 
+    /// Puts `new` in the place of `old` in its configuration, at once as a whole.
+    pub fn change_configuration(&self, old: &str, new: &str) {
+        let path = config(self.folder.path());
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(old), "{text}");
+        let other = path.with_extension("new");
+        fs::write(&other, text.replace(old, new)).unwrap();
+        fs::rename(&other, &path).unwrap();
+    }
+
     /// A client with this connection id; its client id is the same.
     pub fn client(&self, id: &str) -> Peer {
         Peer::connect(self.port, id)
@@ -247,8 +257,14 @@ impl Output {
 
     /// The first line with `text` in it.
     pub fn wait_for(&self, text: &str) -> String {
-        let find =
-            |state: &Written| state.text.lines().find(|l| l.contains(text)).map(str::to_owned);
+        self.wait_for_nth(text, 1)
+    }
+
+    /// Line number `n`, counted from 1, of those with `text` in them.
+    pub fn wait_for_nth(&self, text: &str, n: usize) -> String {
+        let find = |state: &Written| {
+            state.text.lines().filter(|l| l.contains(text)).nth(n - 1).map(str::to_owned)
+        };
         let state = self.state.lock().unwrap();
         let pending = |state: &mut Written| state.ended < 2 && find(state).is_none();
         let (state, _) = self.grown.wait_timeout_while(state, PATIENCE, pending).unwrap();

@@ -9,6 +9,8 @@ import javax.jms.TemporaryQueue;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQMessage;
 import org.apache.activemq.command.ActiveMQTopic;
+import org.apache.activemq.command.ConsumerId;
+import org.apache.activemq.command.ConsumerInfo;
 import org.apache.activemq.command.ProducerInfo;
 import org.apache.activemq.command.RemoveInfo;
 
@@ -48,6 +50,35 @@ final class Attributes extends Rules {
         ActiveMQConnection second = connectAs(clientId);
         check(ended.await(WAIT_MS, TimeUnit.MILLISECONDS), "the first connection lives on");
         sendText(auto(second), queue(), "x");
+    }
+
+    /** A consumer as the broker of a network has it, which stands for these. */
+    private static void bridged(RawClient bridge, Queue queue, ConsumerId... behind)
+            throws JMSException {
+        ConsumerInfo info = bridge.consumer(queue, 100);
+        info.setNetworkSubscription(true);
+        info.setNetworkConsumerPath(behind);
+        bridge.connection.syncSendPacket(info);
+    }
+
+    @Rule
+    void networkConsumersGoWhenTheClientsTheyStandForCome() throws Exception {
+        Queue queue = queue();
+        RawClient bridge = new RawClient(connect());
+        RawClient client = new RawClient(connect());
+        ConsumerInfo first = client.consumer(queue, 100);
+        ConsumerInfo second = client.consumer(queue, 100);
+        bridged(bridge, queue, first.getConsumerId(), second.getConsumerId());
+        client.connection.syncSendPacket(first);
+        client.close(first, 0);
+        Session session = session();
+        send(session, queue, 0, 1);
+        bridge.takes(0, 1);
+        client.connection.syncSendPacket(second);
+        client.takes(0, 1);
+        send(session, queue, 1, 11);
+        client.takes(1, 11);
+        bridge.hasNoMore();
     }
 
     @Rule

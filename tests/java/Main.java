@@ -26,6 +26,8 @@ final class Main {
     /** They need a broker with plugins.xml. */
     private static final List<Class<? extends Rules>> PLUGIN_GROUPS = List.of(
             Statistics.class, Plugins.class, Attributes.class);
+    /** They need a broker with limits.xml. */
+    private static final List<Class<? extends Rules>> LIMIT_GROUPS = List.of(Limits.class);
 
     private record Scenario(String name, Method method) {
         boolean isBeyondOriginal() {
@@ -55,6 +57,7 @@ final class Main {
                 case "--original" -> original = true;
                 case "--restarts" -> groups = RESTART_GROUPS;
                 case "--plugins" -> groups = PLUGIN_GROUPS;
+                case "--limits" -> groups = LIMIT_GROUPS;
                 default -> wanted.add(args[i]);
             }
         }

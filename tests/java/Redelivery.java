@@ -1,8 +1,13 @@
+import java.util.Collections;
+import java.util.Enumeration;
+import java.util.List;
 import javax.jms.Message;
 import javax.jms.MessageConsumer;
 import javax.jms.Queue;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.ConsumerInfo;
+import org.apache.activemq.command.MessageDispatch;
 
 final class Redelivery extends Rules {
     @Rule
@@ -106,5 +111,39 @@ final class Redelivery extends Rules {
         session.commit();
         takesFlagged(consumer, 0, 1, true, 2);
         session.commit();
+    }
+
+    /** Each dispatch has this redelivery counter. */
+    private static void counters(List<MessageDispatch> dispatches, int expected) {
+        for (MessageDispatch dispatch : dispatches) {
+            equal(expected, dispatch.getRedeliveryCounter(), "redelivery counter");
+        }
+    }
+
+    /** The first dispatch counts once and for all, the way in which the consumer leaves as ever. */
+    @Rule
+    void whatWasDispatchedCountsAsDeliveredIfThePolicySaysSo() throws Exception {
+        Queue queue = queue("MARK");
+        send(session(), queue, 0, 3);
+        RawClient client = new RawClient(connect());
+        long[] lastDelivered = {0, -1, -2, 0};
+        int[] expected = {0, 1, 1, 2};
+        for (int i = 0; i < expected.length; i++) {
+            ConsumerInfo consumer = client.consume(queue, 10);
+            counters(client.takes(0, 3), expected[i]);
+            client.close(consumer, lastDelivered[i]);
+        }
+        takesFlagged(session().createConsumer(queue), 0, 3, true, 3);
+    }
+
+    /** The original takes a browser for a consumer. */
+    @Rule(beyondOriginal = true)
+    void whatWasOnlyBrowsedDoesNotCountAsDelivered() throws Exception {
+        Queue queue = queue("MARK");
+        Session session = session();
+        send(session, queue, 0, 2);
+        Enumeration<?> browsed = session.createBrowser(queue).getEnumeration();
+        equal(2, Collections.list(browsed).size(), "messages seen");
+        takesFlagged(session.createConsumer(queue), 0, 2, false, 1);
     }
 }

@@ -145,6 +145,20 @@ final class RestartQueues extends Rules {
     }
 
     @Rule
+    void dispatchedMessagesComeBackFlaggedIfThePolicySaysSo() throws Exception {
+        Queue queue = queue("MARK");
+        send(session(), queue, 0, 6);
+        RawClient client = new RawClient(connect());
+        client.consume(queue, 4);
+        client.takes(0, 4);
+        restart.run();
+        MessageConsumer consumer = session().createConsumer(queue);
+        takesFlagged(consumer, 0, 4, true, 2);
+        takesFlagged(consumer, 4, 6, false, 1);
+        isEmpty(queue);
+    }
+
+    @Rule
     void individuallyAcknowledgedMessagesAreGone() throws Exception {
         Queue queue = queue();
         send(session(), queue, 0, 10);

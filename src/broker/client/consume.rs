@@ -100,6 +100,9 @@ impl Client {
         if let Some(strategy) = slow.filter(|_| !info.browser) {
             slow_consumers::watch(&self.broker, &attached, &self.entry, strategy);
         }
+        if self.broker.options.monitors_splits {
+            self.broker.end_splits(&attached).await;
+        }
         consumer.attached = Some(attached);
         self.consumers.insert(id, consumer);
         self.replay_advisories(&info, &parts).await;

@@ -7,11 +7,13 @@
 use super::super::Broker;
 use super::super::destination::commit::{Commit, CommittedSend, Vote};
 use super::super::destination::{
-    Admission, DestinationHandle, Incoming, Op, warn_full, warn_store_full, warn_temp_full,
+    Admission, DestinationHandle, Incoming, Op, TempShortage, warn_full, warn_store_full,
+    warn_temp_full,
 };
 use super::super::error::BrokerError;
 use super::super::interceptors::expand::Targets;
 use super::super::outbox::Receipt;
+use super::super::policy::Policy;
 use super::super::transaction::PendingSend;
 use super::super::usage::Usage;
 use super::{Client, Closing};
@@ -23,6 +25,7 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 struct Copy {
     handle: Arc<DestinationHandle>,
+    policy: Arc<Policy>,
     message: Arc<Message>,
     bytes: u64,
     /// Where it will be if there is no memory for it; none if that is of no concern.
@@ -42,7 +45,7 @@ enum Shortage {
 
 impl Copy {
     fn is_controlled(&self) -> bool {
-        self.handle.policy.producer_flow_control && !self.is_forced()
+        self.policy.producer_flow_control && !self.is_forced()
     }
 
     /// Advisories are let in whatever the limits say.
@@ -52,7 +55,7 @@ impl Copy {
 
     /// Share of the disk's limit from which this has to wait.
     fn disk_percent(&self) -> u32 {
-        if self.stored { self.handle.policy.store_high_water_percent } else { 100 }
+        if self.stored { self.policy.store_high_water_percent } else { 100 }
     }
 
     fn is_before_in(&self) -> bool {
@@ -98,7 +101,10 @@ impl Copy {
             Shortage::Disk if self.stored => {
                 warn_store_full(destination, self.disk_percent(), limit, &self.producer());
             }
-            Shortage::Disk => warn_temp_full(destination, limit, &self.producer()),
+            Shortage::Disk => {
+                let short = self.disk.as_ref().map(|disk| TempShortage::of(disk));
+                warn_temp_full(destination, short.unwrap_or_default(), &self.producer());
+            }
             Shortage::Memory => warn_full(destination, &self.handle.usage, 0),
         }
     }
@@ -113,7 +119,8 @@ impl Copy {
                 BrokerError::StoreWaitTimeout { percent, limit, producer, destination }
             }
             Some(disk) => {
-                BrokerError::TempWaitTimeout { limit: disk.limit(), producer, destination }
+                let TempShortage { percent, limit_bytes: limit } = TempShortage::of(disk);
+                BrokerError::TempWaitTimeout { percent, limit, producer, destination }
             }
             None => BrokerError::MemoryWaitTimeout { producer, destination },
         }
@@ -139,7 +146,7 @@ async fn take_all_in_time(copies: &mut Vec<Copy>) -> Result<Vec<PendingSend>, Br
             Err((at, _)) => at,
         };
         let copy = &copies[at];
-        let patience = copy.handle.policy.send_fail_after;
+        let patience = copy.policy.send_fail_after;
         if patience.is_zero() {
             copy.room().await;
         } else if tokio::time::timeout(patience, copy.room()).await.is_err() {
@@ -242,13 +249,26 @@ impl Client {
                 Some(handle) => handle,
                 None => self.handle_for(&target.at).await?,
             };
-            let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
-            let stored = message.persistent && !target.at.kind().is_temporary() && keeps;
+            let policy = handle.policy.get();
+            let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
+            let stored = message.persistent
+                && !target.at.kind().is_temporary()
+                && keeps
+                && handle.shared.stores(&handle.destination);
             let disk = self.disk_for(&handle, stored);
             let transacted = message.transaction_id.is_some();
             let before = self.parking.waiting(&handle).filter(|_| !transacted);
             let may_be_dropped = target.may_be_dropped;
-            copies.push(Copy { handle, message, bytes, disk, before, stored, may_be_dropped });
+            copies.push(Copy {
+                handle,
+                policy,
+                message,
+                bytes,
+                disk,
+                before,
+                stored,
+                may_be_dropped,
+            });
         }
         match message.transaction_id.is_some() {
             true => self.fan_out_later(&message, copies, receipt).await,
@@ -319,7 +339,7 @@ impl Client {
                 copy.warn(&shortage);
                 self.tell_full(&handle, &copy.message).await;
             }
-            if !handle.policy.send_fail_if_no_space || self.network {
+            if !copy.policy.send_fail_if_no_space || self.network {
                 return Ok(());
             }
             let error = match shortage {

@@ -29,6 +29,8 @@ use super::destination::durable::DurableSubscription;
 use super::destination::subscription::TopicSubscription;
 use super::destination::{DestinationHandle, Effects, Now, Op};
 use super::error::BrokerError;
+use super::interceptors::Interceptors;
+use super::live::Seen;
 use super::outbox::{Outbox, SubscriptionKey};
 use super::plugins::Event;
 use super::registry::{Admission, ConnectionEntry, ProducerEntry};
@@ -80,6 +82,8 @@ pub struct Client {
     batch: Batch,
     parking: Parking,
     line: Line,
+    /// The interceptors there were when it sent last.
+    interceptors: Seen<Interceptors>,
 }
 
 #[derive(Debug)]
@@ -127,7 +131,7 @@ impl Client {
         outbox: Arc<Outbox>,
         network: bool,
     ) -> Result<Self, BrokerError> {
-        let accepts = &broker.options.authenticator;
+        let accepts = broker.options.authenticator.get();
         if !accepts.accepts(info.user_name.as_deref(), info.password.as_deref()) {
             let user = info.user_name.unwrap_or_else(|| "null".into());
             return Err(BrokerError::BadCredentials { user });
@@ -148,8 +152,10 @@ impl Client {
                 }
             }
         };
+        let interceptors = Seen::of(broker.router.interceptors());
         let client = Self {
             broker,
+            interceptors,
             entry,
             transport,
             outbox,
@@ -362,6 +368,12 @@ impl Client {
         for id in producers {
             // Known: the id is from the table.
             drop(self.remove_producer(&id).await);
+        }
+        // Every connection has one that nobody opened.
+        let own = [SessionId { connection: self.connection_id().value, value: -1 }];
+        let sessions = std::mem::take(&mut self.sessions);
+        for session in sessions.iter().filter(|session| session.value != -1).chain(&own) {
+            self.note(&Event::SessionRemoved(session));
         }
         let own = std::mem::take(&mut self.transactions).into_values();
         let abandoned = self.broker.transactions.abandon(self.entry.number);

@@ -1,13 +1,15 @@
 //! Messages from a client into destinations.
 
 use super::super::destination::{
-    Admission, DestinationHandle, Incoming, Op, warn_full, warn_store_full, warn_temp_full,
+    Admission, DestinationHandle, Incoming, Op, TempShortage, warn_full, warn_store_full,
+    warn_temp_full,
 };
 use super::super::error::BrokerError;
 use super::super::interceptors::expand::Expansion;
 use super::super::names;
 use super::super::outbox::Receipt;
 use super::super::plugins::Passage;
+use super::super::policy::Policy;
 use super::super::transaction::PendingSend;
 use super::super::usage::{Credit, Usage};
 use super::blocked::Blocked;
@@ -57,7 +59,7 @@ impl Client {
             UserId::AsSent => {}
             UserId::User => stamped.user_id = user.cloned(),
             UserId::Principal => {
-                stamped.user_id = options.authenticator.principal(user).cloned();
+                stamped.user_id = options.authenticator.get().principal(user).cloned();
             }
         }
         if self.broker.scheduler.is_asked_at(&destination) {
@@ -66,7 +68,7 @@ impl Client {
         if self.broker.scheduler.takes(&message)? {
             return self.schedule(message, &destination, receipt).await;
         }
-        let interceptors = &self.broker.options.interceptors;
+        let interceptors = self.interceptors.look(self.broker.router.interceptors());
         if !destination.is_composite() && !interceptors.intercept(&destination) {
             return self.route(&destination, message, receipt).await;
         }
@@ -120,7 +122,7 @@ impl Client {
             None => return Err(BrokerError::DestinationMissing(destination.clone())),
         };
         // Who remembers the way keeps the destination.
-        if handle.policy.inactive_timeout.is_some() {
+        if handle.policy.get().inactive_timeout.is_some() {
             return Ok(handle);
         }
         if self.routes.len() >= ROUTES_MAX {
@@ -138,9 +140,10 @@ impl Client {
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
         let handle = self.handle_for(destination).await?;
-        let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
+        let policy = handle.policy.get();
+        let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
         let may_park = receipt.is_some() && message.transaction_id.is_none();
-        let admission = self.admit(&handle, &message, bytes, may_park).await?;
+        let admission = self.admit(&handle, &policy, &message, bytes, may_park).await?;
         let parked = match admission {
             Admission::Park => Some(self.park(&handle, bytes).await?),
             Admission::Credited | Admission::Forced => None,
@@ -198,17 +201,18 @@ impl Client {
     async fn admit(
         &mut self,
         handle: &Arc<DestinationHandle>,
+        policy: &Policy,
         message: &Message,
         bytes: u64,
         may_park: bool,
     ) -> Result<Admission, BrokerError> {
-        let policy = &handle.policy;
         if handle.destination.is_advisory() {
             return Ok(Admission::Forced);
         }
         let controlled = policy.producer_flow_control;
         let kind = handle.destination.kind();
-        let stored = message.persistent && !kind.is_temporary() && self.broker.outlet.store.keeps();
+        let keeps = self.broker.outlet.store.keeps() && handle.shared.stores(&handle.destination);
+        let stored = message.persistent && !kind.is_temporary() && keeps;
         let disk = self.disk_for(handle, stored);
         let disk_percent = if stored { policy.store_high_water_percent } else { 100 };
         let is_disk_full =
@@ -232,7 +236,10 @@ impl Client {
                 let percent = disk_percent;
                 BrokerError::StoreWaitTimeout { percent, limit, producer, destination }
             }
-            true => BrokerError::TempWaitTimeout { limit, producer, destination },
+            true => {
+                let percent = disk.as_ref().map_or(100, |disk| disk.percent());
+                BrokerError::TempWaitTimeout { percent, limit, producer, destination }
+            }
             false => BrokerError::MemoryWaitTimeout { producer, destination },
         };
         if policy.send_fail_if_no_space && !self.network {
@@ -249,7 +256,10 @@ impl Client {
         self.flush().await;
         match disk_full {
             true if stored => warn_store_full(&handle.destination, disk_percent, limit, &producer),
-            true => warn_temp_full(&handle.destination, limit, &producer),
+            true => {
+                let short = disk.as_ref().map(|disk| TempShortage::of(disk));
+                warn_temp_full(&handle.destination, short.unwrap_or_default(), &producer);
+            }
             false if before.is_none() => warn_full(&handle.destination, &handle.usage, 0),
             false => {}
         }
@@ -289,7 +299,7 @@ impl Client {
     pub(super) fn disk_for(&self, handle: &DestinationHandle, stored: bool) -> Option<Arc<Usage>> {
         let options = &self.broker.options;
         match stored {
-            true => Some(Arc::clone(&options.store_usage)),
+            true => Some(Arc::clone(&handle.store_usage)),
             false if handle.destination.kind().is_queue() && options.spool.is_some() => {
                 Some(Arc::clone(&options.temp_usage))
             }
@@ -314,10 +324,11 @@ impl Client {
         if known.as_ref() == Some(&producer) {
             return;
         }
-        if handle.policy.advisory_when_full {
+        let policy = handle.policy.get();
+        if policy.advisory_when_full {
             self.announce(Notice::full(&handle.destination, handle.usage.used())).await;
         }
-        if handle.policy.advisory_for_fast_producers {
+        if policy.advisory_for_fast_producers {
             self.announce(Notice::fast_producer(&handle.destination, &producer)).await;
         }
     }

@@ -6,12 +6,12 @@ use super::task::DestinationHandle;
 use crate::broker::dead_letter::Told;
 use crate::broker::outbox::Receipt;
 use crate::broker::usage::Credit;
-use crate::store::{Store, StoreError, StoreOp, Submit};
+use crate::store::{Store, StoreError, StoreOp, StoredAdd, Submit};
 use std::sync::{Arc, Weak};
 
 /// One submit: messages, each with what leaves another place with it.
 #[derive(Debug, Default)]
-pub(super) struct Adds {
+pub struct Adds {
     pub(super) ops: Vec<StoreOp>,
     /// Each with the number of `ops` up to and with its own.
     pub(super) receipts: Vec<(usize, Receipt)>,
@@ -21,6 +21,8 @@ pub(super) struct Adds {
     pub(super) awaited: Vec<Entry>,
     /// Memory that is taken until all are stored.
     pub(super) holds: Vec<Arc<Credit>>,
+    /// The destination takes back what the store has no room for ([`Op::NoRoom`]).
+    pub(super) waits: bool,
 }
 
 impl Adds {
@@ -36,16 +38,22 @@ impl Adds {
         let durable = !self.receipts.is_empty() || !self.awaited.is_empty();
         let mut adds = self;
         // References only: the messages themselves are shared.
-        let again = if sequences.len() > 1 { adds.ops.clone() } else { Vec::new() };
+        let waits = adds.waits && adds.told.is_empty();
+        let again = if waits || sequences.len() > 1 { adds.ops.clone() } else { Vec::new() };
         let ops = std::mem::replace(&mut adds.ops, again);
         let behind = Arc::clone(store);
-        let done = Box::new(move |result: Result<(), StoreError>| match result {
-            Err(StoreError::TooLarge(_)) if !adds.ops.is_empty() => {
-                for part in adds.split() {
-                    part.submit(&behind, Store::submit, from.clone());
+        let done = Box::new(move |result: Result<(), StoreError>| {
+            let is_short = waits && matches!(result, Err(StoreError::NoSpace(_)));
+            let back = from.as_ref().filter(|_| is_short).and_then(Weak::upgrade);
+            match (result, back) {
+                (Err(StoreError::TooLarge(_)), _) if sequences.len() > 1 => {
+                    for part in adds.split() {
+                        part.submit(&behind, Store::submit, from.clone());
+                    }
                 }
+                (_, Some(back)) => back.tell(Op::NoRoom(Box::new(adds))),
+                (result, None) => adds.settle(&result, &sequences, from),
             }
-            result => adds.settle(&result, &sequences, from),
         });
         to(&**store, Submit { ops, durable, done });
     }
@@ -73,12 +81,26 @@ impl Adds {
         }
     }
 
+    /// Each message that was to be added, with its receipt, and those of them that the destination waited for.
+    pub(super) fn into_sends(self) -> (Vec<(StoredAdd, Option<Receipt>)>, Vec<Entry>) {
+        let Self { ops, receipts, awaited, .. } = self;
+        let mut receipts: Vec<_> = receipts.into_iter().rev().collect();
+        let mut sends = Vec::with_capacity(ops.len());
+        for (at, op) in ops.into_iter().enumerate() {
+            let own = receipts.pop_if(|(end, _)| *end <= at + 1);
+            if let StoreOp::Add(add) = op {
+                sends.push((add, own.map(|(_, receipt)| receipt)));
+            }
+        }
+        (sends, awaited)
+    }
+
     /// One for each message.
     fn split(self) -> Vec<Self> {
         let (mut parts, mut starts): (Vec<Self>, Vec<usize>) = (Vec::new(), Vec::new());
         for (at, op) in self.ops.into_iter().enumerate() {
             if parts.is_empty() || added(&op).is_some() {
-                parts.push(Self::default());
+                parts.push(Self { waits: self.waits, ..Self::default() });
                 starts.push(at);
             }
             if let Some(part) = parts.last_mut() {
@@ -121,7 +143,7 @@ mod tests {
     use crate::broker::error::BrokerError;
     use crate::broker::outbox::{Item, Outbox};
     use crate::jms::{Destination, Message};
-    use crate::store::{Fetch, FetchDone, Recovered, StoreStatus, StoredAdd};
+    use crate::store::{Fetch, FetchDone, Recovered, StoreStatus};
     use parking_lot::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 

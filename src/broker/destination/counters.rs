@@ -11,9 +11,10 @@
 //!   own    <-----------------  now  ----------------->  broker
 //! ```
 
+use crate::jms::Destination;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Least, most and average of what was measured.
@@ -159,9 +160,22 @@ pub struct SharedCounts {
     pub(super) expired: AtomicU64,
     blocked_sends: AtomicU64,
     blocked_micros: AtomicU64,
+    /// Durable subscriptions; of a topic.
+    durables: AtomicU32,
 }
 
 impl SharedCounts {
+    /// How many durable subscriptions there are now; of a topic.
+    pub(super) fn set_durables(&self, count: usize) {
+        self.durables.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether persistent messages of `destination`, whose counts these are, go into the store: those of topics
+    /// do that for durable subscriptions only.
+    pub fn stores(&self, destination: &Destination) -> bool {
+        destination.kind().is_queue() || self.durables.load(Ordering::Relaxed) > 0
+    }
+
     /// A send waits for room.
     pub fn blocks(&self) {
         self.blocked_sends.fetch_add(1, Ordering::Relaxed);

@@ -111,6 +111,11 @@ impl Members {
         self.list.is_empty()
     }
 
+    /// How many of them are durable subscriptions.
+    pub(super) fn durables(&self) -> usize {
+        self.iter().filter(|member| matches!(member, TopicMember::Durable(_))).count()
+    }
+
     pub(super) fn has(&self, key: SubscriptionKey) -> bool {
         self.list.iter().any(|joined| joined.member.key() == key)
     }

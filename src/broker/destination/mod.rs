@@ -31,9 +31,10 @@ pub mod topic;
 #[cfg(test)]
 mod topic_tests;
 
+pub use adds::Adds;
 pub use gauge::{Gauge, Gauges};
 pub use outlet::Outlet;
-pub use queue::History as QueueHistory;
+pub use queue::{History as QueueHistory, TempShortage};
 pub use task::{DestinationHandle, NewDestination, spawn, spawn_jobs};
 
 use self::commit::{Decision, Vote};
@@ -150,6 +151,8 @@ pub enum Op {
         sequence: i64,
         gone: bool,
     },
+    /// What was in [`Effects::marks`] is durable, or could not be stored.
+    MarkedDelivered,
     /// These messages are in the store now, or it had no room for them.
     Stored {
         entries: Vec<Entry>,
@@ -159,6 +162,8 @@ pub enum Op {
     Refused {
         sequences: Vec<i64>,
     },
+    /// The store had no room for these messages, which are to wait until it has.
+    NoRoom(Box<Adds>),
     /// A connection is gone: its parked sends are dropped.
     ConnectionClosed(u64),
     /// There may be room for parked sends, or in a window shared with other destinations.
@@ -174,6 +179,8 @@ pub enum Op {
     },
     Report(tokio::sync::oneshot::Sender<Report>),
     ResetCounters(Whose),
+    /// The policy has changed.
+    Policy(Arc<Policy>),
     /// For the jobs of the scheduler.
     Jobs(Box<JobsOp>),
 }
@@ -261,6 +268,10 @@ pub struct Effects {
     pub told_added: Vec<(usize, Told)>,
     /// Memory that is taken until those are stored.
     pub holds: Vec<Arc<Credit>>,
+    /// The destination takes back what the store has no room for.
+    pub adds_wait: bool,
+    /// What is marked in the store before consumers get it; [`Op::MarkedDelivered`] answers.
+    pub marks: Vec<StoreOp>,
     /// What leaves the store. It is not held up by a lack of space for `adds`.
     pub removals: Vec<StoreOp>,
     /// Receipts to resolve when those are durable.
@@ -386,9 +397,10 @@ pub(crate) fn warn_store_full(destination: &Destination, percent: u32, limit: u6
     );
 }
 
-pub(crate) fn warn_temp_full(destination: &Destination, limit: u64, producer: &str) {
+pub(crate) fn warn_temp_full(destination: &Destination, short: TempShortage, producer: &str) {
+    let TempShortage { percent, limit_bytes: limit } = short;
     tracing::warn!(
-        "Temp Store is Full (100% of {limit}). Stopping producer ({producer}) to prevent flooding \
+        "Temp Store is Full ({percent}% of {limit}). Stopping producer ({producer}) to prevent flooding \
          {destination}. See http://activemq.apache.org/producer-flow-control.html for more info"
     );
 }

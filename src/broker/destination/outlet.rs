@@ -25,6 +25,7 @@ impl Outlet {
             receipt.resolve(result);
         }
         self.add(effects, from);
+        self.mark(effects, from);
         let removed = std::mem::take(&mut effects.removed);
         let told = std::mem::take(&mut effects.told_removed);
         if effects.removals.is_empty() {
@@ -77,6 +78,18 @@ impl Outlet {
         }
     }
 
+    fn mark(&self, effects: &mut Effects, from: Option<&Weak<DestinationHandle>>) {
+        let Some(from) = from.filter(|_| !effects.marks.is_empty()).map(Weak::clone) else {
+            return;
+        };
+        let done = Box::new(move |_| {
+            if let Some(from) = from.upgrade() {
+                from.tell(Op::MarkedDelivered);
+            }
+        });
+        self.store.submit(Submit { ops: std::mem::take(&mut effects.marks), durable: true, done });
+    }
+
     fn add(&self, effects: &mut Effects, from: Option<&Weak<DestinationHandle>>) {
         let adds = Adds {
             ops: std::mem::take(&mut effects.adds),
@@ -84,6 +97,7 @@ impl Outlet {
             told: std::mem::take(&mut effects.told_added),
             awaited: std::mem::take(&mut effects.awaited),
             holds: std::mem::take(&mut effects.holds),
+            waits: std::mem::take(&mut effects.adds_wait),
         };
         if adds.ops.is_empty() {
             adds.settle(&Ok(()), &[], None);

@@ -2,10 +2,11 @@
 //! connection goes on meanwhile (semantics.md section 8). The bound: what the connections have room for,
 //! see [`Incoming::parked`].
 
-use super::queue::{QueueContext, Shortage};
+use super::queue::{QueueContext, Shortage, TempShortage};
 use super::{Admission, Effects, Incoming, Now};
 use crate::broker::advisory::Notice;
 use crate::broker::error::BrokerError;
+use crate::broker::usage::Usage;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,8 @@ use std::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Parking {
     waiting: VecDeque<Parked>,
+    /// So many of them, the oldest, were in before.
+    put_back: usize,
     wakes: Wakes,
     full: bool,
     warned: Option<Instant>,
@@ -62,6 +65,34 @@ impl Parking {
         }
     }
 
+    /// A message the store had no room for waits again, behind those that came back before it.
+    pub(super) fn put_back(
+        &mut self,
+        incoming: Incoming,
+        context: &QueueContext,
+        size: u64,
+        now: Now,
+        out: &mut Effects,
+    ) {
+        self.note_full(&incoming, context, size, now, out);
+        context.shared.blocks();
+        let at = self.put_back.min(self.waiting.len());
+        self.waiting.insert(at, Parked { incoming, since: now.instant });
+        self.put_back = at + 1;
+    }
+
+    /// The destination is told when the store has room.
+    pub(super) fn ask_for_store(&self, context: &QueueContext) {
+        let percent = context.policy.store_high_water_percent;
+        ask(&context.store_usage, percent, &self.wakes.store, context);
+    }
+
+    /// Takes the oldest out.
+    fn pop(&mut self) -> Option<Parked> {
+        self.put_back = self.put_back.saturating_sub(1);
+        self.waiting.pop_front()
+    }
+
     /// The next waiting send that got its memory. Fails those that waited too long.
     pub(super) fn next(
         &mut self,
@@ -77,7 +108,7 @@ impl Parking {
                 return None;
             };
             if context.try_take(&oldest.incoming) {
-                let oldest = self.waiting.pop_front();
+                let oldest = self.pop();
                 return oldest.map(|Parked { incoming, since }| {
                     context.shared.unblocks(now.instant.saturating_duration_since(since));
                     Incoming { parked: None, ..incoming }
@@ -87,7 +118,7 @@ impl Parking {
                 self.ask_for_wake(&oldest.incoming, context);
                 return None;
             }
-            if let Some(Parked { incoming, since }) = self.waiting.pop_front() {
+            if let Some(Parked { incoming, since }) = self.pop() {
                 context.shared.unblocks(now.instant.saturating_duration_since(since));
                 let (producer, destination) = (incoming.producer(), context.destination.clone());
                 let error = match context.full_for(&incoming.message) {
@@ -95,8 +126,8 @@ impl Parking {
                         let percent = context.policy.store_high_water_percent;
                         BrokerError::StoreWaitTimeout { percent, limit, producer, destination }
                     }
-                    Some(Shortage::Temp(limit)) => {
-                        BrokerError::TempWaitTimeout { limit, producer, destination }
+                    Some(Shortage::Temp(TempShortage { percent, limit_bytes: limit })) => {
+                        BrokerError::TempWaitTimeout { percent, limit, producer, destination }
                     }
                     _ => BrokerError::MemoryWaitTimeout { producer, destination },
                 };
@@ -112,6 +143,7 @@ impl Parking {
 
     pub(super) fn clear(&mut self) {
         self.waiting.clear();
+        self.put_back = 0;
     }
 
     /// When the oldest send has waited long enough.
@@ -130,14 +162,7 @@ impl Parking {
             Some(Shortage::Temp(_)) => (&context.temp_usage, 100, &self.wakes.temp),
             Some(Shortage::Memory) | None => (&context.usage, 100, &self.wakes.memory),
         };
-        if pending.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let (pending, wake) = (Arc::clone(pending), Arc::clone(&context.wake));
-        usage.when_below(percent, move || {
-            pending.store(false, Ordering::SeqCst);
-            wake();
-        });
+        ask(usage, percent, pending, context);
     }
 
     /// The first send that meets a full destination is worth a warning and advisories.
@@ -160,8 +185,8 @@ impl Parking {
                     let producer = incoming.producer();
                     super::warn_store_full(&context.destination, percent, limit, &producer);
                 }
-                Some(Shortage::Temp(limit)) => {
-                    super::warn_temp_full(&context.destination, limit, &incoming.producer());
+                Some(Shortage::Temp(short)) => {
+                    super::warn_temp_full(&context.destination, short, &incoming.producer());
                 }
                 _ => super::warn_full(&context.destination, &context.usage, size),
             }
@@ -179,12 +204,23 @@ impl Parking {
     }
 }
 
+/// Sees to it that the destination is woken when less than `percent` of `usage` is used; once, as `pending` says.
+fn ask(usage: &Usage, percent: u32, pending: &Arc<AtomicBool>, context: &QueueContext) {
+    if pending.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let (pending, wake) = (Arc::clone(pending), Arc::clone(&context.wake));
+    usage.when_below(percent, move || {
+        pending.store(false, Ordering::SeqCst);
+        wake();
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{Clock, context, incoming, message};
     use super::*;
     use crate::broker::policy::Policy;
-    use crate::broker::usage::Usage;
     use crate::jms::{Destination, Message};
     use std::sync::atomic::AtomicU64;
 

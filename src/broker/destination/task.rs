@@ -8,6 +8,7 @@ use super::outlet::Outlet;
 use super::queue::{History, Queue, QueueContext};
 use super::topic::Topic;
 use super::{Admission, Effects, Incoming, Now, Op};
+use crate::broker::live::Live;
 use crate::broker::policy::Policy;
 use crate::broker::scheduler::Jobs;
 use crate::broker::usage::Usage;
@@ -29,8 +30,10 @@ const MAILBOX_MAX: usize = 64;
 #[derive(Debug)]
 pub struct DestinationHandle {
     pub destination: Destination,
-    pub policy: Arc<Policy>,
+    pub policy: Live<Policy>,
     pub usage: Arc<Usage>,
+    /// Disk space of the store its messages are in.
+    pub store_usage: Arc<Usage>,
     pub gauges: Gauges,
     /// What others count for it.
     pub shared: Arc<SharedCounts>,
@@ -98,7 +101,7 @@ impl DestinationHandle {
 
     /// Consumers that do not keep an inactive destination.
     pub fn ignored_consumers(&self) -> u32 {
-        match self.policy.gc_with_network_consumers {
+        match self.policy.get().gc_with_network_consumers {
             true => self.gauges.network_consumers.count(),
             false => 0,
         }
@@ -139,6 +142,7 @@ fn discard(ops: impl IntoIterator<Item = Op>, usage: &Usage) {
                 }
             }
             Op::Stored { entries, .. } => release(&entries, usage),
+            Op::NoRoom(adds) => release(&adds.into_sends().1, usage),
             _ => {}
         }
     }
@@ -302,8 +306,9 @@ fn spawn_logic<L: Logic>(
     let answers: Answers = Arc::new(Mutex::new(Some(Vec::new())));
     let handle = Arc::new(DestinationHandle {
         destination,
-        policy,
+        policy: Live::new(Arc::clone(&policy)),
         usage: Arc::clone(&usage),
+        store_usage: Arc::clone(&store_usage),
         gauges: Gauges::default(),
         shared: Arc::default(),
         creator,
@@ -314,7 +319,7 @@ fn spawn_logic<L: Logic>(
     });
     let context = QueueContext {
         destination: handle.destination.clone(),
-        policy: Arc::clone(&handle.policy),
+        policy,
         usage: Arc::clone(&usage),
         store_usage,
         temp_usage,

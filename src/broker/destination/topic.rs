@@ -95,12 +95,14 @@ impl Topic {
                 self.catch_up(&member, now, out);
                 if !present {
                     self.members.join(member);
+                    self.context.shared.set_durables(self.members.durables());
                 }
                 out.resolve(receipt, Ok(()));
             }
             Op::Leave { key, receipt } => {
                 self.fan_out(now, out);
                 if let Some(gone) = self.members.leave(key) {
+                    self.context.shared.set_durables(self.members.durables());
                     gone.left(&self.context.destination);
                 }
                 out.resolve(receipt, Ok(()));
@@ -143,6 +145,7 @@ impl Topic {
                 self.counters.fetch(&self.context.shared);
                 self.counters.reset(whose);
             }
+            Op::Policy(policy) => self.context.policy = policy,
             Op::Paged { of: PageOf::Expired, page } => self.take_expired(page, now, out),
             Op::Buried { sequence, .. } => {
                 self.dying.remove(&sequence);
@@ -152,10 +155,12 @@ impl Topic {
             }
             // What was refused was sent to subscribers all the same: they have it from memory.
             Op::Refused { .. }
+            | Op::NoRoom(_)
             | Op::Paged { .. }
             | Op::Lock { .. }
             | Op::Jobs(_)
             | Op::Stored { .. }
+            | Op::MarkedDelivered
             | Op::Unspooled { .. }
             | Op::Unspoolable { .. } => {}
             Op::Marked { answer, .. } => answer.send(Vec::new()).unwrap_or_default(),

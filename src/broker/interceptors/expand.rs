@@ -150,7 +150,7 @@ impl<'a> Expansion<'a> {
             return;
         }
         self.found.varies |= virtual_topic.selector_aware;
-        for handle in self.router.fed_by(rule, topic.at.name()) {
+        for handle in self.router.fed_by(self.interceptors, rule, topic.at.name()) {
             let at = handle.destination.clone();
             if virtual_topic.selector_aware && !self.is_wanted(&at) {
                 self.was_filtered = true;

@@ -26,7 +26,7 @@ fn make(router: &Router, queue: &str) -> Arc<crate::broker::destination::Destina
 }
 
 fn expand(router: &Router, to: &Destination, message: &Message) -> Result<Targets, BrokerError> {
-    let interceptors = Arc::clone(router.interceptors());
+    let interceptors = router.interceptors().get();
     let mut expansion = Expansion::new(&interceptors, router, message);
     for part in to.parts() {
         expansion.send_to(&part, None);
@@ -87,8 +87,8 @@ async fn a_virtual_topic_feeds_the_queues_there_are_and_itself() {
     );
     drop(router.remove(&Destination::queue("Consumer.A.VirtualTopic.X")));
     assert_eq!(reached(&router, &topic, &Message::default()).len(), 2);
-    assert!(!router.interceptors().intercept(&Destination::topic("X")));
-    assert!(!router.interceptors().intercept(&Destination::queue("VirtualTopic.X")));
+    assert!(!router.interceptors().get().intercept(&Destination::topic("X")));
+    assert!(!router.interceptors().get().intercept(&Destination::queue("VirtualTopic.X")));
     let other = Destination::topic("VirtualTopic.Y");
     assert_eq!(reached(&router, &other, &Message::default()), ["topic://VirtualTopic.Y"]);
 }
@@ -107,9 +107,9 @@ async fn a_queue_with_a_pattern_in_its_name_is_fed_by_all_topics_it_matches() {
 async fn of_fed_queues_with_a_pattern_for_a_name_a_consumer_reads_its_own() {
     let router = router(Interceptors::default_virtual_topics(), &[]);
     let pattern = Destination::queue("Consumer.A.VirtualTopic.>");
-    assert!(router.interceptors().make_queue_of(&pattern));
-    assert!(!router.interceptors().make_queue_of(&Destination::queue("A.>")));
-    assert!(!router.interceptors().make_queue_of(&Destination::topic("Consumer.A.>")));
+    assert!(router.interceptors().get().make_queue_of(&pattern));
+    assert!(!router.interceptors().get().make_queue_of(&Destination::queue("A.>")));
+    assert!(!router.interceptors().get().make_queue_of(&Destination::topic("Consumer.A.>")));
     let reads = |name: &str| router.reads(&pattern, &Destination::queue(name));
     assert!(reads("Consumer.A.VirtualTopic.>") && reads("Consumer.A.VirtualTopic.X"));
     assert!(!reads("Consumer.A.VirtualTopic.X.>"));
@@ -198,8 +198,8 @@ async fn a_composite_forwards_and_keeps_what_it_is_told_to() {
     let message = Message::default();
     assert_eq!(reached(&router, &a, &message), ["queue://B < queue://A", "topic://C < queue://A"]);
     assert_eq!(reached(&router, &d, &message), ["queue://B < queue://D.1", "queue://D.1"]);
-    assert!(!router.interceptors().intercept(&Destination::topic("A")));
-    assert!(!router.interceptors().intercept(&Destination::queue("D")));
+    assert!(!router.interceptors().get().intercept(&Destination::topic("A")));
+    assert!(!router.interceptors().get().intercept(&Destination::queue("D")));
 }
 
 #[tokio::test]
@@ -269,8 +269,8 @@ async fn a_mirror_feeds_virtual_topics_and_temporary_queues_if_wanted() {
     );
     let temporary = Destination::new(DestinationKind::TempQueue, Some("T".into()));
     assert_eq!(reached(&mirrored(true), &temporary, &message).len(), 2);
-    assert!(!mirrored(false).interceptors().intercept(&temporary));
-    assert!(!mirrored(true).interceptors().intercept(&Destination::topic("Q")));
+    assert!(!mirrored(false).interceptors().get().intercept(&temporary));
+    assert!(!mirrored(true).interceptors().get().intercept(&Destination::topic("Q")));
 }
 
 #[tokio::test]

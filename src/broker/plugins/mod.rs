@@ -54,6 +54,14 @@ impl Plugins {
         Self { list: configured.into_iter().rev().collect() }
     }
 
+    /// Whether one of them is to be told of every delivery.
+    pub fn hear_deliveries(&self) -> bool {
+        self.list.iter().any(|plugin| match plugin {
+            Plugin::Logging(logging) => logging.hears_deliveries(),
+            _ => false,
+        })
+    }
+
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -99,7 +107,7 @@ impl Plugins {
     }
 
     /// Something happened.
-    pub(super) fn note(&self, event: &Event<'_>) {
+    pub fn note(&self, event: &Event<'_>) {
         for plugin in &self.list {
             if let Plugin::Logging(logging) = plugin {
                 logging.note(event);

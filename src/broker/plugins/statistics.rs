@@ -144,7 +144,7 @@ impl Broker {
             ..Message::default()
         };
         let handle = self.destination(to, None).await?;
-        let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
+        let bytes = (message.size() as u64).max(handle.policy.get().minimum_message_bytes);
         handle.send(vec![Op::Send(Incoming::of_broker(Arc::new(message), bytes))]).await;
         Ok(())
     }

@@ -76,7 +76,7 @@ impl Broker {
         }
         let copies = self.addressed(&Arc::new(message)).await?;
         let sends = copies.into_iter().map(|(handle, message)| {
-            let bytes = (message.size() as u64).max(handle.policy.minimum_message_bytes);
+            let bytes = (message.size() as u64).max(handle.policy.get().minimum_message_bytes);
             // It is the broker's own message: limits do not hold it up.
             handle.usage.take(bytes);
             (handle, CommittedSend { message, bytes })

@@ -13,14 +13,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, Targets};
 
 /// What the log shows and where it goes.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// Which events are logged. INFO and above.
-    pub(crate) filter: EnvFilter,
+    pub(crate) filter: Targets,
     /// `broker.log`, or the name the root logger's file appender gives it.
     pub(crate) file: FileSettings,
     /// `audit.log`.
@@ -95,9 +94,15 @@ impl Settings {
             }
         }
         // A later directive for the same target replaces the earlier one.
-        let directives = format!("{}{},{}", reader.root, reader.levels, levels.unwrap_or_default());
-        let filter = EnvFilter::builder().parse(&directives).map_err(|source| {
-            SettingsError::Filter { value: levels.unwrap_or_default().to_owned(), source }
+        let mut directives = format!("{}{}", reader.root, reader.levels);
+        for level in levels.unwrap_or_default().split(',').filter(|level| !level.trim().is_empty())
+        {
+            directives.push(',');
+            directives.push_str(level.trim());
+        }
+        let filter = directives.parse().map_err(|source| SettingsError::Filter {
+            value: levels.unwrap_or_default().to_owned(),
+            source,
         })?;
         let Reader { file, audit, ignored, .. } = reader;
         Ok(Self { filter, file, audit, ignored })

@@ -35,10 +35,11 @@ fn each_remark_is_made_once_and_only_for_what_differs() {
                protects nothing"],
         ),
         (
-            "<plugins><runtimeConfigurationPlugin/>\n<camelRoutesBrokerPlugin routesFile='x'/>\n\
+            "<plugins><jaasAuthenticationPlugin/>\n<camelRoutesBrokerPlugin routesFile='x'/>\n\
              <bean class='com.example.Beeper'/></plugins>",
             &[
-                "a.xml:2: element <runtimeConfigurationPlugin> is accepted, not active yet",
+                "a.xml:2: security plugin <jaasAuthenticationPlugin> is accepted, not active yet: it \
+                 protects nothing",
                 "a.xml:3: element <camelRoutesBrokerPlugin> is accepted but has no effect",
                 "a.xml:4: bean of class com.example.Beeper is accepted but has no effect",
             ],

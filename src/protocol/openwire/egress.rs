@@ -6,7 +6,9 @@ use super::errors::throwable;
 use super::negotiation::Agreement;
 use super::replies::{Ready, Replies};
 use super::{Command, Shared};
+use crate::broker::Broker;
 use crate::broker::outbox::{Delivery, Item};
+use crate::broker::plugins::Event;
 use crate::protocol::{Egress, Ended, Liveness};
 use crate::transport::WriteBuffer;
 use std::sync::Arc;
@@ -23,11 +25,20 @@ pub struct OpenWireEgress {
     agreement: Option<Agreement>,
     use_keep_alive: bool,
     trace: bool,
+    /// Has plugins that hear of deliveries.
+    told: Option<Arc<Broker>>,
 }
 
 impl OpenWireEgress {
-    pub(super) fn new(shared: Arc<Shared>, use_keep_alive: bool, trace: bool) -> Self {
+    pub(super) fn new(
+        broker: &Arc<Broker>,
+        shared: Arc<Shared>,
+        use_keep_alive: bool,
+        trace: bool,
+    ) -> Self {
+        let hears = broker.options.plugins.hear_deliveries();
         Self {
+            told: hears.then(|| Arc::clone(broker)),
             shared,
             encoder: Encoder::new(&Settings::before_negotiation(u64::MAX)),
             items: Vec::new(),
@@ -82,7 +93,14 @@ impl OpenWireEgress {
 
     fn item(&mut self, item: Item, now_ms: i64, out: &mut WriteBuffer) {
         match item {
-            Item::Delivery(delivery) => self.delivery(&delivery, now_ms, out),
+            Item::Delivery(delivery) => match self.told.clone() {
+                None => self.delivery(&delivery, now_ms, out),
+                Some(broker) => {
+                    broker.options.plugins.note(&Event::Dispatching(&delivery));
+                    self.delivery(&delivery, now_ms, out);
+                    broker.options.plugins.note(&Event::Dispatched(&delivery));
+                }
+            },
             Item::Settled { .. } => {}
             Item::Prefetch { consumer, prefetch } => {
                 let control = ConsumerControl {

@@ -79,7 +79,8 @@ pub fn session(
         remote: Text::clone(&transport.remote),
         monitored: AtomicBool::new(options.inactivity_monitor),
     });
-    let egress = OpenWireEgress::new(Arc::clone(&shared), options.keep_alive, options.trace);
+    let egress =
+        OpenWireEgress::new(broker, Arc::clone(&shared), options.keep_alive, options.trace);
     let ingress = OpenWireIngress::new(Arc::clone(broker), Arc::clone(options), transport, shared);
     (ingress, egress)
 }

@@ -130,6 +130,11 @@ impl Filesystem for Overlay {
         Ok(())
     }
 
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        self.names.lock().insert(folder.to_owned(), Name::Gone);
+        Ok(())
+    }
+
     fn sync_folder(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }

@@ -349,6 +349,16 @@ impl Filesystem for SimulatedDisk {
         Ok(())
     }
 
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut disk = self.0.lock();
+        disk.simple_step()?;
+        if disk.names.keys().any(|name| name != folder && name.starts_with(folder)) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        disk.change(Change::Remove(folder.into()));
+        Ok(())
+    }
+
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let mut disk = self.0.lock();
         disk.simple_step()?;

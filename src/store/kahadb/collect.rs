@@ -14,7 +14,7 @@ use super::journal::{
     Add, DropAction, JournalError, Lsn, Operation, Ranges, Record, Scan, Stored, Wish, read_record,
 };
 use super::names::kind_byte;
-use super::rows::FileRow;
+use super::rows::{FileRow, Row};
 use super::state::{Contents, LiveSet, View};
 use crate::store::StoreError;
 use std::collections::BTreeSet;
@@ -297,8 +297,11 @@ impl View {
         let lsn = stored.lsn;
         let is_here = match &stored.record {
             Record::Add(add) => {
-                if let Some((row_lsn, wanted)) = self.wanted(add)? {
-                    set.insert(lsn, row_lsn == lsn, wanted);
+                if let Some((row, wanted)) = self.wanted(add)? {
+                    set.insert(lsn, row.lsn == lsn, wanted);
+                    if row.is_delivered {
+                        set.deliver(lsn);
+                    }
                 }
                 false
             }
@@ -318,20 +321,20 @@ impl View {
         Ok(())
     }
 
-    /// Where a message is now, and who wants it: 0 for a queue.
-    fn wanted(&self, add: &Add) -> Result<Option<(Lsn, Vec<u64>)>, super::index::IndexError> {
+    /// The row of a message, and who wants it: 0 for a queue.
+    fn wanted(&self, add: &Add) -> Result<Option<(Row, Vec<u64>)>, super::index::IndexError> {
         let contents = self.contents.get(&add.destination).filter(|contents| contents.exists());
         let Some(contents) = contents else { return Ok(None) };
         let found = contents.find(&self.tree, add.destination, add.seq)?;
         let found = found.filter(|(_, row)| contents.is_wanted(add.seq, row));
-        Ok(found.map(|(_, row)| (row.lsn, wanted_by(contents, add))))
+        Ok(found.map(|(_, row)| (row, wanted_by(contents, add))))
     }
 
     /// What writes a message again; nothing if the record is not where it is.
     fn moved(&self, stored: &Stored) -> Result<Vec<Operation>, super::index::IndexError> {
         let Record::Add(add) = &stored.record else { return Ok(Vec::new()) };
-        let Some((lsn, wanted)) = self.wanted(add)? else { return Ok(Vec::new()) };
-        if lsn != stored.lsn {
+        let Some((row, wanted)) = self.wanted(add)? else { return Ok(Vec::new()) };
+        if row.lsn != stored.lsn {
             return Ok(Vec::new());
         }
         let (mut subscriptions, mut acks) = (None, Vec::new());
@@ -342,7 +345,8 @@ impl View {
         }
         // Its own bytes, not those of all that was read with it.
         let message = bytes::Bytes::copy_from_slice(&add.message);
-        let again = Add { subscriptions, moved_from: Some(lsn), message, ..add.clone() };
+        let (moved_from, is_delivered) = (Some(row.lsn), row.is_delivered);
+        let again = Add { subscriptions, moved_from, is_delivered, message, ..add.clone() };
         let (destination, seqs) = (add.destination, Ranges::one(add.seq, add.seq));
         let acks = acks.into_iter().map(|subscription| {
             Record::SubAck { destination, subscription, seqs: seqs.clone() }.into()

@@ -110,6 +110,11 @@ impl Encoder {
                     let seqs = Ranges::one(sequence as u64, sequence as u64);
                     Record::Remove { destination, seqs }
                 }
+                StoreOp::Deliver { destination, sequence } => {
+                    let Some(destination) = self.known(&destination) else { continue };
+                    let seqs = Ranges::one(sequence as u64, sequence as u64);
+                    Record::Delivered { destination, seqs }
+                }
                 StoreOp::Acknowledge { destination, subscription, sequence } => {
                     let Some(destination) = self.known(&destination) else { continue };
                     let seqs = Ranges::one(sequence as u64, sequence as u64);
@@ -179,6 +184,7 @@ impl Encoder {
             producer_seq: producer_seq as u64,
             subscriptions: (!is_queue).then_some(subscriptions),
             moved_from: None,
+            is_delivered: false,
             message,
         });
         out.operations.push(Operation { record, cancel });

@@ -256,7 +256,10 @@ impl Core {
     fn message_in(&self, record: Record, wanted: Wanted) -> Option<Message> {
         match record {
             Record::Add(add) if (add.destination, add.seq) == (wanted.destination, wanted.seq) => {
-                (self.form.decode)(add.message)
+                let message = (self.form.decode)(add.message)?;
+                let least = i32::from(wanted.row.is_delivered);
+                let redelivery_counter = message.redelivery_counter.max(least);
+                Some(Message { redelivery_counter, ..message })
             }
             _ => None,
         }

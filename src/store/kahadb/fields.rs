@@ -47,6 +47,10 @@ impl<'a> Fields<'a> {
         Ok(*first)
     }
 
+    pub(super) fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// 0 or 1.
     pub(super) fn bool(&mut self) -> Result<bool, Malformed> {
         match self.byte()? {

@@ -11,7 +11,7 @@
 //! | 10, LSN u64 | length |
 //! | 11 | which journal files are gone |
 //!
-//! Rows of kind 1 are live messages; the first byte of flags says 1 for one of a topic. The LSN in
+//! Rows of kind 1 are live messages; flags are 1 for one of a topic, 2 for one that was delivered. The LSN in
 //! a value is where the record is that says so. Kind 10 are prepared branches. Values are varints
 //! and text as in the journal unless a width is given.
 
@@ -41,6 +41,7 @@ pub(super) struct Row {
     /// ms since 1970, 0 = never.
     pub(super) expiration_ms: u64,
     pub(super) is_topic: bool,
+    pub(super) is_delivered: bool,
     /// It stands in the place of an older row that the tree, or what will become of it, has. Never
     /// stored.
     pub(super) replaces: bool,
@@ -50,7 +51,7 @@ impl Row {
     pub(super) fn encode(&self, out: &mut BytesMut) {
         out.put_u64_le(self.lsn.0);
         out.put_u32_le(self.length);
-        out.put_u8(u8::from(self.is_topic));
+        out.put_u8(u8::from(self.is_topic) | u8::from(self.is_delivered) << 1);
         put_varint(out, self.expiration_ms);
     }
 
@@ -62,10 +63,11 @@ impl Row {
         let mut fields = Fields::new(row);
         let expiration_ms = fields.varint()?;
         fields.end()?;
-        if flags > 1 {
+        if flags > 3 {
             return Err(Malformed);
         }
-        Ok(Self { lsn, length, expiration_ms, is_topic: flags == 1, replaces: false })
+        let (is_topic, is_delivered) = (flags & 1 != 0, flags & 2 != 0);
+        Ok(Self { lsn, length, expiration_ms, is_topic, is_delivered, replaces: false })
     }
 }
 

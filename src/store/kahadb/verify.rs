@@ -428,10 +428,16 @@ impl Check<'_> {
         let all: BTreeSet<&u64> = a.keys().chain(b.keys()).collect();
         for seq in all {
             match (a.get(seq), b.get(seq)) {
-                (Some(a), Some(b)) if a.expiration_ms == b.expiration_ms => {}
-                (Some(_), Some(_)) => {
+                (Some(a), Some(b)) if a.expiration_ms != b.expiration_ms => {
                     self.differs(format!("message {seq} of {name} has another expiration"));
                 }
+                (Some(a), Some(b)) if a.is_delivered != b.is_delivered => {
+                    let known = one_of(a.is_delivered);
+                    self.differs(format!(
+                        "only {known} knows that message {seq} of {name} was delivered"
+                    ));
+                }
+                (Some(_), Some(_)) => {}
                 (index, _) => {
                     let known = one_of(index.is_some());
                     self.differs(format!("message {seq} of {name} is known to {known} only"));

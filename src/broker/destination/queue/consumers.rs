@@ -55,6 +55,14 @@ impl Consumers {
         Self { by_turn: !use_priority, ..Self::default() }
     }
 
+    /// Whether their priorities, and their groups, count.
+    pub(super) fn use_priority(&mut self, use_priority: bool, groups: &Groups) {
+        if self.by_turn == use_priority {
+            self.by_turn = !use_priority;
+            self.sort(groups);
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -301,11 +309,10 @@ impl Consumers {
         staged.push(item);
     }
 
-    /// Hands over what was put aside.
-    pub(super) fn flush(&mut self) {
+    /// Calls `with` for each that something was put aside for since this was called last.
+    pub(super) fn each_served(&mut self, mut with: impl FnMut(&mut Subscription)) {
         for at in self.served.drain(..) {
-            let Subscription { new, staged, .. } = &mut self.all[at];
-            new.outbox.push_all(staged);
+            with(&mut self.all[at]);
         }
     }
 

@@ -57,7 +57,22 @@ pub(crate) enum Shortage {
     /// The store is at its limit, in bytes.
     Store(u64),
     /// The temp store is.
-    Temp(u64),
+    Temp(TempShortage),
+}
+
+/// How full the temp store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TempShortage {
+    /// Of the limit.
+    pub percent: u64,
+    pub limit_bytes: u64,
+}
+
+impl TempShortage {
+    /// As `usage` is now.
+    pub fn of(usage: &Usage) -> Self {
+        Self { percent: usage.percent(), limit_bytes: usage.limit() }
+    }
 }
 
 impl QueueContext {
@@ -72,11 +87,17 @@ impl QueueContext {
             return Some(Shortage::Memory);
         }
         if self.stores(message) {
+            if !self.shared.stores(&self.destination) {
+                return None;
+            }
             let full = self.store_usage.full_at(self.policy.store_high_water_percent);
             return full.map(|usage| Shortage::Store(usage.limit()));
         }
         let spools = self.spool.is_some() && self.destination.kind().is_queue();
-        self.temp_usage.full().filter(|_| spools).map(|usage| Shortage::Temp(usage.limit()))
+        self.temp_usage
+            .full()
+            .filter(|_| spools)
+            .map(|usage| Shortage::Temp(TempShortage::of(usage)))
     }
 
     /// Takes memory for a message, if there is room for it everywhere.

@@ -70,19 +70,20 @@ impl Queue {
     }
 
     /// Hands `entry` to a consumer. True when some group lost its owner by that.
-    fn give(&mut self, at: usize, key: Key, entry: Entry, group_first: bool, now: Now) -> bool {
+    fn give(&mut self, at: usize, key: Key, mut entry: Entry, group_first: bool, now: Now) -> bool {
+        let (came, redeliveries) = (entry.message.broker_in_time, entry.redeliveries);
+        self.mark_delivered(&mut entry);
         let subscription = self.consumers.at(at);
         subscription.new.window.add(1);
         subscription.dispatched += 1;
         let delivery = Item::Delivery(Delivery {
             message: Some(Arc::clone(&entry.message)),
             sequence: entry.sequence,
-            redeliveries: entry.redeliveries,
+            redeliveries,
             group_first,
             ..subscription.delivery(&self.context.destination)
         });
         let lost = self.keep_groups(at, &entry, group_first);
-        let came = entry.message.broker_in_time;
         self.consumers.at(at).in_flight.push(entry);
         self.consumers.stage(at, delivery);
         self.counters.now.dispatched += 1;

@@ -24,7 +24,9 @@ mod consumers;
 mod context;
 mod dispatch;
 mod locked;
+mod marks;
 mod paging;
+mod room;
 mod settle;
 mod spill;
 mod starting;
@@ -35,8 +37,10 @@ mod transact;
 
 use self::consumers::Consumers;
 pub(crate) use self::context::Shortage;
-pub use self::context::{History, QueueContext};
+pub use self::context::{History, QueueContext, TempShortage};
 use self::locked::Locked;
+use self::marks::Marks;
+use self::room::Late;
 use self::spill::Spill;
 use self::starting::Starting;
 use self::subscriptions::Subscription;
@@ -136,8 +140,11 @@ pub struct Queue {
     kept_for_owner: Option<Key>,
     audit: Option<Audit>,
     parking: Parking,
+    marks: Marks,
     /// Messages acknowledged in open transactions whose consumers are gone.
     orphans: Vec<(TransactionKey, Entry)>,
+    /// Messages that are to be stored when there is room.
+    late: Vec<Late>,
     next_expiry_check: Option<Instant>,
     counters: Ledger,
 }
@@ -151,7 +158,7 @@ impl Queue {
             backlog.recovered(band, messages);
         }
         let mut audit =
-            policy.audit.then(|| Audit::new(policy.audit_depth, policy.audit_producers));
+            policy.audit.then(|| Audit::new(policy.queue_audit_depth, policy.audit_producers));
         if let Some(audit) = &mut audit {
             for (producer, highest) in history.producers {
                 audit.seen_up_to(producer, highest);
@@ -183,7 +190,9 @@ impl Queue {
             kept_for_owner: None,
             audit,
             parking: Parking::default(),
+            marks: Marks::default(),
             orphans: Vec::new(),
+            late: Vec::new(),
             next_expiry_check: expires.then(Instant::now),
             counters: Ledger::default(),
             context,
@@ -239,7 +248,9 @@ impl Queue {
             Op::Lock { transaction, sequences } => self.lock(transaction, sequences),
             Op::Paged { of, page } => self.paged(of, page, now, out),
             Op::Refused { sequences } => self.take_back(&sequences),
+            Op::NoRoom(adds) => self.wait_for_room(*adds, now, out),
             Op::Buried { sequence, gone } => self.buried(sequence, gone, now, out),
+            Op::MarkedDelivered => self.marked_delivered(),
             Op::Stored { entries, stored } => self.stored(entries, stored, now, out),
             Op::Unspooled { channel, band, messages } => {
                 self.unspool(channel, band, messages, now);
@@ -283,6 +294,10 @@ impl Queue {
                 self.counters.reset(whose);
             }
             Op::WakeOthers(others) => others.iter().for_each(|other| other.wake()),
+            Op::Policy(policy) => {
+                self.consumers.use_priority(policy.use_consumer_priority, &self.groups);
+                self.context.policy = policy;
+            }
             // A batch was asked for; topics have members instead of subscriptions; jobs are elsewhere.
             Op::Wake | Op::Join { .. } | Op::Leave { .. } | Op::Jobs(_) => {}
         }
@@ -290,9 +305,11 @@ impl Queue {
 
     /// Ends a batch: parked sends get in, messages go out, pulls are answered.
     pub fn settle_batch(&mut self, now: Now, out: &mut Effects) {
+        self.store_late(out);
         while let Some(incoming) = self.parking.next(&self.context, now, out) {
             self.admit(incoming, now, out);
         }
+        out.adds_wait = !self.context.policy.send_fail_if_no_space;
         self.retry_at = self.retry_at.filter(|at| now.instant < *at);
         self.expire_due(now, out);
         self.dispatch(now, out);
@@ -302,7 +319,7 @@ impl Queue {
         self.spill(out);
         self.answer_empty_pulls(now);
         self.page_browsers(out);
-        self.consumers.flush();
+        self.flush(out);
     }
 
     /// When the queue has something to do though nobody asks.
@@ -379,7 +396,7 @@ impl Queue {
             return;
         }
         let place = self.backlog.place(entry.band, entry.sequence, self.context.is_short());
-        if place == Place::Memory && !self.consumers.is_empty() {
+        if place == Place::Memory {
             entry.cancel = Some(Cancel::default());
         }
         out.adds.push(self.add_op(&entry));

@@ -104,6 +104,7 @@ impl Queue {
     pub(super) fn unsubscribe(&mut self, key: SubscriptionKey, last_delivered: i64, now: Now) {
         self.browsers.retain(|browser| browser.key() != key);
         let Some(mut gone) = self.consumers.remove(key) else { return };
+        self.forget_waiting(key);
         let held = gone.in_flight.take_back(last_delivered);
         gone.new.window.settle(i32::try_from(held.len()).unwrap_or(i32::MAX));
         for held in held {

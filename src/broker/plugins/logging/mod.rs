@@ -3,6 +3,7 @@
 mod text;
 
 use crate::broker::advisory::Notice;
+use crate::broker::outbox::Delivery;
 use crate::jms::info::{ConnectionInfo, DestinationInfo, ProducerInfo, RemoveSubscriptionInfo};
 use crate::jms::{
     ConsumerInfo, Destination, Message, MessageAck, MessagePull, SessionId, Text, TransactionId,
@@ -53,7 +54,12 @@ pub enum Event<'a> {
     /// A message is about to go to the dead letter queue.
     Dead(&'a Message),
     Noticed(&'a Notice),
+    /// A delivery is about to be written for its consumer.
+    Dispatching(&'a Delivery),
+    /// It is written.
+    Dispatched(&'a Delivery),
     Started(&'a Text),
+    Stopping(&'a Text),
 }
 
 /// Which switches make an event worth a line, apart from `logAll`.
@@ -67,6 +73,11 @@ impl Logging {
     /// Whether it wants to hear what destinations have to tell.
     pub(super) fn hears_notices(&self) -> bool {
         self.all || self.internal || self.consumers || self.producers
+    }
+
+    /// Whether it wants to hear of deliveries.
+    pub(super) fn hears_deliveries(&self) -> bool {
+        self.all || self.internal || self.consumers
     }
 
     /// Writes the line for `event`, if it is worth one.
@@ -100,7 +111,9 @@ impl Event<'_> {
             | Self::DestinationInfoAdded(_)
             | Self::DestinationInfoRemoved(_)
             | Self::Dead(_)
-            | Self::Started(_) => |of| of.internal,
+            | Self::Started(_)
+            | Self::Stopping(_) => |of| of.internal,
+            Self::Dispatching(_) | Self::Dispatched(_) => |of| of.consumers || of.internal,
             Self::Noticed(notice) => match notice.what() {
                 "MessageConsumed" | "MessageDelivered" | "SlowConsumer" => {
                     |of| of.consumers || of.internal
@@ -116,6 +129,8 @@ impl Event<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::outbox::SubscriptionKey;
+    use crate::jms::ConsumerId;
 
     #[test]
     fn logging_switches_choose_the_lines() {
@@ -127,6 +142,34 @@ mod tests {
         assert_eq!(only(Logging { sessions: true, ..Logging::default() }), (true, false));
         assert_eq!(only(Logging { producers: true, ..Logging::default() }), (false, true));
         assert_eq!(only(Logging { all: true, ..Logging::default() }), (true, true));
+    }
+
+    #[test]
+    fn deliveries_are_logged_before_and_after() {
+        let consumer_id = ConsumerId { connection: Some("ID:c:1".into()), session: 1, value: 2 };
+        let info = ConsumerInfo { consumer_id: Some(consumer_id), ..ConsumerInfo::default() };
+        let nothing = Delivery {
+            subscription: SubscriptionKey(1),
+            consumer: Arc::new(info),
+            destination: Destination::queue("Q"),
+            message: None,
+            sequence: 0,
+            redeliveries: 0,
+            group_first: false,
+            hold: None,
+            source: None,
+        };
+        let told = "MessageDispatch {commandId = 0, responseRequired = false, consumerId = ID:c:1:1:2, \
+                    destination = null, message = null, redeliveryCounter = 0}";
+        let before = Event::Dispatching(&nothing).to_string();
+        assert_eq!(before, format!("preProcessDispatch: {told}"));
+        let after = Event::Dispatched(&nothing).to_string();
+        assert_eq!(after, format!("postProcessDispatch: {told}"));
+        let some = Delivery { message: Some(Arc::default()), redeliveries: 2, ..nothing };
+        let told = Event::Dispatched(&some).to_string();
+        let (start, end) =
+            ("destination = queue://Q, message = ActiveMQ", "}, redeliveryCounter = 2}");
+        assert!(told.contains(start) && told.ends_with(end), "{told}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Commands and events as text, the way people know it from ActiveMQ's logs.
 
 use super::Event;
+use crate::broker::outbox::Delivery;
 use crate::jms::info::{ConnectionInfo, DestinationInfo, ProducerInfo, RemoveSubscriptionInfo};
 use crate::jms::properties::{PropertyMap, PropertyValue};
 use crate::jms::{Array, BodyKind, ConsumerInfo, Destination, Message};
@@ -37,7 +38,7 @@ impl Display for Event<'_> {
                 }
             }
             Self::Pulled(pull) => {
-                let destination = pull.destination.as_ref().map(named);
+                let destination = pull.destination.as_ref().map(Destination::name);
                 write!(f, "Message Pull from: {} on {}", Or(&pull.consumer_id), Or(&destination))
             }
             Self::Began(id) => write!(f, "Beginning transaction: {id}"),
@@ -58,7 +59,10 @@ impl Display for Event<'_> {
                 write!(f, "Removing destination info: {}", destination(info))
             }
             Self::Dead(message) => write!(f, "Sending to DLQ: {}", Shown(message)),
+            Self::Dispatching(of) => write!(f, "preProcessDispatch: {}", delivery(of)),
+            Self::Dispatched(of) => write!(f, "postProcessDispatch: {}", delivery(of)),
             Self::Started(broker) => write!(f, "Starting {broker}"),
+            Self::Stopping(broker) => write!(f, "Stopping {broker}"),
             Self::Noticed(notice) => {
                 let subject = notice.about_what();
                 let message = notice.described_message();
@@ -202,6 +206,16 @@ fn destination(info: &DestinationInfo) -> String {
         .with("operationType", info.operation_type)
         .with("timeout", info.timeout)
         .list("brokerPath", &info.broker_path)
+        .end()
+}
+
+fn delivery(of: &Delivery) -> String {
+    let message = of.message.as_deref();
+    Fields::of("MessageDispatch", 0, false)
+        .maybe("consumerId", &of.consumer.consumer_id)
+        .maybe("destination", &message.map(|_| named(&of.destination)))
+        .maybe("message", &message.map(Shown))
+        .with("redeliveryCounter", of.redeliveries)
         .end()
 }
 

@@ -158,6 +158,7 @@ impl Jobs {
                     self.read(asked, page, now, out);
                 }
             }
+            Op::Policy(policy) => self.context.policy = policy,
             Op::Jobs(op) => self.manage(*op, now, out),
             // Of consumers, which jobs have none of.
             other => drop(other),

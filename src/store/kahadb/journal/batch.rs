@@ -50,11 +50,18 @@ pub(super) struct Builder {
     ack_of: HashMap<AckOf, usize>,
 }
 
-/// Whose messages are acknowledged.
+/// Whose messages are acknowledged or delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct AckOf {
     destination: u32,
-    subscription: Option<u64>,
+    what: Ack,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Ack {
+    Remove,
+    By { subscription: u64 },
+    Deliver,
 }
 
 impl Builder {
@@ -65,10 +72,13 @@ impl Builder {
     pub(super) fn push(&mut self, record: Record) {
         match record {
             Record::Remove { destination, seqs } => {
-                self.ack(AckOf { destination, subscription: None }, seqs);
+                self.ack(AckOf { destination, what: Ack::Remove }, seqs);
             }
             Record::SubAck { destination, subscription, seqs } => {
-                self.ack(AckOf { destination, subscription: Some(subscription) }, seqs);
+                self.ack(AckOf { destination, what: Ack::By { subscription } }, seqs);
+            }
+            Record::Delivered { destination, seqs } => {
+                self.ack(AckOf { destination, what: Ack::Deliver }, seqs);
             }
             Record::Add(_) => self.put(record),
             other => {
@@ -88,10 +98,11 @@ impl Builder {
 
     fn put_acks(&mut self) {
         self.ack_of.clear();
-        for (AckOf { destination, subscription }, seqs) in std::mem::take(&mut self.acks) {
-            let record = match subscription {
-                None => Record::Remove { destination, seqs },
-                Some(subscription) => Record::SubAck { destination, subscription, seqs },
+        for (AckOf { destination, what }, seqs) in std::mem::take(&mut self.acks) {
+            let record = match what {
+                Ack::Remove => Record::Remove { destination, seqs },
+                Ack::By { subscription } => Record::SubAck { destination, subscription, seqs },
+                Ack::Deliver => Record::Delivered { destination, seqs },
             };
             record.split().for_each(|part| self.put(part));
         }

@@ -328,7 +328,7 @@ fn number_in(name: &str, extension: &str) -> Option<u32> {
 const JAVA_BATCH: [u8; 16] = *b"\x00\x00\x00\x1C\x02WRITE BATCH";
 /// ... or with the mark that ends one.
 const JAVA_END: [u8; 5] = *b"-qMa4";
-const JAVA_STOPPER: &str = "db-2147483647.log";
+pub(in crate::store::kahadb) const JAVA_STOPPER: &str = "db-2147483647.log";
 const README: &str = "\
 This folder is the store of a message broker that is not ActiveMQ. ActiveMQ would take the db-*.log
 files beside it for damaged ones of its own and delete them. This entry stops it before it does.

@@ -52,6 +52,7 @@ mod tests;
 pub use appender::Identity;
 pub use batch::{Batch, Stored};
 pub use error::JournalError;
+pub(in crate::store::kahadb) use files::JAVA_STOPPER;
 pub use files::{Files, FilesOptions};
 pub use format::{BatchHeader, Lsn, StoreId};
 pub use gaps::Gaps;

@@ -20,6 +20,7 @@
 //! | 16 | EpochStart | epoch, node, version | |
 //! | 17 | DropFile | action u8, 4 counters | gaps |
 //! | 18 | Nothing | | padding |
+//! | 19 | Delivered | ranges of seq | |
 //!
 //! The destination is in the record header. A number is an unsigned LEB128 unless a width is given;
 //! text is length and UTF-8, with `?` 0 for none or length + 1 and UTF-8; repeat is zigzag (-1 = for
@@ -27,8 +28,8 @@
 //! if the flag is set. For the payloads see `gaps` here, and `names` and `evidence` of the store.
 //!
 //! Flags: 2 moved by compaction (from where), 4 subscription list (ranges of numbers: the durable subscriptions
-//! that get the message; a message without it is a queue's), 128 may be skipped by who does not know
-//! the kind.
+//! that get the message; a message without it is a queue's), 8 delivered before it was moved, 128 may be
+//! skipped by who does not know the kind.
 
 use super::Lsn;
 use super::format::{RECORD_HEADER_BYTES, RecordHeader};
@@ -119,6 +120,11 @@ pub enum Record {
     Nothing {
         padding: Bytes,
     },
+    /// Messages of a queue are given to consumers.
+    Delivered {
+        destination: u32,
+        seqs: Ranges,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,6 +142,8 @@ pub struct Add {
     pub subscriptions: Option<Ranges>,
     /// Written again by compaction: where it was. Means nothing if it was gone by then.
     pub moved_from: Option<Lsn>,
+    /// It was delivered before it was written again.
+    pub is_delivered: bool,
     pub message: Bytes,
 }
 
@@ -195,6 +203,7 @@ impl Record {
             | Self::SubAck { destination, .. }
             | Self::Purge { destination, .. }
             | Self::Destination { destination, .. }
+            | Self::Delivered { destination, .. }
             | Self::Deleted { destination } => *destination,
             _ => 0,
         }
@@ -220,6 +229,7 @@ impl Record {
             Self::EpochStart { .. } => 16,
             Self::DropFile { .. } => 17,
             Self::Nothing { .. } => 18,
+            Self::Delivered { .. } => 19,
         }
     }
 
@@ -229,6 +239,7 @@ impl Record {
             Self::Add(add) => {
                 set(add.moved_from.is_some(), MOVED)
                     | set(add.subscriptions.is_some(), SUBSCRIPTIONS)
+                    | set(add.is_delivered, DELIVERED)
             }
             Self::Nothing { .. } => SKIPPABLE,
             _ => 0,
@@ -260,6 +271,9 @@ impl Record {
             Self::SubAck { destination, subscription, seqs } if too_many(&seqs) => {
                 (seqs, Box::new(move |seqs| Self::SubAck { destination, subscription, seqs }))
             }
+            Self::Delivered { destination, seqs } if too_many(&seqs) => {
+                (seqs, Box::new(move |seqs| Self::Delivered { destination, seqs }))
+            }
             other => return Some(other).into_iter().chain(Vec::new()),
         };
         let pieces: Vec<Self> = seqs.split(RANGES_MAX).map(rebuild).collect();
@@ -269,7 +283,9 @@ impl Record {
     /// Bytes in the journal, at most; none if the head cannot be written.
     pub(super) fn bytes_max(&self) -> Option<u64> {
         let (ranges, rest) = match self {
-            Self::Remove { seqs, .. } | Self::SubAck { seqs, .. } => (seqs.as_slice().len(), 0),
+            Self::Remove { seqs, .. }
+            | Self::SubAck { seqs, .. }
+            | Self::Delivered { seqs, .. } => (seqs.as_slice().len(), 0),
             Self::Add(add) => {
                 (0, add.subscriptions.as_ref().map_or(0, |s| s.as_slice().len() * RANGE_BYTES_MAX))
             }
@@ -294,7 +310,7 @@ impl Record {
     pub(super) fn put_head(&self, out: &mut BytesMut) {
         match self {
             Self::Add(add) => add.put_head(out),
-            Self::Remove { seqs, .. } => seqs.encode(out),
+            Self::Remove { seqs, .. } | Self::Delivered { seqs, .. } => seqs.encode(out),
             Self::SubAck { subscription, seqs, .. } => {
                 put_varint(out, *subscription);
                 seqs.encode(out);
@@ -406,7 +422,8 @@ impl Record {
                 let counters = [f.varint()?, f.varint()?, f.varint()?, f.varint()?];
                 Self::DropFile { action, counters, gaps: payload }
             }
-            _ => Self::Nothing { padding: payload },
+            18 => Self::Nothing { padding: payload },
+            _ => Self::Delivered { destination, seqs: Ranges::decode(f)? },
         };
         Ok(record)
     }
@@ -443,6 +460,7 @@ impl Add {
                 0 => None,
                 _ => Some(Lsn(f.varint()?)),
             },
+            is_delivered: h.flags & DELIVERED != 0,
             message,
         })
     }
@@ -517,9 +535,10 @@ fn too_many(seqs: &Ranges) -> bool {
 
 const MOVED: u8 = 2;
 const SUBSCRIPTIONS: u8 = 4;
+const DELIVERED: u8 = 8;
 const SKIPPABLE: u8 = 128;
 
-const KIND_MAX: u8 = 18;
+const KIND_MAX: u8 = 19;
 /// The fields of a head that are not text, ranges or lists; none has more than nine numbers.
 const FIXED_FIELDS_MAX: usize = 100;
 /// With the fixed fields they stay below 64 KiB, the most that a head can have.

@@ -155,6 +155,11 @@ fn put_op(out: &mut BytesMut, op: &StoreOp, form: MessageForm) {
             put_destination(out, destination);
             put_varint(out, *sequence as u64);
         }
+        StoreOp::Deliver { destination, sequence } => {
+            out.put_u8(11);
+            put_destination(out, destination);
+            put_varint(out, *sequence as u64);
+        }
         StoreOp::Acknowledge { destination, subscription, sequence } => {
             out.put_u8(5);
             put_destination(out, destination);
@@ -220,6 +225,7 @@ fn op(f: &mut Fields<'_>, form: MessageForm) -> Result<StoreOp, Malformed> {
         8 => StoreOp::Unsubscribe { subscription: f.varint()? },
         9 => StoreOp::Prepare(decode_branch(f.bytes()?, form)?),
         10 => StoreOp::Forget { xid: decode_branch(f.bytes()?, form)?.xid },
+        11 => StoreOp::Deliver { destination: destination(f)?, sequence: f.varint()? as i64 },
         _ => return Err(Malformed),
     })
 }

@@ -199,13 +199,15 @@ impl Store for MultiKahaDb {
         sum
     }
 
-    /// Each may use what the others leave of it.
+    /// Each may use what the others leave of it, and no more than its own limit.
     fn set_limit(&self, bytes: u64) {
         let parts = self.shared.parts();
-        let stores: Vec<_> = parts.iter().filter_map(|part| part.store()).collect();
-        let used: Vec<u64> = stores.iter().map(|store| store.status().bytes_used).collect();
-        for (store, limit) in stores.iter().zip(limits(bytes, &used)) {
-            store.set_limit(limit);
+        let stores = parts.iter().filter_map(|part| Some((part.place.limit_bytes, part.store()?)));
+        let stores: Vec<_> = stores.collect();
+        let used: Vec<u64> = stores.iter().map(|(_, store)| store.status().bytes_used).collect();
+        for ((own, store), limit) in stores.iter().zip(limits(bytes, &used)) {
+            let both = [limit, *own].into_iter().filter(|limit| *limit > 0);
+            store.set_limit(both.min().unwrap_or(0));
         }
     }
 

@@ -8,13 +8,14 @@ use super::shared::{Order, Table};
 use super::told::Told;
 use crate::jms::{Destination, XaId};
 use crate::store::fs::{Filesystem, make_folder};
+use crate::store::kahadb::journal::JAVA_STOPPER;
 use crate::store::kahadb::{KahaDb, OpenError};
 use crate::store::{
     Completion, MessageForm, PreparedBranch, Recovered, RecoveredDestination,
     RecoveredSubscription, Store, StoreError, StoreOp, Submit,
 };
 use hashbrown::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -141,8 +142,7 @@ impl Opening<'_> {
 
     fn has_journal(&self, folder: &Path) -> Result<bool, OpenError> {
         let entries = self.fs.list(folder).map_err(io("list", folder))?;
-        let is_journal = |name: &str| name.starts_with("db-") && name.ends_with(".log");
-        Ok(entries.iter().any(|entry| is_journal(&entry.name)))
+        Ok(entries.iter().any(|entry| !entry.is_folder && journal_number(&entry.name).is_some()))
     }
 
     /// Does what was decided and is not known to be done, and closes the stores.
@@ -186,6 +186,7 @@ impl Opening<'_> {
 
     fn one_history(&self, mut members: Members) -> Result<Opened, OpenError> {
         let (destinations, homes) = self.destinations(&mut members)?;
+        self.drop_unused(&mut members, &homes)?;
         let Members { transactions, parts } = members;
         let subscriptions = subscriptions(&transactions, &parts)?;
         let mut recovered = Recovered {
@@ -223,6 +224,61 @@ impl Opening<'_> {
             table.known.insert(destination, part.clone());
         }
         Ok(Opened { transactions: transactions_store, own, table, order, recovered })
+    }
+
+    /// The stores of single destinations that were removed go, with their folders: else each start would
+    /// open them again.
+    fn drop_unused(
+        &self,
+        members: &mut Members,
+        homes: &HashMap<Destination, String>,
+    ) -> Result<(), OpenError> {
+        let used: BTreeSet<&String> = homes.values().collect();
+        let is_unused = |(name, member): &(&String, &mut Member)| {
+            let is_empty = !used.contains(name) && member.branches.is_empty();
+            is_empty && self.options.is_of_a_destination(name)
+        };
+        let unused: Vec<String> =
+            members.parts.iter_mut().filter(is_unused).map(|(name, _)| name.clone()).collect();
+        for member in unused.iter().filter_map(|name| members.parts.remove(name)) {
+            member.store.close().map_err(OpenError::Decided)?;
+            self.told.by(&member.place.name).bytes_used(0);
+            let options = &member.place.options;
+            let index = options.index_directory.as_ref().unwrap_or(&options.directory);
+            let folder = options.directory.display();
+            match self.remove_files(index).and_then(|()| self.remove_files(&options.directory)) {
+                Ok(()) => {
+                    tracing::info!(%folder, "the store of a destination that is gone was removed")
+                }
+                Err(error) => {
+                    tracing::warn!(%folder, %error, "the store of a destination that is gone is still there");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The index goes first, and of the journal what is oldest: whatever is left can be opened.
+    fn remove_files(&self, folder: &Path) -> std::io::Result<()> {
+        let (folders, files): (Vec<_>, Vec<_>) = match self.fs.list(folder) {
+            Ok(entries) => entries.into_iter().partition(|entry| entry.is_folder),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let mut names: Vec<String> = files.into_iter().map(|file| file.name).collect();
+        names.sort_by_key(|name| journal_number(name));
+        for name in names {
+            self.fs.remove(&folder.join(name))?;
+            self.fs.sync_folder(folder)?;
+        }
+        for stopper in folders.iter().filter(|folder| folder.name == JAVA_STOPPER) {
+            self.remove_files(&folder.join(&stopper.name))?;
+        }
+        match self.fs.remove_folder(folder) {
+            // Somebody else's files, such as an archive.
+            Err(e) if e.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Every destination once, and the store that has it. One without messages moves to where the
@@ -277,6 +333,11 @@ impl Opening<'_> {
         destinations.sort_by(|a, b| a.destination.name().cmp(b.destination.name()));
         Ok((destinations, homes))
     }
+}
+
+/// None for files that are not of the journal.
+fn journal_number(name: &str) -> Option<u32> {
+    name.strip_prefix("db-")?.strip_suffix(".log")?.parse().ok()
 }
 
 fn is_empty(there: &RecoveredDestination) -> bool {

@@ -26,6 +26,8 @@ pub struct FilteredStore {
     /// `perDestination`: a store for each of them, made when it is first used.
     pub per_destination: bool,
     pub options: KahaDbOptions,
+    /// `usage`: what each of its stores may use, bytes; 0 is no limit of its own.
+    pub limit_bytes: u64,
 }
 
 /// A store by the name of its folder, and its options there.
@@ -33,6 +35,8 @@ pub struct FilteredStore {
 pub(super) struct Place {
     pub(super) name: String,
     pub(super) options: KahaDbOptions,
+    /// What it may use, bytes; 0 is no limit of its own.
+    pub(super) limit_bytes: u64,
 }
 
 impl MultiOptions {
@@ -45,7 +49,15 @@ impl MultiOptions {
             _ => None,
         };
         let name = own.or_else(|| store.and_then(FilteredStore::name));
-        place(name.unwrap_or_else(|| folder::REST.to_owned()), options)
+        let limit_bytes = store.map_or(0, |store| store.limit_bytes);
+        place(name.unwrap_or_else(|| folder::REST.to_owned()), options, limit_bytes)
+    }
+
+    /// Where a destination belongs, by the name of the folder, and what that store may use, bytes; 0 is no
+    /// limit of its own.
+    pub fn part_for(&self, destination: &Destination) -> (String, u64) {
+        let Place { name, limit_bytes, .. } = self.place_of(destination);
+        (name, limit_bytes)
     }
 
     fn options_for(&self, destination: &Destination) -> (Option<&FilteredStore>, &KahaDbOptions) {
@@ -63,23 +75,30 @@ impl MultiOptions {
         let fixed = self.stores.iter().filter(|store| !store.per_destination);
         fixed.map(|store| {
             let name = store.name().unwrap_or_else(|| folder::REST.to_owned());
-            place(name, &store.options)
+            place(name, &store.options, store.limit_bytes)
         })
+    }
+
+    /// Whether the folder `name` is one of those that come into being with a destination.
+    pub(super) fn is_of_a_destination(&self, name: &str) -> bool {
+        folder::destination_in(name).is_some() && self.fixed().all(|fixed| fixed.name != name)
     }
 
     /// The store whose folder `name` was found in `base`.
     pub(super) fn place_in(&self, base: &Path, name: &str) -> Place {
         let same = self.stores.iter().rfind(|store| store.name().as_deref() == Some(name));
-        let options = match (same, folder::destination_in(name)) {
-            (Some(store), _) => &store.options,
-            (None, Some(destination)) => self.options_for(&destination).1,
-            (None, None) => &self.rest,
+        let (store, options) = match (same, folder::destination_in(name)) {
+            (Some(store), _) => (Some(store), &store.options),
+            (None, Some(destination)) => self.options_for(&destination),
+            (None, None) => (None, &self.rest),
         };
-        place(name.to_owned(), &KahaDbOptions { directory: base.to_owned(), ..options.clone() })
+        let limit_bytes = store.map_or(0, |store| store.limit_bytes);
+        let options = KahaDbOptions { directory: base.to_owned(), ..options.clone() };
+        place(name.to_owned(), &options, limit_bytes)
     }
 
     pub(super) fn transactions(&self) -> Place {
-        place(folder::TRANSACTIONS.to_owned(), &self.transactions)
+        place(folder::TRANSACTIONS.to_owned(), &self.transactions, 0)
     }
 
     /// Folders with stores in them.
@@ -121,7 +140,7 @@ impl FilteredStore {
 }
 
 /// `options` for the store `name` below their directories.
-fn place(name: String, options: &KahaDbOptions) -> Place {
+fn place(name: String, options: &KahaDbOptions, limit_bytes: u64) -> Place {
     let below = |folder: &PathBuf| folder.join(&name);
     let options = KahaDbOptions {
         directory: below(&options.directory),
@@ -129,7 +148,7 @@ fn place(name: String, options: &KahaDbOptions) -> Place {
         directory_archive: options.directory_archive.as_ref().map(below),
         ..options.clone()
     };
-    Place { name, options }
+    Place { name, options, limit_bytes }
 }
 
 #[cfg(test)]
@@ -138,7 +157,7 @@ mod tests {
 
     fn filtered(filter: Option<Destination>, per_destination: bool) -> FilteredStore {
         let options = KahaDbOptions { directory: "m".into(), ..KahaDbOptions::default() };
-        FilteredStore { filter, per_destination, options }
+        FilteredStore { filter, per_destination, options, limit_bytes: 0 }
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::jms::{Destination, XaId};
 use crate::store::fs::Filesystem;
 use crate::store::kahadb::{KahaDb, OpenError};
 use crate::store::{
-    Completion, MessageForm, PreparedBranch, StoreError, StoreOp, StoredAdd, StoredSubscription,
-    Submit,
+    Completion, MessageForm, PreparedBranch, Store, StoreError, StoreOp, StoredAdd,
+    StoredSubscription, Submit,
 };
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
@@ -78,7 +78,9 @@ impl Shared {
     /// Opens the store of a part that is new.
     pub(super) fn open(&self, part: &Part) -> Result<Arc<KahaDb>, OpenError> {
         let (options, told) = (part.place.options.clone(), self.told.by(&part.place.name));
-        KahaDb::open(self.fs.clone(), options, self.form, told)
+        let store = KahaDb::open(self.fs.clone(), options, self.form, told)?;
+        store.set_limit(part.place.limit_bytes);
+        Ok(store)
     }
 
     /// All of them; the `txStore` is the last one.
@@ -101,6 +103,7 @@ impl Shared {
             let (StoreOp::Create { destination }
             | StoreOp::Add(StoredAdd { destination, .. })
             | StoreOp::Remove { destination, .. }
+            | StoreOp::Deliver { destination, .. }
             | StoreOp::Acknowledge { destination, .. }
             | StoreOp::Purge { destination, .. }) = op
             else {
@@ -173,6 +176,7 @@ impl Shared {
                 spread.add(&part, op);
             }
             StoreOp::Remove { ref destination, .. }
+            | StoreOp::Deliver { ref destination, .. }
             | StoreOp::Acknowledge { ref destination, .. }
             | StoreOp::Purge { ref destination, .. } => {
                 if let Some(part) = self.part_of(destination) {

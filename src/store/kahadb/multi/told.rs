@@ -1,6 +1,7 @@
 //! What the stores of an `<mKahaDB>` tell, told as by one.
 
 use super::coordinator::Event;
+use super::folder;
 use crate::store::{StoreError, StoreEvents};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -51,10 +52,19 @@ struct One {
 
 impl StoreEvents for One {
     fn bytes_used(&self, bytes: u64) {
+        self.told.events.part_bytes_used(&self.name, bytes);
         let mut all = self.told.bytes.lock();
         all.insert(self.name.clone(), bytes);
         // Under the lock, for the last sum told must be the last one.
         self.told.events.bytes_used(all.values().sum());
+    }
+
+    /// What lies in several stores, or in none yet, needs room in the `txStore`.
+    fn no_space(&self, is_short: bool) {
+        match self.name.as_str() {
+            folder::TRANSACTIONS => self.told.events.no_space(is_short),
+            part => self.told.events.part_no_space(part, is_short),
+        }
     }
 
     fn failed(&self, error: &StoreError) {
@@ -75,6 +85,18 @@ mod tests {
             self.0.lock().push(bytes.to_string());
         }
 
+        fn no_space(&self, is_short: bool) {
+            self.0.lock().push(format!("all short: {is_short}"));
+        }
+
+        fn part_bytes_used(&self, part: &str, bytes: u64) {
+            self.0.lock().push(format!("{part}: {bytes}"));
+        }
+
+        fn part_no_space(&self, part: &str, is_short: bool) {
+            self.0.lock().push(format!("{part} short: {is_short}"));
+        }
+
         fn failed(&self, error: &StoreError) {
             self.0.lock().push(error.to_string());
         }
@@ -93,7 +115,20 @@ mod tests {
         b.failed(&errors[0]);
         a.failed(&errors[1]);
         assert_eq!(told.failure().as_ref(), Some(&errors[0]));
-        assert_eq!(*heard.0.lock(), ["5", "12", "8", "no space left for the store: one"]);
+        a.no_space(true);
+        told.by(folder::TRANSACTIONS).no_space(false);
+        let expected = [
+            "a: 5",
+            "5",
+            "b: 7",
+            "12",
+            "a: 1",
+            "8",
+            "no space left for the store: one",
+            "a short: true",
+            "all short: false",
+        ];
+        assert_eq!(*heard.0.lock(), expected);
         assert!(matches!(events.try_recv(), Ok(Event::Failed)));
         assert!(events.try_recv().is_err(), "once");
     }

@@ -133,6 +133,7 @@ impl View {
                     self.remove(*destination, *range, by)?;
                 }
             }
+            Record::Delivered { destination, seqs } => return self.deliver(*destination, seqs, by),
             Record::SubAck { destination, subscription, seqs } => {
                 return self.acknowledge(*destination, *subscription, seqs, by);
             }
@@ -175,12 +176,12 @@ impl View {
     /// A message comes; `wanted` are the subscriptions of a topic.
     pub(super) fn add(&mut self, stored: &Stored, add: &Add, wanted: &BTreeSet<u64>) {
         self.counters.last_sequence = self.counters.last_sequence.max(add.seq);
+        let row = self.row_of(stored, add);
         let Some(contents) = self.contents.get_mut(&add.destination).filter(|c| c.exists()) else {
             return; // the destination is gone, and this with it
         };
         self.changed.contents.insert(add.destination);
         if add.subscriptions.is_none() || !wanted.is_empty() {
-            let row = row_of(stored, add);
             contents.insert((add.band, add.seq), row);
             for number in wanted {
                 contents.pending.entry(*number).or_default().insert(add.seq);
@@ -196,28 +197,62 @@ impl View {
 
     /// A message was written again.
     ///
-    /// What this says may have been overtaken while it was on its way: the message went, or a
-    /// subscription was done with it. Who reads the log knows from the first record and what
+    /// What this says may have been overtaken while it was on its way: the message went, or was
+    /// delivered, or a subscription was done with it. Who reads the log knows from the first record and what
     /// follows it; so that one's file needs a Live record of this one's before it goes.
     fn move_row(&mut self, stored: &Stored, add: &Add) -> Result<(), IndexError> {
-        let row = row_of(stored, add);
+        let row = self.row_of(stored, add);
         let from = add.moved_from.unwrap_or_default().file();
         let (mut books, contents, tree) = self.books(row.lsn.file());
         let mut is_overtaken = true;
         if let Some(contents) = contents.get_mut(&add.destination).filter(|c| c.exists())
             && let Some((band, old)) = contents.find(tree, add.destination, add.seq)?
         {
-            contents.replace((band, add.seq), row);
+            let is_delivered = row.is_delivered || old.is_delivered;
+            contents.replace((band, add.seq), Row { is_delivered, ..row });
             books.remove(&old);
             books.add(&row);
             books.changed.contents.insert(add.destination);
             let listed = add.subscriptions.iter().flat_map(Ranges::iter);
             let wants = |n: &u64| contents.pending.get(n).is_some_and(|p| p.contains(add.seq));
-            is_overtaken = !listed.into_iter().all(|number| wants(&number));
+            let is_wanted = listed.into_iter().all(|number| wants(&number));
+            is_overtaken = !is_wanted || is_delivered != row.is_delivered;
         }
         if is_overtaken {
             books.by = from;
             books.ends(row.lsn.file());
+        }
+        Ok(())
+    }
+
+    /// The row of a message that `stored` brings or brings again.
+    fn row_of(&self, stored: &Stored, add: &Add) -> Row {
+        let told = |lsn: Lsn| self.rebuilding.as_ref().is_some_and(|e| e.is_delivered(lsn));
+        Row {
+            lsn: stored.lsn,
+            length: stored.length,
+            expiration_ms: add.expiration_ms,
+            is_topic: add.subscriptions.is_some(),
+            is_delivered: add.is_delivered || told(stored.lsn) || add.moved_from.is_some_and(told),
+            replaces: false,
+        }
+    }
+
+    /// Messages of a queue are given to consumers. No record undoes that.
+    pub(super) fn deliver(
+        &mut self,
+        number: u32,
+        seqs: &Ranges,
+        by: u32,
+    ) -> Result<(), IndexError> {
+        let (mut books, contents, tree) = self.books(by);
+        let Some(contents) = contents.get_mut(&number) else { return Ok(()) };
+        books.changed.contents.insert(number);
+        for seq in seqs.iter() {
+            if let Some((band, row)) = contents.find(tree, number, seq)? {
+                contents.replace((band, seq), Row { is_delivered: true, ..row });
+                books.ends(row.lsn.file());
+            }
         }
         Ok(())
     }
@@ -520,16 +555,6 @@ fn take(contents: &mut Contents, books: &mut Books<'_>, key: (u8, u64), row: Row
         for pending in contents.pending.values_mut() {
             pending.remove(key.1);
         }
-    }
-}
-
-fn row_of(stored: &Stored, add: &Add) -> Row {
-    Row {
-        lsn: stored.lsn,
-        length: stored.length,
-        expiration_ms: add.expiration_ms,
-        is_topic: add.subscriptions.is_some(),
-        replaces: false,
     }
 }
 

@@ -8,7 +8,8 @@
 //! *Here* are records that are the truth: messages of queues, and what says which destinations,
 //! subscriptions and prepared branches there are, under subscription 0; messages of topics under
 //! each subscription that has not acknowledged them. *Elsewhere* are messages that are still wanted
-//! but were written again since. What is in neither is dead.
+//! but were written again since. What is in neither is dead. Ranges of offsets behind that, if there are
+//! any, are the messages of either kind that were delivered.
 
 use crate::store::kahadb::fields::{Fields, Malformed, put_varint};
 use crate::store::kahadb::journal::{Lsn, Ranges};
@@ -22,6 +23,7 @@ type Offsets = BTreeMap<u64, Ranges>;
 pub(in crate::store::kahadb) struct LiveSet {
     here: Offsets,
     elsewhere: Offsets,
+    delivered: Ranges,
 }
 
 /// What became of a record.
@@ -48,6 +50,11 @@ impl LiveSet {
         }
     }
 
+    /// The message at `lsn` was delivered.
+    pub(in crate::store::kahadb) fn deliver(&mut self, lsn: Lsn) {
+        self.delivered.insert(lsn.offset().into(), lsn.offset().into());
+    }
+
     pub(in crate::store::kahadb) fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
         for offsets in [&self.here, &self.elsewhere] {
@@ -56,6 +63,9 @@ impl LiveSet {
                 put_varint(&mut out, *subscription);
                 ranges.encode(&mut out);
             }
+        }
+        if !self.delivered.is_empty() {
+            self.delivered.encode(&mut out);
         }
         out.freeze()
     }
@@ -70,8 +80,12 @@ impl LiveSet {
             Ok(offsets)
         };
         let (here, elsewhere) = (offsets()?, offsets()?);
+        let delivered = match f.is_at_end() {
+            true => Ranges::default(),
+            false => Ranges::decode(&mut f)?,
+        };
         f.end()?;
-        Ok(Self { here, elsewhere })
+        Ok(Self { here, elsewhere, delivered })
     }
 
     fn life(&self, offset: u32) -> Life {
@@ -115,6 +129,12 @@ impl Evidence {
     pub(super) fn life(&self, lsn: Lsn) -> Option<Life> {
         self.lives.get(&lsn.file()).map(|(_, set)| set.life(lsn.offset()))
     }
+
+    /// Whether a Live record says that the message of the record at `lsn` was delivered.
+    pub(super) fn is_delivered(&self, lsn: Lsn) -> bool {
+        let live = self.lives.get(&lsn.file());
+        live.is_some_and(|(_, set)| set.delivered.contains(lsn.offset().into()))
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +150,9 @@ mod tests {
             let mut set = LiveSet::default();
             for (offset, (is_here, count)) in &records {
                 set.insert(Lsn::new(3, *offset), *is_here, 0..*count);
+                if offset % 3 == 0 {
+                    set.deliver(Lsn::new(3, *offset));
+                }
             }
             let mut evidence = Evidence::default();
             evidence.add(3, Lsn::new(9, 1), &set.encode()).unwrap();
@@ -142,6 +165,8 @@ mod tests {
                     _ => Life::Dead,
                 };
                 prop_assert_eq!(life, Some(expected));
+                let is_delivered = offset % 3 == 0 && records.contains_key(&offset);
+                prop_assert_eq!(evidence.is_delivered(Lsn::new(3, offset)), is_delivered);
             }
             prop_assert_eq!(evidence.life(Lsn::new(4, 1)), None);
         }

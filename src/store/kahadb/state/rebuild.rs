@@ -126,10 +126,19 @@ impl View {
         add: &Add,
         wanted: &BTreeSet<u64>,
     ) -> Result<(), IndexError> {
+        let before = match self.contents.get(&add.destination) {
+            Some(contents) => contents.find(&self.tree, add.destination, add.seq)?,
+            None => None,
+        };
         let seq = Range { first: add.seq, last: add.seq };
         self.remove(add.destination, seq, stored.lsn.file())?;
         self.add_for(stored, add, wanted);
-        Ok(())
+        match before {
+            Some((_, row)) if row.is_delivered => {
+                self.deliver(add.destination, &Ranges::one(add.seq, add.seq), stored.lsn.file())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn add_for(&mut self, stored: &Stored, add: &Add, wanted: &BTreeSet<u64>) {

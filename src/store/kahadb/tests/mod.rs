@@ -27,7 +27,7 @@ use crate::store::{
     StoreOp, StoredAdd, StoredSubscription,
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use model::{Mix, Source, State, branch_text};
+use model::{Held, Mix, Source, State, branch_text};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -220,7 +220,9 @@ impl TestStore {
                     |sequence, message| {
                         assert_eq!(sequence_in(message, body_max), sequence);
                         let expiration = self::message(sequence, body_max).expiration;
-                        assert_eq!(queue.insert((band, sequence), expiration), None, "once");
+                        let is_delivered = message.redelivery_counter == 1;
+                        let held = Held { expiration, is_delivered };
+                        assert_eq!(queue.insert((band, sequence), held), None, "once");
                     },
                 );
             }
@@ -281,7 +283,7 @@ impl TestStore {
                     let found = queue.keys().filter(|(b, _)| *b == band).count() as u64;
                     assert_eq!(counted, found, "{name} {band}");
                 }
-                assert_eq!(there.expiring, queue.values().any(|e| *e > 0));
+                assert_eq!(there.expiring, queue.values().any(|held| held.expiration > 0));
             } else {
                 let counted: u64 = there.bands.iter().map(|(_, n)| n).sum();
                 assert_eq!(counted, state.topics[name].len() as u64);

@@ -6,13 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A state that can be compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::store::kahadb) struct State {
-    /// Queue to (band, seq) to expiration.
-    pub(in crate::store::kahadb) queues: BTreeMap<String, BTreeMap<(u8, i64), i64>>,
+    /// Queue to (band, seq) to what is known of the message.
+    pub(in crate::store::kahadb) queues: BTreeMap<String, BTreeMap<(u8, i64), Held>>,
     /// Topic to seq to who has not acknowledged it.
     pub(in crate::store::kahadb) topics: BTreeMap<String, BTreeMap<i64, BTreeSet<u64>>>,
     pub(in crate::store::kahadb) subscriptions: BTreeMap<u64, String>,
     /// Format id of the branch to what it holds, as text.
     pub(in crate::store::kahadb) prepared: BTreeMap<i32, String>,
+}
+
+/// A message of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store::kahadb) struct Held {
+    pub(in crate::store::kahadb) expiration: i64,
+    pub(in crate::store::kahadb) is_delivered: bool,
 }
 
 impl State {
@@ -27,7 +34,8 @@ impl State {
                 self.create(&add.destination);
                 let name = add.destination.name();
                 if let Some(queue) = self.queues.get_mut(name) {
-                    queue.insert((add.band, add.sequence), add.message.expiration);
+                    let held = Held { expiration: add.message.expiration, is_delivered: false };
+                    queue.insert((add.band, add.sequence), held);
                 } else if let Some(topic) = self.topics.get_mut(name) {
                     let known = |number: &&u64| self.subscriptions.contains_key(number);
                     let wanted: BTreeSet<u64> =
@@ -44,6 +52,11 @@ impl State {
                 if let Some(topic) = self.topics.get_mut(destination.name()) {
                     topic.remove(sequence);
                 }
+            }
+            StoreOp::Deliver { destination, sequence } => {
+                let queue = self.queues.get_mut(destination.name()).into_iter().flatten();
+                let named = queue.filter(|((_, seq), _)| seq == sequence);
+                named.for_each(|(_, held)| held.is_delivered = true);
             }
             StoreOp::Acknowledge { destination, subscription, sequence } => {
                 if let Some(topic) = self.topics.get_mut(destination.name()) {
@@ -149,7 +162,7 @@ impl Source {
             return self.subscribe();
         }
         let (queue, old) = (state.queues.get("Q.A"), state.queues.get("Q.OLD"));
-        let first = |queue: &BTreeMap<(u8, i64), i64>| queue.keys().next().map_or(0, |key| key.1);
+        let first = |queue: &BTreeMap<(u8, i64), Held>| queue.keys().next().map_or(0, |key| key.1);
         if let Some(queue) = queue.filter(|queue| queue.len() > 4) {
             return StoreOp::Remove {
                 destination: Destination::queue("Q.A"),
@@ -172,6 +185,9 @@ impl Source {
         if state.prepared.len() > 3 {
             let known = *pick(&mut self.random, state.prepared.keys()).expect("not empty");
             return StoreOp::Forget { xid: xid(known) };
+        }
+        if self.random.below(12) == 0 {
+            return self.deliver(state);
         }
         match self.random.below(120) {
             0..70 => self.add_to(Destination::queue("Q.A"), Vec::new()),
@@ -227,6 +243,7 @@ impl Source {
                 StoreOp::Purge { destination, last }
             }
             48..52 | 75..80 => self.acknowledge(state),
+            52..54 | 80..84 => self.deliver(state),
             _ => self.remove(state),
         }
     }
@@ -300,6 +317,18 @@ impl Source {
         let subscription = pick(&mut self.random, wanted.iter()).copied().unwrap_or(1);
         let destination = Destination::topic(name.as_str());
         StoreOp::Acknowledge { destination, subscription, sequence: *sequence }
+    }
+
+    fn deliver(&mut self, state: &State) -> StoreOp {
+        let all =
+            state.queues.iter().flat_map(|(name, queue)| queue.keys().map(move |k| (name, k)));
+        let Some((name, (_, sequence))) = pick(&mut self.random, all) else {
+            // One that was there, or never will be.
+            let sequence = self.random.below(self.last_sequence as usize + 1) as i64;
+            return StoreOp::Deliver { destination: self.queue(), sequence };
+        };
+        let destination = Destination::queue(name.as_str());
+        StoreOp::Deliver { destination, sequence: *sequence }
     }
 
     fn remove(&mut self, state: &State) -> StoreOp {

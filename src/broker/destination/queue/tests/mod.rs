@@ -4,5 +4,6 @@ mod bench;
 mod model;
 mod paging;
 mod policies;
+mod room;
 mod rules;
 mod walk;

@@ -1,13 +1,14 @@
 //! One test per attribute of `<policyEntry>` that queues heed and `rules` has none for.
 
-use super::super::super::fixture::{incoming, message, numbers};
+use super::super::super::fixture::{incoming, message, numbers, take};
 use super::bench::Bench;
 use crate::broker::dead_letter::Cause;
 use crate::broker::destination::{Admission, Incoming, Op};
 use crate::broker::error::BrokerError;
-use crate::broker::outbox::{Outbox, Receipt};
+use crate::broker::outbox::{Item, Outbox, Receipt};
 use crate::broker::policy::Policy;
 use crate::jms::{AckKind, Destination, Message};
+use crate::store::StoreOp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,7 +143,7 @@ fn without_an_audit_a_message_sent_twice_is_two() {
 
 #[test]
 fn the_audit_remembers_as_many_messages_and_producers_as_it_is_told() {
-    let mut bench = Bench::new(Policy { audit_depth: 64, ..Policy::default() });
+    let mut bench = Bench::new(Policy { queue_audit_depth: 64, ..Policy::default() });
     bench.send_numbers([1, 65, 1, 66, 66]);
     assert_eq!(bench.queue.report().size, 4, "1 is forgotten when 65 is 64 ahead, 66 is not");
     let mut bench = Bench::new(Policy { audit_producers: 1, ..Policy::default() });
@@ -150,4 +151,72 @@ fn the_audit_remembers_as_many_messages_and_producers_as_it_is_told() {
         bench.send(message(connection, 1));
     }
     assert_eq!(bench.queue.report().size, 3, "c0 is forgotten when c1 sends");
+}
+
+fn marking() -> Bench {
+    Bench::new(Policy { persist_redelivered: true, ..Policy::default() })
+}
+
+fn persistent(number: i64) -> Message {
+    Message { persistent: true, ..message("c0", number) }
+}
+
+/// Sequences of what is to be marked in the store.
+fn marks(bench: &mut Bench) -> Vec<i64> {
+    let sequence = |op: StoreOp| match op {
+        StoreOp::Deliver { sequence, .. } => sequence,
+        op => panic!("{op:?} is no mark"),
+    };
+    std::mem::take(&mut bench.out.marks).into_iter().map(sequence).collect()
+}
+
+#[test]
+fn a_delivery_waits_until_the_store_has_marked_it_and_later_ones_behind_it() {
+    let mut bench = marking();
+    bench.send(persistent(0));
+    let a = bench.subscribe(10);
+    assert_eq!(marks(&mut bench), [1]);
+    bench.send(message("c0", 1));
+    assert_eq!(marks(&mut bench), [0; 0], "what is not persistent is not marked");
+    bench.send(persistent(2));
+    assert_eq!(marks(&mut bench), [3]);
+    assert_eq!(numbers(&a.outbox), [0; 0]);
+    bench.run([Op::MarkedDelivered]);
+    assert_eq!(numbers(&a.outbox), [0, 1]);
+    bench.run([Op::MarkedDelivered]);
+    assert_eq!(numbers(&a.outbox), [2]);
+    bench.ack(&a, AckKind::Standard, 0, 2);
+    bench.send(message("c0", 3));
+    assert_eq!(numbers(&a.outbox), [3], "nothing is held up any more");
+}
+
+#[test]
+fn what_was_given_counts_as_delivered_if_the_store_is_told() {
+    let mut bench = marking();
+    bench.send(persistent(0));
+    bench.send(message("c0", 1));
+    for (last_delivered, expected) in [(-1, [0, 0]), (-2, [1, 1]), (-1, [2, 2]), (-1, [2, 2])] {
+        let client = bench.subscribe(10);
+        bench.run([Op::MarkedDelivered]);
+        let given: Vec<i32> = take(&client.outbox).iter().map(redeliveries).collect();
+        assert_eq!(given, expected);
+        bench.unsubscribe(&client, last_delivered);
+    }
+    assert_eq!(marks(&mut bench), [1], "once");
+}
+
+fn redeliveries(item: &Item) -> i32 {
+    let Item::Delivery(delivery) = item else { panic!("{item:?} is no delivery") };
+    delivery.redeliveries
+}
+
+#[test]
+fn a_consumer_that_goes_meanwhile_gets_nothing() {
+    let mut bench = marking();
+    bench.send(persistent(0));
+    let (a, b) = (bench.subscribe(10), bench.subscribe(10));
+    bench.unsubscribe(&a, -1);
+    bench.run([Op::MarkedDelivered]);
+    assert_eq!(numbers(&a.outbox), [0; 0]);
+    assert_eq!(numbers(&b.outbox), [0]);
 }

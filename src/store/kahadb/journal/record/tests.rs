@@ -24,7 +24,7 @@ fn any_bytes() -> impl Strategy<Value = Bytes> {
 fn any_record() -> impl Strategy<Value = Record> {
     let numbers = (any::<u32>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u8>());
     let flags = (any::<bool>(), any::<bool>());
-    (0..18_u8, numbers, flags, any_ranges(), any_bytes(), ".{0,10}", ".{0,10}").prop_map(
+    (0..19_u8, numbers, flags, any_ranges(), any_bytes(), ".{0,10}", ".{0,10}").prop_map(
         |(kind, (destination, a, b, c, byte), (x, y), seqs, bytes, text, name)| match kind {
             0 => Record::Add(Add {
                 destination,
@@ -35,6 +35,7 @@ fn any_record() -> impl Strategy<Value = Record> {
                 producer_seq: b ^ c,
                 subscriptions: x.then_some(seqs),
                 moved_from: y.then_some(Lsn(a)),
+                is_delivered: byte > 100,
                 message: bytes,
             }),
             1 => Record::Remove { destination, seqs },
@@ -80,6 +81,7 @@ fn any_record() -> impl Strategy<Value = Record> {
                 counters: [a, b, c, 0],
                 gaps: bytes,
             },
+            17 => Record::Delivered { destination, seqs },
             _ => Record::Nothing { padding: bytes },
         },
     )

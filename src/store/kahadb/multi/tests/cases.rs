@@ -61,6 +61,30 @@ fn a_store_of_one_destination_is_made_when_it_is_first_used_and_found_again() {
 }
 
 #[test]
+fn the_store_of_a_removed_destination_goes_with_the_next_start() {
+    let disk = SimulatedDisk::new(1);
+    let store = open(&disk, mixed()).unwrap();
+    let create = |name| StoreOp::Create { destination: queue(name) };
+    let ops = ["Q.A", "Q.B", "Q.C"].map(create).to_vec();
+    submit(&store, ops).unwrap();
+    submit(&store, vec![add(&queue("Q.B"), 1, Vec::new())]).unwrap();
+    let delete = |name| StoreOp::Delete { destination: queue(name) };
+    submit(&store, ["Q.A", "Q.B"].map(delete).to_vec()).unwrap();
+    store.close().unwrap();
+
+    let folders = ["Q.A", "Q.B", "Q.C"].map(|name| format!("queue#3a#2f#2f{name}"));
+    let there = |disk: &SimulatedDisk| {
+        folders.each_ref().map(|folder| disk.list(&Path::new("m").join(folder)).is_ok())
+    };
+    assert_eq!(there(&disk), [true, true, true]);
+    let store = open(&disk, mixed()).unwrap();
+    assert_eq!(there(&disk), [true, false, true], "the one of Q.A is for a filter");
+    assert_eq!(store.recovered().destinations.len(), 1);
+    submit(&store, vec![add(&queue("Q.B"), 2, Vec::new())]).unwrap();
+    assert_eq!(sequences(&store, &queue("Q.B")), [2], "it may come again");
+}
+
+#[test]
 fn a_destination_with_messages_stays_where_it_is_when_the_filters_change() {
     let disk = SimulatedDisk::new(2);
     let (full, empty) = (queue("full"), queue("empty"));

@@ -36,6 +36,7 @@ fn names(ops: &[StoreOp]) -> BTreeSet<String> {
         StoreOp::Create { destination }
         | StoreOp::Delete { destination }
         | StoreOp::Remove { destination, .. }
+        | StoreOp::Deliver { destination, .. }
         | StoreOp::Acknowledge { destination, .. }
         | StoreOp::Purge { destination, .. } => destination.to_string(),
         StoreOp::Add(add) => add.destination.to_string(),

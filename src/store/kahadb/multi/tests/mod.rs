@@ -8,7 +8,7 @@ use crate::jms::{Destination, Message};
 use crate::store::kahadb::KahaDbOptions;
 use crate::store::kahadb::fs::simulated::{Random, SimulatedDisk};
 use crate::store::kahadb::tests::message;
-use crate::store::kahadb::tests::model::{Mix, Source, State, branch_text};
+use crate::store::kahadb::tests::model::{Held, Mix, Source, State, branch_text};
 use crate::store::{PageLimit, StoreOp, StoredAdd, StoredSubscription};
 use bytes::{Buf, BufMut, Bytes};
 use std::collections::BTreeSet;
@@ -43,7 +43,7 @@ impl StoreEvents for Heard {
 }
 
 fn filtered(filter: Option<Destination>, per_destination: bool) -> FilteredStore {
-    FilteredStore { filter, per_destination, options: small() }
+    FilteredStore { filter, per_destination, options: small(), limit_bytes: 0 }
 }
 
 fn small() -> KahaDbOptions {
@@ -115,7 +115,11 @@ fn state(store: &MultiKahaDb, recovered: &Recovered, random: &mut Random) -> Sta
                 |after| Fetch::Queue { destination: destination.clone(), band, after, limit };
             walk(store, page, |sequence, message| {
                 assert_eq!(message.content, self::message(sequence, BODY_MAX).content);
-                queue.insert((band, sequence), message.expiration);
+                let is_delivered = message.redelivery_counter == 1;
+                queue.insert(
+                    (band, sequence),
+                    Held { expiration: message.expiration, is_delivered },
+                );
             });
             let counted = there.bands.iter().find(|(b, _)| *b == band).map_or(0, |(_, n)| *n);
             assert_eq!(counted as usize, queue.len() - before);

@@ -1,0 +1,111 @@
+//! What attributes of the broker do to messages that are there, and what a configuration does that is changed while
+//! the broker runs (`runtimeConfigurationPlugin`).
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
+#[path = "disk_full/clients.rs"]
+#[allow(dead_code, reason = "each test program uses its part")]
+mod clients;
+mod harness;
+
+use broker::client::{ClientError, Connection, Options};
+use clients::{Drain, Flood, Sender, until};
+use harness::Broker;
+
+const PLUGIN: &str = "<runtimeConfigurationPlugin checkPeriod='20'/>";
+
+async fn applied(broker: &Broker, element: &str) {
+    let line = format!("applied changes to {element}");
+    until("an applied change", || broker.log().contains(&line)).await;
+}
+
+#[tokio::test]
+async fn policies_of_destinations_that_are_there_change() {
+    let broker = Broker::start_with(&format!(
+        "<plugins>{PLUGIN}</plugins><destinationPolicy><policyMap><policyEntries>
+         <policyEntry queue='Q' memoryLimit='50kb'/></policyEntries></policyMap></destinationPolicy>"
+    ));
+    let flood = Flood::start(&broker, "Q", 500, 1000, false).await;
+    let full = "Usage Manager Memory Limit";
+    until("a full queue", || broker.log().contains(full)).await;
+    broker.change_configuration("memoryLimit='50kb'", "memoryLimit='50mb'");
+    flood.succeed().await;
+    assert!(broker.log().contains("updated policy for: queue://Q"), "{}", broker.log());
+    let mut drain = Drain::start(&broker, "Q").await;
+    drain.expect(0..500).await;
+    drain.expect_end().await;
+}
+
+#[tokio::test]
+async fn composite_destinations_and_destinations_come_into_being() {
+    let broker = Broker::start_with(&format!("<plugins>{PLUGIN}</plugins>"));
+    Sender::start(&broker, "C").await.send(1).await.unwrap();
+    broker.change_configuration(
+        "<plugins>",
+        "<destinationInterceptors><virtualDestinationInterceptor><virtualDestinations>
+         <compositeQueue name='C'><forwardTo><queue physicalName='A'/></forwardTo></compositeQueue>
+         </virtualDestinations></virtualDestinationInterceptor></destinationInterceptors>
+         <destinations><queue physicalName='MADE'/></destinations><plugins>",
+    );
+    applied(&broker, "<destinationInterceptors>").await;
+    applied(&broker, "<destinations>").await;
+    Sender::start(&broker, "C").await.send(2).await.unwrap();
+    Drain::start(&broker, "A").await.expect([2]).await;
+    Drain::start(&broker, "C").await.expect([1]).await;
+}
+
+async fn connects(broker: &Broker, user: &str) -> Result<(), ClientError> {
+    let mut options = Options::new("127.0.0.1", broker.port());
+    options.user = Some(user.into());
+    options.password = Some("x".into());
+    Connection::connect(&options).await.map(drop)
+}
+
+#[tokio::test]
+async fn users_change() {
+    let broker = Broker::start_with(&format!(
+        "<plugins>{PLUGIN}<simpleAuthenticationPlugin><users>
+         <authenticationUser username='old' password='x' groups='g'/></users>
+         </simpleAuthenticationPlugin></plugins>"
+    ));
+    connects(&broker, "old").await.unwrap();
+    connects(&broker, "new").await.unwrap_err();
+    broker.change_configuration("username='old'", "username='new'");
+    applied(&broker, "<simpleAuthenticationPlugin> of <plugins>").await;
+    connects(&broker, "new").await.unwrap();
+    connects(&broker, "old").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_or_is_wrong_is_said_and_left() {
+    let mut broker = Broker::start_with(&format!("<plugins>{PLUGIN}</plugins>"));
+    broker.change_configuration("brokerName=", "brokerNaame=");
+    let wrong = "has errors: nothing of it is applied";
+    until("an error", || broker.log().contains(wrong)).await;
+    broker.change_configuration("brokerNaame=", "useJmx='false' brokerName=");
+    let later = "changes to attribute 'useJmx' of <broker> are ignored: they need a restart";
+    until("a warning", || broker.log().contains(later)).await;
+    broker.change_configuration("<plugins>", "<!-- x --><plugins>");
+    until("no change", || broker.log().contains("No material change to configuration")).await;
+    broker.assert_healthy();
+}
+
+#[tokio::test]
+async fn all_messages_are_deleted_by_a_start_that_is_to_do_so() {
+    let mut broker = Broker::start_persistent(
+        "<persistenceAdapter><kahaDB directory='${activemq.data}/kahadb'/></persistenceAdapter>",
+    );
+    Sender::start(&broker, "Q").await.send(1).await.unwrap();
+    Sender::start(&broker, "OTHER").await.send(1).await.unwrap();
+    broker.change_configuration("<broker ", "<broker deleteAllMessagesOnStartup='true' ");
+    assert_eq!(broker.stop(), Some(0));
+    broker.restart();
+    Drain::start(&broker, "Q").await.expect_end().await;
+    Sender::start(&broker, "Q").await.send(2).await.unwrap();
+    broker.change_configuration("deleteAllMessagesOnStartup='true' ", "");
+    assert_eq!(broker.stop(), Some(0));
+    broker.restart();
+    let mut drain = Drain::start(&broker, "Q").await;
+    drain.expect([2]).await;
+    drain.expect_end().await;
+    Drain::start(&broker, "OTHER").await.expect_end().await;
+}
