@@ -3,9 +3,11 @@
 
 pub(crate) mod allocations;
 pub(crate) mod destination;
+pub(crate) mod flow;
 pub(crate) mod instructions;
 pub(crate) mod process;
 pub(crate) mod store;
+pub(crate) mod table;
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 

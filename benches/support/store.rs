@@ -37,7 +37,7 @@ impl StoreEvents for Nobody {
 const FORM: MessageForm = MessageForm {
     version: 12,
     encode: |message, out| out.put_slice(message.content.as_deref().unwrap_or_default()),
-    decode: |bytes| Some(Message { content: Some(bytes), ..Message::default() }),
+    decode: |bytes| Some(Arc::new(Message { content: Some(bytes), ..Message::default() })),
 };
 
 pub(crate) fn open(folder: &Path) -> Outcome<Arc<KahaDb>> {

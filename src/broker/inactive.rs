@@ -103,7 +103,8 @@ async fn report_if_idle(handle: &Arc<DestinationHandle>) -> Option<Report> {
         return None;
     }
     let report = handle.report().await?;
-    (report.size == 0 && report.consumers <= u64::from(ignored)).then_some(report)
+    let is_empty = report.size == 0 && report.in_memory == 0;
+    (is_empty && report.consumers <= u64::from(ignored)).then_some(report)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub struct Policy {
     pub consumers_before_dispatch: u32,
     /// How long it waits for them (zero: a second), or without them.
     pub time_before_dispatch: Duration,
+    /// `maxBrowsePageSize`: how much a browser gets. Without a policy entry: all.
     pub browse_page_max: usize,
     /// Where pending messages of a queue are kept.
     pub cursor: Cursor,
@@ -247,7 +248,7 @@ impl Default for Policy {
             lazy_dispatch: false,
             consumers_before_dispatch: 0,
             time_before_dispatch: Duration::ZERO,
-            browse_page_max: 400,
+            browse_page_max: usize::MAX,
             cursor: Cursor::Store,
             durable_cursor: Cursor::Store,
             topic_cursor: Cursor::Store,

@@ -41,10 +41,12 @@ impl PolicyEntry {
     }
 }
 
-/// What holds without any entry: as an empty entry, but with ActiveMQ's other audit sizes.
+/// What holds without any entry: as an empty entry, but with ActiveMQ's other audit sizes, and browsers
+/// get all.
 static UNMATCHED: LazyLock<PolicyEntry> = LazyLock::new(|| PolicyEntry {
     max_audit_depth: 2048,
     max_producers_to_audit: 1024,
+    max_browse_page_size: u32::MAX,
     ..PolicyEntry::default()
 });
 

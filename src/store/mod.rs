@@ -294,7 +294,7 @@ pub struct MessageForm {
     /// Appends a message.
     pub encode: fn(&Message, &mut BytesMut),
     /// Reads what `encode` wrote; none if it is something else.
-    pub decode: fn(Bytes) -> Option<Message>,
+    pub decode: fn(Bytes) -> Option<Arc<Message>>,
 }
 
 /// Why a store refused or stopped.

@@ -84,15 +84,19 @@ impl WriteBuffer {
         if self.written == 0 && self.spliced.is_empty() {
             return self.copied.into();
         }
-        let mut all = Vec::with_capacity(self.len());
+        self.pieces().collect::<Vec<_>>().concat().into()
+    }
+
+    /// What is left to write, in order; a piece may be empty.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let mut from = self.written;
-        for splice in &self.spliced {
-            all.extend_from_slice(&self.copied[from..splice.at]);
-            all.extend_from_slice(&splice.bytes);
+        let spliced = self.spliced.iter().flat_map(move |splice| {
+            let copied = &self.copied[from..splice.at];
             from = splice.at;
-        }
-        all.extend_from_slice(&self.copied[from..]);
-        all.into()
+            [copied, &splice.bytes]
+        });
+        let last = self.spliced.back().map_or(self.written, |splice| splice.at);
+        spliced.chain(std::iter::once(&self.copied[last..]))
     }
 
     /// The end as it is now.
@@ -124,19 +128,11 @@ impl WriteBuffer {
     /// Fills `slices` with what to write next, in order; returns how many were filled.
     pub fn chunks<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
-        let mut put = |bytes: &'a [u8]| {
-            if let Some(slice) = slices.get_mut(filled).filter(|_| !bytes.is_empty()) {
-                *slice = IoSlice::new(bytes);
-                filled += 1;
-            }
-        };
-        let mut from = self.written;
-        for splice in &self.spliced {
-            put(&self.copied[from..splice.at]);
-            put(&splice.bytes);
-            from = splice.at;
+        let pieces = self.pieces().filter(|piece| !piece.is_empty());
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+            filled += 1;
         }
-        put(&self.copied[from..]);
         filled
     }
 

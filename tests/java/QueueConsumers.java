@@ -6,6 +6,7 @@ import javax.jms.MessageProducer;
 import javax.jms.Queue;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.ActiveMQQueue;
 
 /** Which consumer of a queue gets a message, where options and groups meet. */
 final class QueueConsumers extends Rules {
@@ -103,5 +104,34 @@ final class QueueConsumers extends Rules {
         }
         takes(session().createConsumer(queue, "n > 3"), 4, 6);
         takes(session().createConsumer(queue), 0, 4);
+    }
+
+    @Rule
+    void oneWindowServesSeveralQueues() throws Exception {
+        Queue one = queue();
+        Queue two = queue();
+        Session session = session();
+        MessageConsumer consumer = session().createConsumer(new ActiveMQQueue(
+                one.getQueueName() + "," + two.getQueueName() + "?consumer.prefetchSize=1"));
+        for (int i = 0; i < 200; i++) {
+            send(session, one, 0, 1);
+            send(session, two, 0, 1);
+            takes(consumer, 0, 1);
+            takes(consumer, 0, 1);
+        }
+    }
+
+    /** With useConsumerPriority="false" the priority decides between exclusive ones all the same. */
+    @Rule
+    void exclusiveConsumerOfHigherPriorityTakesOverWherePrioritiesAreIgnored() throws Exception {
+        Queue queue = queue("EQUAL");
+        Session session = session();
+        MessageConsumer one = session().createConsumer(withOptions(queue, "consumer.exclusive=true"));
+        send(session, queue, 0, 2);
+        takes(one, 0, 2);
+        MessageConsumer two = session().createConsumer(
+                withOptions(queue, "consumer.exclusive=true&consumer.priority=5"));
+        send(session, queue, 2, 4);
+        takes(two, 2, 4);
     }
 }

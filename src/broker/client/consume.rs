@@ -409,12 +409,13 @@ impl Client {
                 _ => Err(BrokerError::AckUnknown { ack: internal.describe() }),
             };
         };
+        let queues: Vec<Arc<DestinationHandle>> = joined.queues.lock().clone();
         if internal.kind == AckKind::Delivered {
             joined.window.extend_to(i32::try_from(range.len()).unwrap_or(i32::MAX));
+            queues.iter().for_each(|queue| queue.wake());
             settle(receipt);
             return Ok(());
         }
-        let queues: Vec<Arc<DestinationHandle>> = joined.queues.lock().clone();
         let mut by_queue: Vec<(u16, Vec<_>)> = Vec::new();
         for (id, source) in range {
             match by_queue.iter_mut().find(|(at, _)| *at == source) {
@@ -429,12 +430,11 @@ impl Client {
             let range = AckRange::Exactly(ids);
             let part = Ack { range, ..internal.clone() };
             self.hand(queue, Op::Ack { ack: Box::new(part), receipt: receipts.pop() }).await;
+            // Room in the shared window is room for all of them, when this one has made it.
+            let others = queues.iter().filter(|other| !Arc::ptr_eq(other, queue)).cloned();
+            self.hand(queue, Op::WakeOthers(others.collect())).await;
         }
         self.flush().await;
-        // Room in the shared window is room for all of them.
-        for queue in &queues {
-            queue.wake();
-        }
         Ok(())
     }
 

@@ -56,30 +56,34 @@ impl Groups {
         }
     }
 
-    /// Makes `owner` the owner. True when another one lost the group, or another group its owner to make
-    /// room.
-    pub(super) fn assign(&mut self, group: &Text, owner: SubscriptionKey) -> bool {
+    /// Makes `owner` the owner. Returns who lost the group, or another group to make room.
+    pub(super) fn assign(
+        &mut self,
+        group: &Text,
+        owner: SubscriptionKey,
+    ) -> Option<SubscriptionKey> {
         let key = self.key(group);
         self.clock += 1;
         let stamp = self.clock;
-        let mut lost = false;
+        let mut loser = None;
         if let Some((before, old)) = self.owners.insert(Text::clone(&key), (owner, stamp)) {
             self.recent.remove(&old);
             self.uncount(before);
-            lost = before != owner;
+            loser = Some(before).filter(|before| *before != owner);
         }
         *self.counts.entry(owner).or_default() += 1;
-        let GroupMapKind::Cached { size } = self.kind else { return lost };
+        let GroupMapKind::Cached { size } = self.kind else { return loser };
         self.recent.insert(stamp, key);
         if self.owners.len() <= size.max(1) {
-            return lost;
+            return loser;
         }
         if let Some((_, oldest)) = self.recent.pop_first()
             && let Some((before, _)) = self.owners.remove(&oldest)
         {
             self.uncount(before);
+            loser = Some(before);
         }
-        true
+        loser
     }
 
     /// Notes a use of `group` by its owner, so that the cached kind keeps it.
@@ -139,10 +143,10 @@ mod tests {
     fn the_cached_map_forgets_the_group_unused_for_longest() {
         let mut groups = Groups::new(GroupMapKind::Cached { size: 2 });
         let (a, b, c): (Text, Text, Text) = ("a".into(), "b".into(), "c".into());
-        assert!(!groups.assign(&a, SubscriptionKey(1)));
-        assert!(!groups.assign(&b, SubscriptionKey(2)));
+        assert_eq!(groups.assign(&a, SubscriptionKey(1)), None);
+        assert_eq!(groups.assign(&b, SubscriptionKey(2)), None);
         groups.touch(&a);
-        assert!(groups.assign(&c, SubscriptionKey(3)));
+        assert_eq!(groups.assign(&c, SubscriptionKey(3)), Some(SubscriptionKey(2)));
         assert_eq!(groups.owner(&a), Some(SubscriptionKey(1)));
         assert_eq!(groups.owner(&b), None);
     }

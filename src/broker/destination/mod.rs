@@ -168,6 +168,8 @@ pub enum Op {
     ConnectionClosed(u64),
     /// There may be room for parked sends, or in a window shared with other destinations.
     Wake,
+    /// What was said before may have made room in a window shared with these: [`Op::Wake`] for each.
+    WakeOthers(Vec<Arc<DestinationHandle>>),
     Purge {
         receipt: Option<Receipt>,
     },

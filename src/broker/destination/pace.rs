@@ -51,6 +51,11 @@ impl Pace {
         !self.slow.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether messages wait and the consumer takes none.
+    pub(super) fn is_behind(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
+    }
+
     /// The consumer takes messages again.
     pub(super) fn keeps_up(&self) {
         if self.slow.load(Ordering::Relaxed) {

@@ -16,7 +16,8 @@ pub struct Report {
     pub in_flight: u64,
     /// Messages there now, those in flight too. Topics have none of their own.
     pub size: u64,
-    /// Those of them that are in memory.
+    /// Those of them that are in memory, and those that were acknowledged in transactions prepared
+    /// before the last start.
     pub in_memory: u64,
     pub consumers: u64,
     /// When the oldest message in memory came, ms since the epoch.

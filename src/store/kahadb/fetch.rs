@@ -223,7 +223,7 @@ impl Core {
                 let (place, wanted) = left[at];
                 let outcome = outcome.map(|record| self.message_in(record, wanted));
                 match outcome {
-                    Ok(Some(message)) => found[place] = Some(Arc::new(message)),
+                    Ok(Some(message)) => found[place] = Some(message),
                     other => failed.push((place, wanted, other.err())),
                 }
             });
@@ -253,13 +253,14 @@ impl Core {
         Ok((messages.collect(), damaged))
     }
 
-    fn message_in(&self, record: Record, wanted: Wanted) -> Option<Message> {
+    fn message_in(&self, record: Record, wanted: Wanted) -> Option<Arc<Message>> {
         match record {
             Record::Add(add) if (add.destination, add.seq) == (wanted.destination, wanted.seq) => {
-                let message = (self.form.decode)(add.message)?;
-                let least = i32::from(wanted.row.is_delivered);
-                let redelivery_counter = message.redelivery_counter.max(least);
-                Some(Message { redelivery_counter, ..message })
+                let mut message = (self.form.decode)(add.message)?;
+                if wanted.row.is_delivered && message.redelivery_counter < 1 {
+                    Arc::make_mut(&mut message).redelivery_counter = 1;
+                }
+                Some(message)
             }
             _ => None,
         }

@@ -301,7 +301,7 @@ impl Look<'_> {
         }
     }
 
-    fn message(&self, row: &Row) -> Option<Message> {
+    fn message(&self, row: &Row) -> Option<Arc<Message>> {
         match read_record(self.files, row.lsn, row.length) {
             Ok(Record::Add(add)) => (self.form.decode)(add.message),
             _ => None,

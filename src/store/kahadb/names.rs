@@ -89,7 +89,7 @@ pub(super) fn decode_branch(bytes: &[u8], form: MessageForm) -> Result<PreparedB
     for _ in 0..f.count(3)? {
         let destination = destination(&mut f)?;
         let message = (form.decode)(Bytes::copy_from_slice(f.bytes()?)).ok_or(Malformed)?;
-        sends.push((destination, Arc::new(message)));
+        sends.push((destination, message));
     }
     for _ in 0..f.count(3)? {
         removals.push((destination(&mut f)?, seqs(&mut f)?));

@@ -151,7 +151,7 @@ impl Segment {
             self.records -= 1;
             taken.bytes += message.size() as u64;
             let (sequence, redeliveries) = (head.sequence, head.redeliveries);
-            taken.messages.push(Spooled { sequence, redeliveries, message: message.into() });
+            taken.messages.push(Spooled { sequence, redeliveries, message });
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ const FORM: MessageForm = MessageForm {
     version: 1,
     encode: |message, out| out.extend_from_slice(message.content.as_deref().unwrap_or_default()),
     decode: |body| {
-        (body != UNREADABLE).then(|| Message { content: Some(body), ..Message::default() })
+        (body != UNREADABLE).then(|| Message { content: Some(body), ..Message::default() }.into())
     },
 };
 

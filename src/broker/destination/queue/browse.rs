@@ -75,7 +75,7 @@ impl Queue {
     /// `maxBrowsePageSize` of them.
     pub(super) fn browse(&mut self, new: NewSubscription) {
         let max = self.context.policy.browse_page_max;
-        let held = self.subscriptions.iter().flat_map(|subscription| {
+        let held = self.consumers.iter().flat_map(|subscription| {
             let held = subscription.in_flight.iter();
             held.filter(|held| held.transaction.is_none() && !held.purged)
         });

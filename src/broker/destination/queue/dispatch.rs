@@ -1,21 +1,12 @@
 //! Which pending message goes to which consumer (semantics.md 2.2 and 2.3).
 
 use super::super::{Effects, Now};
+use super::consumers::Choice;
 use super::{Entry, Key, Queue, Subscription};
 use crate::broker::candidate::Candidate;
 use crate::broker::outbox::{Delivery, Item};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-/// What the walk over the consumers found for one message.
-enum Choice {
-    /// This one, by index; the group of the message is new to it.
-    Give { index: usize, group_first: bool },
-    /// Nobody wants it; later messages may overtake it.
-    Nobody,
-    /// Nobody has room for anything.
-    AllFull,
-}
 
 impl Queue {
     /// Gives pending messages to consumers until either runs out.
@@ -25,14 +16,7 @@ impl Queue {
             return;
         }
         self.read_again_for_wanting();
-        let mut start = None;
-        for subscription in &mut self.subscriptions {
-            subscription.open = subscription.wants_more();
-            if subscription.open {
-                start = start.min(Some(subscription.scanned)).or(Some(subscription.scanned));
-            }
-        }
-        let Some(mut from) = start else { return };
+        let Some(mut from) = self.consumers.begin_pass() else { return };
         // What is still in the store goes before all that is behind it.
         let barrier = self.backlog.barrier().map_or(Key::MAX, |(band, after)| Key::at(band, after));
         while let Some((&key, entry)) = self.pending.range(from..).next() {
@@ -45,158 +29,102 @@ impl Queue {
                 }
                 continue;
             }
-            let entry = entry.clone();
-            match self.choose(key, &entry) {
-                Choice::Give { index, group_first } => {
-                    if !self.subscriptions[index].claim() {
+            match self.consumers.choose(key, entry, &self.groups) {
+                Choice::Give { at, group_first } => {
+                    if !self.consumers.at(at).claim() {
                         continue;
                     }
-                    self.remove(key);
                     from = key.next();
-                    if self.give(index, entry, group_first, now) {
+                    let Some(entry) = self.remove(key) else { continue };
+                    if self.give(at, key, entry, group_first, now) {
                         from = from.min(self.look_at_kept());
                     }
                 }
-                Choice::Nobody => from = key.next(),
+                Choice::Nobody { kept } => {
+                    if kept {
+                        self.kept_for_owner = self.kept_for_owner.min(Some(key)).or(Some(key));
+                    }
+                    from = key.next();
+                }
                 Choice::AllFull => {
                     from = key;
                     break;
                 }
             }
         }
-        for subscription in self.subscriptions.iter_mut().filter(|s| s.open) {
-            subscription.scanned = subscription.scanned.max(from);
-        }
+        self.consumers.end_pass(from);
         self.scanned_max = self.scanned_max.max(from);
     }
 
     /// Notes which consumers are full while messages wait for them.
     pub(super) fn note_pace(&self) {
         let behind = !self.backlog.is_empty();
-        for subscription in &self.subscriptions {
+        for subscription in self.consumers.iter() {
             let pace = &subscription.new.window.pace;
             let waiting = || behind || self.pending.range(subscription.scanned..).next().is_some();
             pace.takes(subscription.staged.len() as u64);
             if !subscription.new.window.is_full() {
                 pace.keeps_up();
-            } else if waiting() {
+            } else if !pace.is_behind() && waiting() {
                 pace.falls_behind();
             }
         }
     }
 
-    fn choose(&mut self, key: Key, entry: &Entry) -> Choice {
-        let group = entry.message.group_id.as_ref();
-        let starts_group = group.is_some() && entry.message.group_sequence == 1;
-        let owner = group.filter(|_| !starts_group).and_then(|group| self.groups.owner(group));
-        let by_groups = group.is_some() && owner.is_none();
-        let use_priority = self.context.policy.use_consumer_priority;
-        let mut room = false;
-        let mut chosen: Option<(usize, i8, usize)> = None;
-        let mut kept = false;
-        for (index, subscription) in self.subscriptions.iter_mut().enumerate() {
-            if !subscription.open {
-                continue;
-            }
-            if !subscription.wants_more() {
-                // Full from here on in this pass: what comes at `key` it has not judged.
-                subscription.open = false;
-                subscription.scanned = subscription.scanned.max(key);
-                continue;
-            }
-            room = true;
-            if owner.is_some_and(|owner| owner != subscription.new.key) {
-                kept = true;
-                continue;
-            }
-            let allowed = subscription.scanned <= key
-                && self.exclusive.is_none_or(|exclusive| exclusive == subscription.new.key)
-                && subscription.accepts(entry);
-            if !allowed {
-                continue;
-            }
-            // A new group goes to the one with the fewest among equals; else the first one takes it.
-            let priority = if use_priority { subscription.new.info.priority } else { 0 };
-            let groups = if by_groups { self.groups.count(subscription.new.key) } else { 0 };
-            let better = chosen.is_none_or(|(_, best_priority, fewest)| {
-                best_priority == priority && groups < fewest
-            });
-            if better {
-                chosen = Some((index, priority, groups));
-            }
-            if !by_groups {
-                break;
-            }
-        }
-        match chosen {
-            Some((index, ..)) => Choice::Give { index, group_first: by_groups },
-            None if room => {
-                if kept {
-                    self.kept_for_owner = self.kept_for_owner.min(Some(key)).or(Some(key));
-                }
-                Choice::Nobody
-            }
-            None => Choice::AllFull,
-        }
-    }
-
     /// Hands `entry` to a consumer. True when some group lost its owner by that.
-    fn give(&mut self, index: usize, mut entry: Entry, group_first: bool, now: Now) -> bool {
-        let lost = self.keep_groups(index, &entry, group_first);
-        let equals = self
-            .subscriptions
-            .iter()
-            .skip(index + 1)
-            .take_while(|other| self.priority(other) == self.priority(&self.subscriptions[index]))
-            .count();
-        let destination = self.context.destination.clone();
+    fn give(&mut self, at: usize, key: Key, mut entry: Entry, group_first: bool, now: Now) -> bool {
         let (came, redeliveries) = (entry.message.broker_in_time, entry.redeliveries);
         self.mark_delivered(&mut entry);
-        let subscription = &mut self.subscriptions[index];
+        let subscription = self.consumers.at(at);
         subscription.new.window.add(1);
         subscription.dispatched += 1;
-        subscription.staged.push(Item::Delivery(Delivery {
+        let delivery = Item::Delivery(Delivery {
             message: Some(Arc::clone(&entry.message)),
             sequence: entry.sequence,
             redeliveries,
             group_first,
-            ..subscription.delivery(&destination)
-        }));
-        subscription.in_flight.push(entry);
+            ..subscription.delivery(&self.context.destination)
+        });
+        let lost = self.keep_groups(at, &entry, group_first);
+        self.consumers.at(at).in_flight.push(entry);
+        self.consumers.stage(at, delivery);
         self.counters.now.dispatched += 1;
         self.counters.now.enqueue_ms.add_wait(came, now.wall_ms);
-        let exclusive = self.exclusive == Some(self.subscriptions[index].new.key);
-        if equals > 0 && !self.context.policy.strict_order_dispatch && !exclusive {
-            // Round robin: behind its equals.
-            self.subscriptions[index..=index + equals].rotate_left(1);
-        }
+        // Round robin, unless the order is strict.
+        let rotates = !self.context.policy.strict_order_dispatch;
+        self.consumers.gave(at, key, rotates, &self.groups);
         lost
     }
 
     /// Keeps the owners of message groups as this delivery changes them. True when some group lost its
     /// owner.
-    fn keep_groups(&mut self, index: usize, entry: &Entry, group_first: bool) -> bool {
+    fn keep_groups(&mut self, at: usize, entry: &Entry, group_first: bool) -> bool {
         let Some(group) = &entry.message.group_id else { return false };
-        let mut lost = false;
+        let owner = self.consumers.at(at).new.key;
+        let closes = entry.message.group_sequence < 0;
+        let mut loser = None;
         if group_first {
-            lost = self.groups.assign(group, self.subscriptions[index].new.key);
+            loser = self.groups.assign(group, owner);
         } else {
             self.groups.touch(group);
         }
-        if entry.message.group_sequence < 0 {
+        if closes {
             self.groups.close(group);
-            lost = true;
         }
-        lost
+        if group_first || closes {
+            self.consumers.has_other_groups(owner);
+        }
+        if let Some(loser) = loser {
+            self.consumers.has_other_groups(loser);
+        }
+        closes || loser.is_some()
     }
 
     /// Messages that were kept for the owners of their groups may go to others now. Returns where they
     /// begin.
     pub(super) fn look_at_kept(&mut self) -> Key {
         let Some(from) = self.kept_for_owner.take() else { return Key::MAX };
-        for subscription in &mut self.subscriptions {
-            subscription.scanned = subscription.scanned.min(from);
-        }
+        self.consumers.look_from(from);
         from
     }
 
@@ -205,36 +133,35 @@ impl Queue {
         if self.is_reading() {
             return;
         }
-        let destination = &self.context.destination;
-        for subscription in &mut self.subscriptions {
+        for at in 0..self.consumers.len() {
+            let subscription = self.consumers.at(at);
             if subscription.pulls.is_empty() {
                 continue;
             }
-            let mut waiting = std::mem::take(&mut subscription.pulls);
-            waiting.retain(|pull| {
+            let mut unanswered = 0;
+            subscription.pulls.retain(|pull| {
                 if !pull.is_open() {
                     return false;
                 }
                 let due = pull.deadline.is_some_and(|deadline| deadline <= now.instant);
                 // The last one of several queues that lets go of it says so for all.
-                if due && pull.shared.is_none() {
-                    let empty = subscription.delivery(destination);
-                    subscription.staged.push(Item::Delivery(empty));
-                }
+                unanswered += usize::from(due && pull.shared.is_none());
                 !due
             });
-            subscription.pulls = waiting;
+            for _ in 0..unanswered {
+                let empty = self.consumers.at(at).delivery(&self.context.destination);
+                self.consumers.stage(at, Item::Delivery(empty));
+            }
         }
     }
 }
 
 impl Subscription {
-    /// Selector, noLocal, and the one consumer a message may be meant for.
-    fn accepts(&self, entry: &Entry) -> bool {
-        super::super::accepts(
-            &self.new.info,
-            self.new.selector.as_ref(),
-            &Candidate { message: &entry.message, redeliveries: entry.redeliveries },
-        )
+    /// Whether the message at `key` is one it has not judged, and acceptable: selector, noLocal, and the one
+    /// consumer a message may be meant for.
+    pub(super) fn takes(&self, key: Key, entry: &Entry) -> bool {
+        let candidate = Candidate { message: &entry.message, redeliveries: entry.redeliveries };
+        self.scanned <= key
+            && super::super::accepts(&self.new.info, self.new.selector.as_ref(), &candidate)
     }
 }

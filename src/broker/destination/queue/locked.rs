@@ -29,8 +29,13 @@ pub(super) struct Locked {
 
 impl Locked {
     pub(super) fn len(&self) -> usize {
-        let held: usize = self.held.iter().map(|(_, sequences)| sequences.len()).sum();
-        held + self.free.len() + self.asked.len()
+        self.held() + self.free.len() + self.asked.len()
+    }
+
+    /// Those whose transactions have not ended: they are not counted as messages of the queue, as in
+    /// ActiveMQ.
+    pub(super) fn held(&self) -> usize {
+        self.held.iter().map(|(_, sequences)| sequences.len()).sum()
     }
 
     /// Those of `transaction`.

@@ -43,22 +43,21 @@ impl Queue {
     /// Hands each connection what this batch brought for it, or has it wait for the marks.
     pub(super) fn flush(&mut self, out: &mut Effects) {
         if self.marks.ops.is_empty() && self.marks.waiting.is_empty() {
-            for subscription in &mut self.subscriptions {
-                if !subscription.staged.is_empty() {
-                    subscription.new.outbox.push_all(&mut subscription.staged);
-                }
-            }
+            self.consumers.each_served(|s| s.new.outbox.push_all(&mut s.staged));
             return;
         }
-        let staged = self.subscriptions.iter_mut().filter(|s| !s.staged.is_empty()).map(|s| Held {
-            key: s.new.key,
-            outbox: Arc::clone(&s.new.outbox),
-            items: std::mem::take(&mut s.staged),
+        let mut held = Vec::new();
+        self.consumers.each_served(|s| {
+            held.push(Held {
+                key: s.new.key,
+                outbox: Arc::clone(&s.new.outbox),
+                items: std::mem::take(&mut s.staged),
+            });
         });
         match self.marks.waiting.back_mut() {
-            Some(last) if self.marks.ops.is_empty() => last.extend(staged),
+            Some(last) if self.marks.ops.is_empty() => last.append(&mut held),
             _ => {
-                self.marks.waiting.push_back(staged.collect());
+                self.marks.waiting.push_back(held);
                 out.marks.append(&mut self.marks.ops);
             }
         }

@@ -20,6 +20,7 @@
 //! subscription and not once per pass.
 
 mod browse;
+mod consumers;
 mod context;
 mod dispatch;
 mod locked;
@@ -35,6 +36,7 @@ mod subscriptions;
 mod tests;
 mod transact;
 
+use self::consumers::Consumers;
 pub(crate) use self::context::Shortage;
 pub use self::context::{History, QueueContext, TempShortage};
 use self::locked::Locked;
@@ -130,14 +132,11 @@ pub struct Queue {
     expiry_waits: bool,
     /// Pending messages that have an end of life: (expiration, place).
     expiring: BTreeSet<(i64, Key)>,
-    /// Highest priority first, then order of arrival, rotated as messages are given.
-    #[expect(clippy::vec_box, reason = "rotation moves pointers, not subscriptions")]
-    subscriptions: Vec<Box<Subscription>>,
+    consumers: Consumers,
     browsers: Vec<browse::Browser>,
     /// Above this key nobody has looked yet.
     scanned_max: Key,
     starting: Starting,
-    exclusive: Option<SubscriptionKey>,
     groups: Groups,
     /// The first message that was passed over because its group has an owner.
     kept_for_owner: Option<Key>,
@@ -185,11 +184,10 @@ impl Queue {
             reading_expired: false,
             expiry_waits: false,
             expiring: BTreeSet::new(),
-            subscriptions: Vec::new(),
+            consumers: Consumers::new(policy.use_consumer_priority),
             browsers: Vec::new(),
             scanned_max: Key::MIN,
             starting: Starting::default(),
-            exclusive: None,
             groups: Groups::new(policy.groups),
             kept_for_owner: None,
             audit,
@@ -225,7 +223,7 @@ impl Queue {
             Op::Pull { key, pull } => {
                 if let Some(browser) = self.browsers.iter_mut().find(|b| b.key() == key) {
                     browser.pull();
-                } else if let Some(subscription) = self.subscription_mut(key) {
+                } else if let Some(subscription) = self.consumers.get_mut(key) {
                     subscription.pull(pull);
                 }
             }
@@ -277,7 +275,7 @@ impl Queue {
                 }
                 self.parking.clear();
                 // Other queues may share these windows. The client's next acknowledgement wakes them.
-                for subscription in &mut self.subscriptions {
+                for subscription in self.consumers.iter_mut() {
                     let held = subscription.in_flight.take_back(NONE_DELIVERED).len();
                     subscription.new.window.settle(i32::try_from(held).unwrap_or(i32::MAX));
                 }
@@ -297,7 +295,11 @@ impl Queue {
                 self.counters.fetch(&self.context.shared);
                 self.counters.reset(whose);
             }
-            Op::Policy(policy) => self.context.policy = policy,
+            Op::WakeOthers(others) => others.iter().for_each(|other| other.wake()),
+            Op::Policy(policy) => {
+                self.consumers.use_priority(policy.use_consumer_priority, &self.groups);
+                self.context.policy = policy;
+            }
             // A batch was asked for; topics have members instead of subscriptions; jobs are elsewhere.
             Op::Wake | Op::Join { .. } | Op::Leave { .. } | Op::Jobs(_) => {}
         }
@@ -325,7 +327,7 @@ impl Queue {
     /// When the queue has something to do though nobody asks.
     pub fn next_deadline(&self) -> Option<Instant> {
         // While messages are on their way, their coming ends the wait.
-        let pulling = self.subscriptions.iter().filter(|_| !self.is_reading());
+        let pulling = self.consumers.iter().filter(|_| !self.is_reading());
         let pulls = pulling.flat_map(|s| &s.pulls).filter_map(|p| p.deadline);
         let waits = self.parking.deadline(&self.context).into_iter().chain(self.next_expiry_check);
         pulls.chain(waits).chain(self.retry_at).chain(self.starting.deadline()).min()
@@ -333,30 +335,26 @@ impl Queue {
 
     /// What there is now and what came and went.
     pub fn report(&self) -> Report {
-        let in_flight: usize = self.subscriptions.iter().map(|s| s.in_flight.len()).sum();
-        let in_flight = in_flight + self.orphans.len() + self.locked.len();
-        let in_memory = (self.pending.len() + in_flight) as u64;
-        let held = self.subscriptions.iter().filter_map(|s| s.in_flight.iter().next());
+        let in_flight: usize = self.consumers.iter().map(|s| s.in_flight.len()).sum();
+        let in_flight = in_flight + self.orphans.len();
+        let in_memory = (self.pending.len() + in_flight + self.locked.len()) as u64;
+        let held = self.consumers.iter().filter_map(|s| s.in_flight.iter().next());
         let first = self.pending.values().next().into_iter();
         let first = first.chain(held.map(|held| &held.entry));
         Report {
             own: self.counters.own(),
             broker: self.counters.broker(),
             in_flight: in_flight as u64,
-            size: in_memory + self.backlog.len() + self.spill.len(),
+            size: in_memory - self.locked.held() as u64 + self.backlog.len() + self.spill.len(),
             in_memory,
-            consumers: self.subscriptions.len() as u64,
+            consumers: self.consumers.len() as u64,
             oldest_ms: first.map(|entry| entry.message.broker_in_time).min(),
-            subscriptions: self.subscriptions.iter().map(|s| s.report()).collect(),
+            subscriptions: self.consumers.iter().map(|s| s.report()).collect(),
         }
     }
 
-    fn subscription_mut(&mut self, key: SubscriptionKey) -> Option<&mut Subscription> {
-        self.subscriptions.iter_mut().map(|s| &mut **s).find(|s| s.new.key == key)
-    }
-
     fn outbox_of(&self, key: SubscriptionKey) -> Option<&Arc<Outbox>> {
-        self.subscriptions.iter().find(|s| s.new.key == key).map(|s| &s.new.outbox)
+        self.consumers.get(key).map(|s| &s.new.outbox)
     }
 
     fn send(&mut self, incoming: Incoming, now: Now, out: &mut Effects) {
@@ -456,7 +454,7 @@ impl Queue {
         if policy.advisory_for_delivery {
             out.notice(Notice::delivered(&self.context.destination, message));
         }
-        if policy.advisory_if_no_consumers && !message.persistent && self.subscriptions.is_empty() {
+        if policy.advisory_if_no_consumers && !message.persistent && self.consumers.is_empty() {
             out.notice(Notice::no_consumer(&self.context.destination, message));
         }
     }
@@ -470,9 +468,7 @@ impl Queue {
     fn insert(&mut self, entry: Entry, now: Now) {
         let key = Key::of(&entry);
         if key < self.scanned_max {
-            for subscription in &mut self.subscriptions {
-                subscription.scanned = subscription.scanned.min(key);
-            }
+            self.consumers.look_from(key);
         }
         if entry.message.expiration > 0 {
             self.expiring.insert((entry.message.expiration, key));

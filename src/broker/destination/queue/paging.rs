@@ -12,14 +12,13 @@ use std::time::Duration;
 impl Queue {
     /// Reads on when consumers want more than memory has, or soon will.
     pub(super) fn page_in(&mut self, out: &mut Effects) {
-        let idle = self.subscriptions.is_empty() || self.backlog.is_empty();
+        let idle = self.consumers.is_empty() || self.backlog.is_empty();
         if idle || self.reading_expired || self.retry_at.is_some() {
             return;
         }
         let mut page = self.page_limit();
         self.read_again_for_wanting();
-        let wanting = self.subscriptions.iter().filter(|s| s.wants_more());
-        let seen = wanting.map(|subscription| subscription.scanned).min();
+        let seen = self.consumers.hungry().map(|subscription| subscription.scanned).min();
         let hungry = seen.is_some();
         if let Some(seen) = seen
             && self.pending.len() >= page.messages
@@ -34,7 +33,7 @@ impl Queue {
             return;
         }
         if lazy {
-            let room = self.subscriptions.iter().map(|subscription| subscription.room()).sum();
+            let room = self.consumers.hungry().map(|subscription| subscription.room()).sum();
             page.messages = page.messages.min(room).max(1);
         }
         if let Some((band, after)) = self.backlog.read() {
@@ -68,7 +67,7 @@ impl Queue {
         else {
             return;
         };
-        if self.subscriptions.iter().any(|s| s.scanned <= last && s.wants_more()) {
+        if self.consumers.hungry().any(|s| s.scanned <= last) {
             self.backlog.rewind();
         }
     }
@@ -159,7 +158,7 @@ impl Queue {
 
     /// Sequences of all stored messages that pages must not bring.
     pub(super) fn known(&self) -> HashSet<i64> {
-        let held = self.subscriptions.iter().flat_map(|s| s.in_flight.iter());
+        let held = self.consumers.iter().flat_map(|s| s.in_flight.iter());
         let held = held.map(|held| held.entry.sequence);
         let orphans = self.orphans.iter().map(|(_, entry)| entry.sequence);
         let pending = self.pending.keys().map(|key| key.sequence);
@@ -219,7 +218,7 @@ impl Queue {
         let keys: Vec<Key> =
             self.pending.keys().filter(|key| lost.contains(&key.sequence)).copied().collect();
         let held: HashSet<i64> = self
-            .subscriptions
+            .consumers
             .iter()
             .flat_map(|subscription| subscription.in_flight.iter())
             .map(|held| held.entry.sequence)

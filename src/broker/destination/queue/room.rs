@@ -94,7 +94,7 @@ impl Queue {
 
     /// Whether a message is with a consumer, or on its way to a dead letter queue.
     fn has_out(&self, sequence: i64) -> bool {
-        let mut held = self.subscriptions.iter().flat_map(|s| s.in_flight.iter());
+        let mut held = self.consumers.iter().flat_map(|s| s.in_flight.iter());
         held.any(|held| held.entry.sequence == sequence)
             || self.orphans.iter().any(|(_, entry)| entry.sequence == sequence)
             || self.dying.contains_key(&sequence)

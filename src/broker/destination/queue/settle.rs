@@ -27,7 +27,7 @@ impl Queue {
             browser.acknowledged(ack.count);
             return Ok(());
         }
-        let Some(subscription) = self.subscription_mut(ack.subscription) else { return Ok(()) };
+        let Some(subscription) = self.consumers.get_mut(ack.subscription) else { return Ok(()) };
         let window = Arc::clone(&subscription.new.window);
         let settled = subscription.in_flight.settle(ack, &window, extend)?;
         subscription.dequeued += settled.removed.len() as u64;
@@ -144,9 +144,7 @@ impl Queue {
             *dequeued = dequeued.saturating_sub(1);
             self.backlog.skip(band, sequence);
             self.backlog_expires = true;
-            for subscription in &mut self.subscriptions {
-                subscription.scanned = subscription.scanned.min(Key::at(band, sequence));
-            }
+            self.consumers.look_from(Key::at(band, sequence));
         }
         if self.dying.is_empty() && std::mem::take(&mut self.more_expired) {
             self.read_expired(now, out);
@@ -190,7 +188,7 @@ impl Queue {
     pub(super) fn clear(&mut self) {
         let mut entries: Vec<Entry> = std::mem::take(&mut self.pending).into_values().collect();
         self.expiring.clear();
-        for subscription in &mut self.subscriptions {
+        for subscription in self.consumers.iter_mut() {
             entries.extend(subscription.in_flight.purge());
         }
         entries.extend(std::mem::take(&mut self.orphans).into_iter().map(|(_, entry)| entry));

@@ -74,11 +74,11 @@ impl Queue {
             return;
         }
         let page = self.page_limit();
-        let wanting = self.subscriptions.iter().any(|subscription| subscription.wants_more());
+        let wanting = self.consumers.hungry().next().is_some();
         let room = self.pending.len() < page.messages / 2
             || (wanting
                 && !self.context.usage.is_above(self.context.policy.cursor_high_water_percent));
-        let mut reads = room && self.retry_at.is_none() && !self.subscriptions.is_empty();
+        let mut reads = room && self.retry_at.is_none() && !self.consumers.is_empty();
         for (band, spilled) in &mut self.spill.bands {
             if !spilled.batch.is_empty() {
                 out.spool.push(SpoolJob::Append {

@@ -1,5 +1,6 @@
 //! The consumers of a queue: how they come and go, which one is exclusive, what they ask for.
 
+use super::consumers::Rank;
 use super::{Key, Pull, Queue};
 use crate::broker::destination::Now;
 use crate::broker::destination::in_flight::{InFlightList, Window};
@@ -33,8 +34,11 @@ pub(super) struct Subscription {
     pub(super) staged: Vec<Item>,
     pub(super) dispatched: u64,
     pub(super) dequeued: u64,
-    /// Still taking part in the dispatch pass that runs.
+    /// It had room when that was looked at last.
     pub(super) open: bool,
+    pub(super) rank: Rank,
+    /// It owns more or fewer groups than its rank says.
+    pub(super) stale: bool,
 }
 
 impl Queue {
@@ -43,7 +47,8 @@ impl Queue {
             self.browse(new);
             return;
         }
-        let first = self.subscriptions.is_empty();
+        let key = new.key;
+        let first = self.consumers.is_empty();
         self.starting.consumer_added(first, &self.context.policy, now.instant);
         let subscription = Subscription {
             new,
@@ -54,62 +59,29 @@ impl Queue {
             dispatched: 0,
             dequeued: 0,
             open: false,
+            rank: Rank::default(),
+            stale: false,
         };
-        let priority = self.priority(&subscription);
-        let at = self
-            .subscriptions
-            .iter()
-            .position(|other| self.priority(other) < priority)
-            .unwrap_or(self.subscriptions.len());
-        self.subscriptions.insert(at, Box::new(subscription));
-        self.choose_exclusive(Some(self.subscriptions[at].new.key));
-    }
-
-    pub(super) fn priority(&self, subscription: &Subscription) -> i8 {
-        if self.context.policy.use_consumer_priority { subscription.new.info.priority } else { 0 }
-    }
-
-    pub(super) fn is_exclusive(&self, subscription: &Subscription) -> bool {
-        subscription.new.info.exclusive || self.context.policy.all_consumers_exclusive
+        self.consumers.insert(subscription, &self.groups);
+        self.choose_exclusive(Some(key));
     }
 
     /// Decides who is the exclusive consumer after `added` came (or someone left).
-    pub(super) fn choose_exclusive(&mut self, added: Option<SubscriptionKey>) {
-        let holder = self.exclusive.and_then(|key| {
-            self.subscriptions.iter().find(|subscription| subscription.new.key == key)
-        });
-        let best = match (holder, added) {
-            (Some(holder), Some(added)) => {
-                let rival = self.subscriptions.iter().find(|s| s.new.key == added);
-                rival.filter(|rival| {
-                    self.is_exclusive(rival)
-                        && (self.priority(rival) > self.priority(holder)
-                            || rival.new.info.priority == i8::MAX)
-                })
-            }
-            (Some(_), None) => None,
-            // The list is in order of priority, then arrival.
-            (None, _) => self.subscriptions.iter().find(|s| self.is_exclusive(s)),
-        };
-        let chosen = best.or(holder).map(|subscription| subscription.new.key);
-        if chosen != self.exclusive {
-            self.exclusive = chosen;
+    fn choose_exclusive(&mut self, added: Option<SubscriptionKey>) {
+        if self.consumers.choose_exclusive(added, self.context.policy.all_consumers_exclusive) {
             self.look_again();
         }
     }
 
     /// What was not acceptable may be so now.
     pub(super) fn look_again(&mut self) {
-        for subscription in &mut self.subscriptions {
-            subscription.scanned = Key::MIN;
-        }
+        self.consumers.look_from(Key::MIN);
         self.scanned_max = Key::MIN;
     }
 
     pub(super) fn unsubscribe(&mut self, key: SubscriptionKey, last_delivered: i64, now: Now) {
         self.browsers.retain(|browser| browser.key() != key);
-        let Some(at) = self.subscriptions.iter().position(|s| s.new.key == key) else { return };
-        let mut gone = self.subscriptions.remove(at);
+        let Some(mut gone) = self.consumers.remove(key) else { return };
         self.forget_waiting(key);
         let held = gone.in_flight.take_back(last_delivered);
         gone.new.window.settle(i32::try_from(held.len()).unwrap_or(i32::MAX));
@@ -120,9 +92,7 @@ impl Queue {
                 None => self.insert(held.entry, now),
             }
         }
-        if self.exclusive == Some(key) {
-            self.choose_exclusive(None);
-        }
+        self.choose_exclusive(None);
         if self.groups.release(key) {
             self.look_at_kept();
         }

@@ -95,7 +95,7 @@ impl Queue {
 
     /// Sequences of the stored messages acknowledged in `transaction`.
     pub(super) fn marked(&self, transaction: TransactionKey) -> Vec<i64> {
-        let held = self.subscriptions.iter().flat_map(|s| s.in_flight.marked(transaction));
+        let held = self.consumers.iter().flat_map(|s| s.in_flight.marked(transaction));
         let orphans = self.orphans.iter().filter(|(holder, _)| *holder == transaction);
         held.chain(orphans.map(|(_, entry)| entry))
             .filter(|entry| self.context.stores(&entry.message))
@@ -107,7 +107,7 @@ impl Queue {
     /// What was acknowledged in `transaction` leaves its consumers.
     fn end_transaction(&mut self, transaction: TransactionKey) -> Vec<Entry> {
         let mut removed = Vec::new();
-        for subscription in &mut self.subscriptions {
+        for subscription in self.consumers.iter_mut() {
             let window = Arc::clone(&subscription.new.window);
             let gone = subscription.in_flight.end_transaction(transaction, true, &window);
             subscription.dequeued += gone.len() as u64;
@@ -123,7 +123,7 @@ impl Queue {
     /// What was acknowledged in `transaction` stays with its consumers, or is pending again when they are
     /// gone.
     pub(super) fn roll_back(&mut self, transaction: TransactionKey, now: Now) {
-        for subscription in &mut self.subscriptions {
+        for subscription in self.consumers.iter_mut() {
             let window = Arc::clone(&subscription.new.window);
             subscription.in_flight.end_transaction(transaction, false, &window);
         }

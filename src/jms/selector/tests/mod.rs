@@ -1,5 +1,6 @@
 //! Selectors against messages made of a few properties.
 
+mod naive;
 mod random;
 mod recorded;
 mod rules;

@@ -5,7 +5,9 @@ use super::bits::BitWriter;
 use super::cache::{MAX_SLOTS, ReceiverCache, SenderCache};
 use super::input::{Format, Input};
 use super::output::Output;
-use super::types::{Decode, Dispatch, DispatchView, Encode, from_stored_form, to_stored_form};
+use super::types::{
+    Decode, Dispatch, DispatchView, Encode, append_stored_form, from_stored_form, to_stored_form,
+};
 use crate::jms::Message;
 use crate::protocol::openwire::command::Command;
 use crate::transport::WriteBuffer;
@@ -237,12 +239,12 @@ pub fn encode_object(object: &Command) -> Result<Bytes, WireError> {
     to_stored_form(object)
 }
 
-/// A message in the form stores have it in.
-pub fn encode_stored_message(message: &Message) -> Result<Bytes, WireError> {
-    to_stored_form(message)
+/// Appends a message in the form stores have it in; on an error some of it may be there.
+pub fn encode_stored_message(message: &Message, out: &mut WriteBuffer) -> Result<(), WireError> {
+    append_stored_form(message, out)
 }
 
-/// Reads what [`encode_object`] wrote.
-pub fn decode_object(object: &[u8]) -> Result<Command, WireError> {
+/// Reads what [`encode_object`] wrote. Bodies and property maps over 16 KiB become slices of it.
+pub fn decode_object(object: &Bytes) -> Result<Command, WireError> {
     from_stored_form(object, 0)
 }

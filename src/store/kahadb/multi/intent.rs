@@ -204,7 +204,7 @@ fn op(f: &mut Fields<'_>, form: MessageForm) -> Result<StoreOp, Malformed> {
             let (destination, sequence, band) = (destination(f)?, f.varint()? as i64, f.byte()?);
             let subscribers = (0..f.count(1)?).map(|_| f.varint()).collect::<Result<_, _>>()?;
             let message = (form.decode)(Bytes::copy_from_slice(f.bytes()?)).ok_or(Malformed)?;
-            let (message, cancel) = (Arc::new(message), None);
+            let cancel = None;
             StoreOp::Add(StoredAdd { destination, sequence, band, message, subscribers, cancel })
         }
         4 => StoreOp::Remove { destination: destination(f)?, sequence: f.varint()? as i64 },

@@ -36,7 +36,7 @@ use std::sync::Arc;
 pub(super) const FORM: MessageForm = MessageForm {
     version: 12,
     encode: |message, out| out.put_slice(message.content.as_deref().unwrap_or_default()),
-    decode: |bytes| Some(Message { content: Some(bytes), ..Message::default() }),
+    decode: |bytes| Some(Arc::new(Message { content: Some(bytes), ..Message::default() })),
 };
 
 /// The message with this sequence number: all of it follows from that.

@@ -259,22 +259,26 @@ impl Model {
 
     pub(super) fn subscribe(&mut self, sub: Sub) {
         let key = sub.key;
-        let priority = self.rank(&sub);
-        let at = self.subs.iter().position(|other| self.rank(other) < priority);
-        self.subs.insert(at.unwrap_or(self.subs.len()), sub);
+        self.subs.push(sub);
+        self.sort();
         let Some(added) = self.subs.iter().find(|sub| sub.key == key) else { return };
         let holder = self.subs.iter().find(|sub| Some(sub.key) == self.exclusive);
         let takes_over = match holder {
             None => true,
-            Some(holder) => added.priority == 127 || self.rank(added) > self.rank(holder),
+            Some(holder) => added.priority == 127 || added.priority > holder.priority,
         };
         if self.is_exclusive(added) && takes_over {
             self.exclusive = Some(key);
         }
     }
 
-    fn rank(&self, sub: &Sub) -> i8 {
-        if self.policy.use_consumer_priority { sub.priority } else { 0 }
+    /// Who has a higher priority comes first, then who owns fewer groups.
+    fn sort(&mut self) {
+        if self.policy.use_consumer_priority {
+            let groups = &self.groups;
+            let owned = |key| groups.iter().filter(|(_, owner)| *owner == key).count();
+            self.subs.sort_by_key(|sub| (-i16::from(sub.priority), owned(sub.key)));
+        }
     }
 
     fn is_exclusive(&self, sub: &Sub) -> bool {
@@ -300,8 +304,8 @@ impl Model {
         }
         self.groups.retain(|(_, owner)| *owner != key);
         if self.exclusive == Some(key) {
-            let next = self.subs.iter().find(|sub| self.is_exclusive(sub));
-            self.exclusive = next.map(|sub| sub.key);
+            let all = self.subs.iter().filter(|sub| self.is_exclusive(sub));
+            self.exclusive = all.min_by_key(|sub| -i16::from(sub.priority)).map(|sub| sub.key);
         }
     }
 
@@ -534,17 +538,8 @@ impl Model {
                     && self.exclusive.is_none_or(|key| key == sub.key)
                     && owner.is_none_or(|key| key == sub.key)
             };
-            let Some(first) = self.subs.iter().find(may) else { continue };
+            let Some(key) = self.subs.iter().find(may).map(|sub| sub.key) else { continue };
             let new_group = group.is_some() && owner.is_none();
-            let key = if new_group {
-                let rank = self.rank(first);
-                let equals = self.subs.iter().filter(may).filter(|sub| self.rank(sub) == rank);
-                let owned =
-                    |key: u64| self.groups.iter().filter(|(_, owner)| *owner == key).count();
-                equals.min_by_key(|sub| owned(sub.key)).map_or(first.key, |sub| sub.key)
-            } else {
-                first.key
-            };
             self.give(at, key, group, new_group);
             return true;
         }
@@ -576,11 +571,10 @@ impl Model {
         sub.expects.push((Some(msg.sequence), msg.redeliveries, new_group));
         sub.held.push(Held { msg, transaction: None, purged: false });
         self.dispatched += 1;
-        let rank = self.rank(&self.subs[place]);
         if !self.policy.strict_order_dispatch && self.exclusive != Some(key) {
             let sub = self.subs.remove(place);
-            let behind = self.subs.iter().rposition(|other| self.rank(other) >= rank);
-            self.subs.insert(behind.map_or(0, |at| at + 1), sub);
+            self.subs.push(sub);
+            self.sort();
         }
     }
 

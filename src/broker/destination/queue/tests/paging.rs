@@ -405,7 +405,8 @@ fn what_a_recovered_transaction_acknowledged_is_locked_until_it_ends() {
         let mut side = Side::restarted(policy, &["a"; 20]);
         let transaction = TransactionKey(7);
         side.handle(Op::Lock { transaction, sequences: vec![1, 3, 20] }, &clock);
-        assert_eq!(side.queue.report().size, 20);
+        let report = side.queue.report();
+        assert_eq!((report.size, report.in_flight, report.in_memory), (17, 0, 3));
         side.subscribe(1, consumer("c1", 1, 1), &clock);
         assert_eq!(side.settle(&clock)[&1], [Some((1, 0, false))]);
         if commit {

@@ -312,12 +312,30 @@ fn a_negative_sequence_closes_the_group() {
 
 #[test]
 fn a_new_group_goes_to_the_consumer_with_the_fewest() {
+    let mut bench = Bench::new(Policy::default());
+    let a = bench.subscribe(10);
+    bench.send(in_group(0, "g", 0));
+    bench.send(in_group(1, "h", 0));
+    let b = bench.subscribe(10);
+    bench.send(in_group(2, "i", 0));
+    bench.send_numbers([3]);
+    bench.send(in_group(4, "j", 0));
+    bench.send(in_group(5, "k", 0));
+    let got = (numbers(&a.outbox), numbers(&b.outbox));
+    assert_eq!(got, (vec![0, 1, 5], vec![2, 3, 4]), "what has no group, too");
+}
+
+#[test]
+fn with_strict_order_groups_count_when_a_consumer_comes() {
     let mut bench = Bench::new(Policy { strict_order_dispatch: true, ..Policy::default() });
     let (a, b) = (bench.subscribe(10), bench.subscribe(10));
-    for (number, group) in ["g", "h", "i", "g"].into_iter().enumerate() {
-        bench.send(in_group(i64::try_from(number).expect("small"), group, 0));
-    }
-    assert_eq!((numbers(&a.outbox), numbers(&b.outbox)), (vec![0, 2, 3], vec![1]));
+    bench.send(in_group(0, "g", 0));
+    bench.send(in_group(1, "h", 0));
+    let c = bench.subscribe(10);
+    bench.send(in_group(2, "i", 0));
+    bench.send(in_group(3, "j", 0));
+    let got = (numbers(&a.outbox), numbers(&b.outbox), numbers(&c.outbox));
+    assert_eq!(got, (vec![0, 1], vec![2, 3], vec![]));
 }
 
 #[test]

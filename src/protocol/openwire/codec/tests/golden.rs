@@ -106,7 +106,7 @@ fn the_stored_form_is_the_loose_one_of_version_12() {
             continue;
         }
         let bytes = &frame(&line, line["size_prefix"] == true)[4..];
-        let object = decode_object(bytes).unwrap();
+        let object = decode_object(&Bytes::copy_from_slice(bytes)).unwrap();
         assert_eq!(hex(&encode_object(&object).unwrap()), hex(bytes), "{}", line["case"]);
         // As what a message describes it survives every encoding.
         let described = match object {

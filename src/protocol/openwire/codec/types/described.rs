@@ -81,18 +81,27 @@ impl Encode for Arc<Described> {
 /// Type code and fields of an object, loose, version 12.
 pub(in super::super) fn to_stored_form(object: &impl Encode) -> Result<Bytes, WireError> {
     let mut data = WriteBuffer::default();
-    let mut flags = BitWriter::default();
-    data.append(&[object.code()]);
-    object.encode(&mut Output::<false>::new(&mut data, &mut flags, STORED, None))?;
+    append_stored_form(object, &mut data)?;
     Ok(data.into_bytes())
 }
 
-/// Reads what [`to_stored_form`] wrote; `depth` is how deep the object will be nested.
-pub(in super::super) fn from_stored_form(object: &[u8], depth: u8) -> Result<Command, WireError> {
+/// The same at the end of `data`; on an error some of it may be there.
+pub(in super::super) fn append_stored_form(
+    object: &impl Encode,
+    data: &mut WriteBuffer,
+) -> Result<(), WireError> {
+    let mut flags = BitWriter::default();
+    data.append(&[object.code()]);
+    object.encode(&mut Output::<false>::new(data, &mut flags, STORED, None))
+}
+
+/// Reads what [`to_stored_form`] wrote; `depth` is how deep the object will be nested. Large byte arrays
+/// become slices of `object`.
+pub(in super::super) fn from_stored_form(object: &Bytes, depth: u8) -> Result<Command, WireError> {
     let field = "Message.dataStructure";
     let truncated = || WireError::Truncated { field, wanted: 1, left: 0 };
     let (&code, fields) = object.split_first().ok_or_else(truncated)?;
-    let mut input = Input::<false>::new(fields, STORED, None, None, depth)?;
+    let mut input = Input::<false>::new(fields, STORED, None, Some(object), depth)?;
     let object = Command::decode(code, &mut input, field)?;
     input.finish()?;
     Ok(object)

@@ -19,7 +19,7 @@ use super::input::Input;
 use super::output::Output;
 use std::sync::Arc;
 
-pub(super) use described::{from_stored_form, to_stored_form};
+pub(super) use described::{append_stored_form, from_stored_form, to_stored_form};
 pub(super) use dispatch::DispatchView;
 
 /// Reads the fields of an object whose type code has been read.

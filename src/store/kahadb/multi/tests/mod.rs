@@ -23,7 +23,7 @@ const FORM: MessageForm = MessageForm {
     },
     decode: |mut bytes: Bytes| {
         let expiration = (bytes.len() >= 8).then(|| bytes.get_i64())?;
-        Some(Message { expiration, content: Some(bytes), ..Message::default() })
+        Some(Arc::new(Message { expiration, content: Some(bytes), ..Message::default() }))
     },
 };
 

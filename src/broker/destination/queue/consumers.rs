@@ -1,0 +1,345 @@
+//! The consumers of a queue, in the order in which they are asked whether they take a message.
+//!
+//! Higher priority first; among equals who owns fewer message groups, then who was served, or came, longest
+//! ago. ActiveMQ has a list that it sorts when a consumer comes and when one was served: a number of groups
+//! that changes in between waits until then (`stale`), and sorting keeps the order of equals. Here those
+//! that have room stand in a tree, so that a message costs what is asked for it and not what there is.
+
+use super::super::groups::Groups;
+use super::super::in_flight::Entry;
+use super::{Key, Subscription};
+use crate::broker::outbox::{Item, SubscriptionKey};
+use hashbrown::HashMap;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// Where a consumer stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    priority: Reverse<i8>,
+    groups: usize,
+    turn: u64,
+}
+
+/// Who gets a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The one at this place; the group of the message is new to it.
+    Give { at: usize, group_first: bool },
+    /// Nobody wants it; later messages may overtake it. `kept`: because its group has an owner.
+    Nobody { kept: bool },
+    /// Nobody has room for anything.
+    AllFull,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Consumers {
+    /// In no order.
+    all: Vec<Subscription>,
+    places: HashMap<SubscriptionKey, usize>,
+    /// Those that are `open`.
+    ready: BTreeMap<Rank, usize>,
+    /// Without `useConsumerPriority` nothing but their turn counts.
+    by_turn: bool,
+    last_turn: u64,
+    /// Whose number of groups has changed since they were sorted.
+    stale: Vec<SubscriptionKey>,
+    /// Has something in `staged`.
+    served: Vec<usize>,
+    /// The only one that gets messages.
+    exclusive: Option<SubscriptionKey>,
+}
+
+impl Consumers {
+    pub(super) fn new(use_priority: bool) -> Self {
+        Self { by_turn: !use_priority, ..Self::default() }
+    }
+
+    /// Whether their priorities, and their groups, count.
+    pub(super) fn use_priority(&mut self, use_priority: bool, groups: &Groups) {
+        if self.by_turn == use_priority {
+            self.by_turn = !use_priority;
+            self.sort(groups);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Subscription> {
+        self.all.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Subscription> {
+        self.all.iter_mut()
+    }
+
+    pub(super) fn get(&self, key: SubscriptionKey) -> Option<&Subscription> {
+        self.places.get(&key).map(|at| &self.all[*at])
+    }
+
+    pub(super) fn get_mut(&mut self, key: SubscriptionKey) -> Option<&mut Subscription> {
+        self.places.get(&key).map(|at| &mut self.all[*at])
+    }
+
+    pub(super) fn at(&mut self, at: usize) -> &mut Subscription {
+        &mut self.all[at]
+    }
+
+    /// Those that would take a message now.
+    pub(super) fn hungry(&self) -> impl Iterator<Item = &Subscription> {
+        self.all.iter().filter(|s| self.is_eligible(s) && s.wants_more())
+    }
+
+    fn is_eligible(&self, subscription: &Subscription) -> bool {
+        self.exclusive.is_none_or(|exclusive| exclusive == subscription.new.key)
+    }
+
+    /// A consumer comes, behind its equals.
+    pub(super) fn insert(&mut self, mut subscription: Subscription, groups: &Groups) {
+        if !std::mem::take(&mut self.stale).is_empty() {
+            self.sort(groups);
+        }
+        let turn = self.next_turn();
+        subscription.rank = self.rank(&subscription, groups, turn);
+        self.places.insert(subscription.new.key, self.all.len());
+        self.all.push(subscription);
+    }
+
+    pub(super) fn remove(&mut self, key: SubscriptionKey) -> Option<Subscription> {
+        let at = self.places.remove(&key)?;
+        let gone = self.all.swap_remove(at);
+        if gone.open {
+            self.ready.remove(&gone.rank);
+        }
+        if let Some(moved) = self.all.get(at) {
+            self.places.insert(moved.new.key, at);
+            if moved.open {
+                self.ready.insert(moved.rank, at);
+            }
+        }
+        Some(gone)
+    }
+
+    fn next_turn(&mut self) -> u64 {
+        self.last_turn += 1;
+        self.last_turn
+    }
+
+    fn rank(&self, of: &Subscription, groups: &Groups, turn: u64) -> Rank {
+        if self.by_turn {
+            return Rank { turn, ..Rank::default() };
+        }
+        let priority = Reverse(of.new.info.priority);
+        Rank { priority, groups: groups.count(of.new.key), turn }
+    }
+
+    /// Gives everybody a new place; equals keep their order.
+    fn sort(&mut self, groups: &Groups) {
+        let mut order: Vec<usize> = (0..self.all.len()).collect();
+        order.sort_by_key(|at| self.all[*at].rank);
+        order.sort_by_key(|at| self.rank(&self.all[*at], groups, 0));
+        self.ready.clear();
+        for at in order {
+            let turn = self.next_turn();
+            let rank = self.rank(&self.all[at], groups, turn);
+            let subscription = &mut self.all[at];
+            subscription.rank = rank;
+            subscription.stale = false;
+            if subscription.open {
+                self.ready.insert(rank, at);
+            }
+        }
+    }
+
+    /// Puts the consumer at `at` behind its equals.
+    fn put_behind(&mut self, at: usize, groups: &Groups) {
+        let turn = self.next_turn();
+        let rank = self.rank(&self.all[at], groups, turn);
+        let subscription = &mut self.all[at];
+        if subscription.open {
+            self.ready.remove(&subscription.rank);
+            self.ready.insert(rank, at);
+        }
+        subscription.rank = rank;
+    }
+
+    /// The consumer has another number of groups: that counts when they are sorted the next time.
+    pub(super) fn has_other_groups(&mut self, key: SubscriptionKey) {
+        if self.by_turn {
+            return;
+        }
+        if let Some(subscription) = self.get_mut(key)
+            && !std::mem::replace(&mut subscription.stale, true)
+        {
+            self.stale.push(key);
+        }
+    }
+
+    /// A dispatch pass begins: where the first message is that somebody with room has not judged.
+    pub(super) fn begin_pass(&mut self) -> Option<Key> {
+        let mut first = None;
+        for at in 0..self.all.len() {
+            let open = self.all[at].wants_more();
+            let subscription = &mut self.all[at];
+            if open != subscription.open {
+                subscription.open = open;
+                if open {
+                    self.ready.insert(subscription.rank, at);
+                } else {
+                    self.ready.remove(&subscription.rank);
+                }
+            }
+            let subscription = &self.all[at];
+            if open && self.is_eligible(subscription) {
+                first = first.min(Some(subscription.scanned)).or(Some(subscription.scanned));
+            }
+        }
+        first
+    }
+
+    /// The pass has come to `from`: all that still have room have judged what is before.
+    pub(super) fn end_pass(&mut self, from: Key) {
+        for at in self.ready.values() {
+            let scanned = &mut self.all[*at].scanned;
+            *scanned = from.max(*scanned);
+        }
+    }
+
+    /// It has no room any more in this pass: what comes at `key` it has not judged.
+    fn close(&mut self, at: usize, key: Key) {
+        let subscription = &mut self.all[at];
+        subscription.open = false;
+        subscription.scanned = subscription.scanned.max(key);
+        self.ready.remove(&subscription.rank);
+    }
+
+    /// Who gets the message at `key`.
+    pub(super) fn choose(&mut self, key: Key, entry: &Entry, groups: &Groups) -> Choice {
+        let group = entry.message.group_id.as_ref();
+        let starts_group = entry.message.group_sequence == 1;
+        let owner = group.filter(|_| !starts_group).and_then(|group| groups.owner(group));
+        let group_first = group.is_some() && owner.is_none();
+        let found = match (owner, self.exclusive) {
+            (Some(owner), Some(exclusive)) if owner != exclusive => None,
+            (Some(only), _) | (None, Some(only)) => self.ask_one(only, key, entry),
+            (None, None) => self.ask_all(key, entry),
+        };
+        match found {
+            Some(at) => Choice::Give { at, group_first },
+            None if !self.is_any_open() => Choice::AllFull,
+            None => Choice::Nobody { kept: owner.is_some() },
+        }
+    }
+
+    /// Whether anybody may still be given something in this pass.
+    fn is_any_open(&self) -> bool {
+        match self.exclusive {
+            Some(only) => self.get(only).is_some_and(|subscription| subscription.open),
+            None => !self.ready.is_empty(),
+        }
+    }
+
+    fn ask_one(&mut self, only: SubscriptionKey, key: Key, entry: &Entry) -> Option<usize> {
+        let at = self.places.get(&only).copied()?;
+        let subscription = &self.all[at];
+        if subscription.open && !subscription.wants_more() {
+            self.close(at, key);
+            return None;
+        }
+        (subscription.open && subscription.takes(key, entry)).then_some(at)
+    }
+
+    fn ask_all(&mut self, key: Key, entry: &Entry) -> Option<usize> {
+        let (mut found, mut full) = (None, Vec::new());
+        for at in self.ready.values().copied() {
+            let subscription = &self.all[at];
+            if !subscription.wants_more() {
+                full.push(at);
+            } else if subscription.takes(key, entry) {
+                found = Some(at);
+                break;
+            }
+        }
+        for at in full {
+            self.close(at, key);
+        }
+        found
+    }
+
+    /// The consumer at `at` was given the message at `key`. `rotates`: it goes behind its equals.
+    pub(super) fn gave(&mut self, at: usize, key: Key, rotates: bool, groups: &Groups) {
+        if rotates && !self.is_exclusive(at) {
+            self.regroup(groups, at);
+            self.put_behind(at, groups);
+        }
+        if !self.all[at].wants_more() {
+            self.close(at, key.next());
+        }
+    }
+
+    /// Those with fewer groups than before come behind their new equals, in the order they had. That it has
+    /// more only happens to one that is served.
+    fn regroup(&mut self, groups: &Groups, served: usize) {
+        let places = self.stale.drain(..).filter_map(|key| self.places.get(&key).copied());
+        let all = &mut self.all;
+        let mut others: Vec<usize> =
+            places.inspect(|at| all[*at].stale = false).filter(|at| *at != served).collect();
+        others.sort_unstable_by_key(|at| self.all[*at].rank);
+        for at in others {
+            self.put_behind(at, groups);
+        }
+    }
+
+    fn is_exclusive(&self, at: usize) -> bool {
+        self.exclusive == Some(self.all[at].new.key)
+    }
+
+    /// Puts something aside for the one at `at`.
+    pub(super) fn stage(&mut self, at: usize, item: Item) {
+        let staged = &mut self.all[at].staged;
+        if staged.is_empty() {
+            self.served.push(at);
+        }
+        staged.push(item);
+    }
+
+    /// Calls `with` for each that something was put aside for since this was called last.
+    pub(super) fn each_served(&mut self, mut with: impl FnMut(&mut Subscription)) {
+        for at in self.served.drain(..) {
+            with(&mut self.all[at]);
+        }
+    }
+
+    /// Decides who is the exclusive consumer after `added` came (or someone left). True when it is another
+    /// one than before.
+    pub(super) fn choose_exclusive(&mut self, added: Option<SubscriptionKey>, all: bool) -> bool {
+        let is_exclusive = |s: &&Subscription| s.new.info.exclusive || all;
+        let holder = self.exclusive.and_then(|key| self.get(key));
+        let best = match (holder, added) {
+            (Some(holder), Some(added)) => self.get(added).filter(is_exclusive).filter(|rival| {
+                let priority = rival.new.info.priority;
+                priority > holder.new.info.priority || priority == i8::MAX
+            }),
+            (Some(_), None) => None,
+            (None, _) => {
+                let all = self.all.iter().filter(is_exclusive);
+                all.min_by_key(|s| (Reverse(s.new.info.priority), s.rank))
+            }
+        };
+        let chosen = best.or(holder).map(|subscription| subscription.new.key);
+        std::mem::replace(&mut self.exclusive, chosen) != chosen
+    }
+
+    /// What is at `key` and behind may be acceptable now.
+    pub(super) fn look_from(&mut self, key: Key) {
+        for subscription in &mut self.all {
+            subscription.scanned = subscription.scanned.min(key);
+        }
+    }
+}
