@@ -119,11 +119,11 @@ where
             }
         };
         // Whoever does not close by then is closed.
-        drop(timeout_at(until, lingering).await);
+        drop(timeout_at(until, Box::pin(lingering)).await);
     } else {
-        last_words(&mut writer, &mut egress, &mut out).await;
+        Box::pin(last_words(&mut writer, &mut egress, &mut out)).await;
     }
-    ingress.close().await;
+    Box::pin(ingress.close()).await;
     ended
 }
 
@@ -167,19 +167,19 @@ async fn read<R: AsyncRead + Unpin, I: Ingress>(
             Ok(None) => return Ended::Goodbye,
             Err(ended) => {
                 // What came whole before the fault is carried out.
-                return ingress.handle().await.err().unwrap_or(ended);
+                return handle(ingress).await.err().unwrap_or(ended);
             }
         };
         signs.received.store(true, Ordering::Relaxed);
         signs.busy.store(true, Ordering::Relaxed);
         loop {
-            if let Err(ended) = ingress.handle().await {
+            if let Err(ended) = handle(ingress).await {
                 return ended;
             }
             match cut_partial(ingress, &mut partial) {
                 Ok(0) => break,
                 Ok(more) => cut += more,
-                Err(ended) => return ingress.handle().await.err().unwrap_or(ended),
+                Err(ended) => return handle(ingress).await.err().unwrap_or(ended),
             }
         }
         if (fresh || cut > 0) && !partial.is_empty() {
@@ -187,6 +187,14 @@ async fn read<R: AsyncRead + Unpin, I: Ingress>(
         }
         signs.busy.store(false, Ordering::Relaxed);
     }
+}
+
+/// Carries out what was read. Most of what the task of a connection can be in the middle of is in there: it takes
+/// that memory for as long as it is at work, and an idle connection is small.
+fn handle<I: Ingress>(
+    ingress: &mut I,
+) -> Pin<Box<dyn Future<Output = Result<(), Ended>> + Send + '_>> {
+    Box::pin(ingress.handle())
 }
 
 /// Reads once and cuts frames: how many bytes became frames. None at the end of the stream.
