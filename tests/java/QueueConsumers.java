@@ -110,10 +110,10 @@ final class QueueConsumers extends Rules {
     void oneWindowServesSeveralQueues() throws Exception {
         Queue one = queue();
         Queue two = queue();
-        Session session = session();
+        Session session = auto(connect("jms.useAsyncSend=true"));
         MessageConsumer consumer = session().createConsumer(new ActiveMQQueue(
                 one.getQueueName() + "," + two.getQueueName() + "?consumer.prefetchSize=1"));
-        for (int i = 0; i < 200; i++) {
+        for (int i = 0; i < 100; i++) {
             send(session, one, 0, 1);
             send(session, two, 0, 1);
             takes(consumer, 0, 1);
