@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 "id = 'N', one each",
                 (|n| format!("id = 'c{n}' AND size > 3")) as fn(usize) -> String,
             ),
+            ("number = N, one each", |n| format!("number = {n} AND size > 3")),
             ("other < N, one each", |n| format!("other < {n}")),
             ("other < 0, all the same", |_| "other < 0".into()),
         ] {
@@ -76,7 +77,7 @@ fn run(
     }
     let joined = start.elapsed();
     // As many as make a run of about a second where each has to be asked.
-    let messages = if name.starts_with("id") { messages } else { messages * 100 / subscriptions };
+    let messages = if name.contains(" = ") { messages } else { messages * 100 / subscriptions };
     let messages = messages.max(10);
     let ready: Vec<_> = (0..messages)
         .map(|n| incoming(message(&destination, n, &format!("c{}", n % subscriptions))))
