@@ -27,6 +27,9 @@ final class Main {
     private static final List<Class<? extends Rules>> PLUGIN_GROUPS = List.of(
             Statistics.class, Plugins.class, Attributes.class);
 
+    /** They need a broker with mirrors.xml. */
+    private static final List<Class<? extends Rules>> MIRROR_GROUPS = List.of(Mirrors.class);
+
     private record Scenario(String name, Method method) {
         boolean isBeyondOriginal() {
             return method.getAnnotation(Rule.class).beyondOriginal();
@@ -55,6 +58,7 @@ final class Main {
                 case "--original" -> original = true;
                 case "--restarts" -> groups = RESTART_GROUPS;
                 case "--plugins" -> groups = PLUGIN_GROUPS;
+                case "--mirrors" -> groups = MIRROR_GROUPS;
                 default -> wanted.add(args[i]);
             }
         }
