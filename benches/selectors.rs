@@ -25,6 +25,7 @@ fn main() -> Outcome<()> {
                 "id = 'N', one each",
                 (|n| format!("id = 'c{n}' AND size > 3")) as fn(usize) -> String,
             ),
+            ("number = N, one each", |n| format!("number = {n} AND size > 3")),
             ("other < N, one each", |n| format!("other < {n}")),
             ("other < 0, all the same", |_| "other < 0".into()),
         ] {
@@ -49,7 +50,7 @@ fn run(
     let destination = Destination::topic("T");
     let joined = start.elapsed();
     // As many as make a run of about a second where each has to be asked.
-    let messages = if name.starts_with("id") { messages } else { messages * 100 / subscriptions };
+    let messages = if name.contains(" = ") { messages } else { messages * 100 / subscriptions };
     let messages = messages.max(10);
     let ready: Vec<_> = (0..messages)
         .map(|n| incoming(message(&destination, n, &format!("c{}", n % subscriptions))))

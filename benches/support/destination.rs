@@ -127,6 +127,7 @@ pub(crate) fn message(destination: &Destination, number: usize, id: &str) -> Mes
     properties.set("region", PropertyValue::String("north".into()));
     properties.set("size", PropertyValue::Int(7));
     properties.set("id", PropertyValue::String(id.into()));
+    properties.set("number", PropertyValue::Int((number % 100) as i32));
     properties.set("other", PropertyValue::Long(1 << 40));
     Message {
         message_id: Some(MessageId {

@@ -29,6 +29,9 @@ final class Main {
     /** They need a broker with limits.xml. */
     private static final List<Class<? extends Rules>> LIMIT_GROUPS = List.of(Limits.class);
 
+    /** They need a broker with mirrors.xml. */
+    private static final List<Class<? extends Rules>> MIRROR_GROUPS = List.of(Mirrors.class);
+
     private record Scenario(String name, Method method) {
         boolean isBeyondOriginal() {
             return method.getAnnotation(Rule.class).beyondOriginal();
@@ -58,6 +61,7 @@ final class Main {
                 case "--restarts" -> groups = RESTART_GROUPS;
                 case "--plugins" -> groups = PLUGIN_GROUPS;
                 case "--limits" -> groups = LIMIT_GROUPS;
+                case "--mirrors" -> groups = MIRROR_GROUPS;
                 default -> wanted.add(args[i]);
             }
         }

@@ -1,3 +1,4 @@
+import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import javax.jms.DeliveryMode;
@@ -202,6 +203,77 @@ final class Policies extends Rules {
                 0, 3);
         connection.close();
         takes(auto(connectAs(id)).createDurableSubscriber(topic, "s"), 0, 3);
+    }
+
+    // What goes when too much waits
+
+    /** A consumer that has one message, so that all others wait with the broker. */
+    private MessageConsumer busy(Topic topic) throws JMSException {
+        MessageConsumer consumer =
+                auto(connect("jms.prefetchPolicy.topicPrefetch=1")).createConsumer(topic);
+        sendText(session(), topic, "first");
+        return consumer;
+    }
+
+    @Rule
+    void oldestOfTheLowestPriorityGoes() throws Exception {
+        Topic topic = topic("LOWEST");
+        MessageConsumer consumer = busy(topic);
+        Session session = session();
+        MessageProducer producer = session.createProducer(topic);
+        int number = 0;
+        for (int priority : new int[] {4, 9, 2, 2, 4, 0}) {
+            producer.setPriority(priority);
+            producer.send(session.createTextMessage(Integer.toString(number++)));
+        }
+        equal(List.of("first", "0", "1", "4"), take(consumer, 4), "what stayed");
+    }
+
+    /** Sends a text for each name; all have different times. The texts are their numbers. */
+    private void sendStocks(Topic topic, String... names) throws Exception {
+        Session session = session();
+        MessageProducer producer = session.createProducer(topic);
+        for (int i = 0; i < names.length; i++) {
+            TextMessage message = session.createTextMessage(names[i] + i);
+            if (!names[i].isEmpty()) {
+                message.setStringProperty("STOCK", names[i]);
+            }
+            producer.send(message);
+            long sent = message.getJMSTimestamp();
+            eventually("the clock moves", () -> System.currentTimeMillis() > sent);
+        }
+    }
+
+    @Rule
+    void ofEachValueOfAPropertyTheNewestStays() throws Exception {
+        Topic topic = topic("UNIQUE");
+        MessageConsumer consumer = busy(topic);
+        sendStocks(topic, "a", "a", "a", "b");
+        equal(List.of("first", "a2", "b3"), take(consumer, 3), "what stayed");
+    }
+
+    @Rule
+    void messagesWithoutThePropertyGoAtOnce() throws Exception {
+        Topic topic = topic("UNIQUE");
+        MessageConsumer consumer = busy(topic);
+        sendStocks(topic, "", "a", "", "b");
+        equal(List.of("first", "a1", "b3"), take(consumer, 3), "what stayed");
+    }
+
+    @Rule
+    void theOldestGoesWhenAllValuesDiffer() throws Exception {
+        Topic topic = topic("UNIQUE");
+        MessageConsumer consumer = busy(topic);
+        sendStocks(topic, "a", "b", "c", "d", "e");
+        equal(List.of("first", "c2", "d3", "e4"), take(consumer, 4), "what stayed");
+    }
+
+    @Rule
+    void theOldestGoesWhenNoneHasTheProperty() throws Exception {
+        Topic topic = topic("UNIQUE");
+        MessageConsumer consumer = busy(topic);
+        sendStocks(topic, "", "", "", "", "");
+        equal(List.of("first", "2", "3", "4"), take(consumer, 4), "what stayed");
     }
 
     // Who is too slow

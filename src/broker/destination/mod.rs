@@ -10,6 +10,7 @@ mod backlog;
 pub mod commit;
 pub mod counters;
 pub mod durable;
+mod eviction;
 #[cfg(test)]
 pub(super) mod fixture;
 mod gauge;

@@ -1,20 +1,25 @@
 //! Which subscriptions of a topic may want a message, without asking each of them.
 //!
 //! A selector such as `region = 'north' AND price > 5` can only be true where `region` is `'north'`:
-//! subscriptions stand under the name and text they ask for, and a message is looked up once for each
-//! name. With thousands of such subscriptions a message costs as much as those it is for. Any other selector
+//! subscriptions stand under the name and the text or whole number they ask for, and a message is looked
+//! up once for each name. With thousands of such subscriptions a message costs as much as those it is for. Any other selector
 //! is evaluated once for all subscriptions that share it.
 
 use crate::broker::candidate::Candidate;
-use crate::jms::selector::{Selector, Source, Value};
+use crate::jms::selector::{Required, Selector, Source, Value};
 use hashbrown::HashMap;
 
-type ByText = HashMap<Box<str>, Vec<usize>>;
+/// Those that ask for one name, by what it is to be.
+#[derive(Debug, Default)]
+struct Wanted {
+    texts: HashMap<Box<str>, Vec<usize>>,
+    numbers: HashMap<i64, Vec<usize>>,
+}
 
 /// Places of subscriptions, by what their selectors ask for.
 #[derive(Debug, Default)]
 pub(super) struct SelectorIndex {
-    names: Vec<(Box<str>, ByText)>,
+    names: Vec<(Box<str>, Wanted)>,
     /// Selectors that have to be evaluated, each once for all that share it.
     shared: Vec<(Selector, Vec<usize>)>,
     /// Where they are among those, by identity.
@@ -35,18 +40,22 @@ pub(super) enum Match {
 impl SelectorIndex {
     pub(super) fn add(&mut self, place: usize, selector: Option<&Selector>) {
         let Some(selector) = selector else { return self.others.push(place) };
-        let Some((name, text)) = selector.required_text() else {
+        let Some((name, required)) = selector.required() else {
             return self.share(place, selector);
         };
         let at = match self.names.iter().position(|(known, _)| **known == *name) {
             Some(at) => at,
             None if self.names.len() < NAMES_MAX => {
-                self.names.push((name.into(), ByText::new()));
+                self.names.push((name.into(), Wanted::default()));
                 self.names.len() - 1
             }
             None => return self.share(place, selector),
         };
-        self.names[at].1.entry(text.into()).or_default().push(place);
+        let wanted = &mut self.names[at].1;
+        match required {
+            Required::Text(text) => wanted.texts.entry(text.into()).or_default().push(place),
+            Required::Number(number) => wanted.numbers.entry(number).or_default().push(place),
+        }
     }
 
     fn share(&mut self, place: usize, selector: &Selector) {
@@ -65,12 +74,17 @@ impl SelectorIndex {
 
     /// Calls `with` for each of the rest that may want `candidate`.
     pub(super) fn each_for(&self, candidate: &Candidate<'_>, mut with: impl FnMut(usize, Match)) {
-        for (name, texts) in &self.names {
-            if let Value::String(text) = candidate.value(name)
-                && let Some(places) = texts.get(&*text)
-            {
-                places.iter().for_each(|place| with(*place, Match::Possible));
-            }
+        for (name, Wanted { texts, numbers }) in &self.names {
+            let places = match candidate.value(name) {
+                Value::String(text) => texts.get(&*text),
+                // It is compared with what other numbers are as a `Float`.
+                Value::Float(_) => {
+                    numbers.values().flatten().for_each(|place| with(*place, Match::Possible));
+                    continue;
+                }
+                value => value.whole().and_then(|number| numbers.get(&number)),
+            };
+            places.into_iter().flatten().for_each(|place| with(*place, Match::Possible));
         }
         for (selector, places) in &self.shared {
             if selector.matches(candidate) {
@@ -87,6 +101,7 @@ const NAMES_MAX: usize = 16;
 mod tests {
     use super::*;
     use crate::jms::Message;
+    use crate::jms::properties::{PropertyMap, PropertyValue};
 
     #[test]
     fn who_asks_for_a_text_is_found_by_it_and_other_selectors_are_evaluated() {
@@ -99,9 +114,9 @@ mod tests {
             Some("JMSCorrelationID = 'c' AND JMSType = 'a'"),
             Some("NOT (JMSType = 'a')"),
             Some("convert_string_expressions:JMSType = 'a'"),
-            Some("JMSPriority = 4"),
+            Some("JMSPriority + 0 = 4"),
         ];
-        let shared = Selector::parse("JMSPriority = 0").expect("valid");
+        let shared = Selector::parse("JMSPriority < 1").expect("valid");
         for (place, text) in selectors.into_iter().enumerate() {
             let selector = text.map(|text| Selector::parse(text).expect("valid"));
             index.add(place, selector.as_ref());
@@ -128,5 +143,56 @@ mod tests {
         let with_c = [(0, false), (4, false), (3, true), (6, true)];
         assert_eq!(found("a", Some("c")), and_always(&with_c));
         assert_eq!(found("d", None), and_always(&[(5, true)]));
+    }
+
+    /// Whatever kinds the numbers are of: who is not found would not have matched.
+    #[test]
+    fn who_asks_for_a_number_is_found_by_it() {
+        let texts = [
+            "n = 5",
+            "5 = n",
+            "n = 5.0",
+            "n = -5",
+            "n = 5.5",
+            "n = 0",
+            "n = -0.0",
+            "n = 16777217",
+            "n = 9007199254740992",
+            "n = 9007199254740993",
+            "n = 9223372036854775807",
+            "n = 1e300",
+            "n = '5'",
+            "n = 5 AND n > 4",
+        ];
+        let selectors = texts.map(|text| Selector::parse(text).expect("valid"));
+        let mut index = SelectorIndex::default();
+        for (place, selector) in selectors.iter().enumerate() {
+            index.add(place, Some(selector));
+        }
+        assert_eq!(index.shared.len(), 5, "5.5 and what is too large");
+        let floats = [5.0, -5.0, 5.5, 0.0, -0.0, 16_777_216.0, 9_007_199_254_740_992.0, 1e300];
+        let floats = floats.into_iter().chain([f64::NAN, f64::INFINITY, i64::MAX as f64]);
+        let whole = [5, -5, 0, 16_777_217, 1 << 53, (1 << 53) + 1, i64::MAX];
+        let whole = whole.into_iter().flat_map(|n| {
+            let narrow = [PropertyValue::Byte(n as i8), PropertyValue::Short(n as i16)];
+            [PropertyValue::Long(n), PropertyValue::Int(n as i32)].into_iter().chain(narrow)
+        });
+        let floats =
+            floats.flat_map(|n| [PropertyValue::Double(n), PropertyValue::Float(n as f32)]);
+        let others = [PropertyValue::String("5".into()), PropertyValue::Bool(true)];
+        for value in whole.chain(floats).chain(others) {
+            let mut properties = PropertyMap::default();
+            properties.set("n", value.clone());
+            let message = Message { properties: properties.encode().ok(), ..Message::default() };
+            let candidate = Candidate { message: &message, redeliveries: 0 };
+            let mut found = Vec::new();
+            index.each_for(&candidate, |place, _| {
+                found.extend(selectors[place].matches(&candidate).then_some(place));
+            });
+            found.sort_unstable();
+            let matching = selectors.iter().enumerate().filter(|(_, s)| s.matches(&candidate));
+            let matching: Vec<usize> = matching.map(|(place, _)| place).collect();
+            assert_eq!(found, matching, "{value:?}");
+        }
     }
 }

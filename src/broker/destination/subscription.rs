@@ -6,6 +6,7 @@
 //! later could overtake one offered earlier. The outbox takes no other lock.
 
 use super::counters::SharedCounts;
+use super::eviction::evict;
 use super::in_flight::Entry;
 use super::outlet::Outlet;
 use super::pace::{Pace, Seen};
@@ -17,13 +18,12 @@ use crate::broker::advisory::Notice;
 use crate::broker::candidate::Candidate;
 use crate::broker::dead_letter::{Cause, DeadLetter};
 use crate::broker::outbox::{Delivery, Item, Outbox, SubscriptionKey};
-use crate::broker::policy::{Eviction, PendingLimit, Policy};
+use crate::broker::policy::{PendingLimit, Policy};
 use crate::broker::usage::{Credit, Usage};
-use crate::jms::selector::{Selector, Value};
+use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerInfo, Destination, Text};
 use crate::store::spool::{Channel, Spool, Spooled};
 use crate::store::{PageLimit, StoreError};
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -472,9 +472,11 @@ impl TopicSubscription {
         if many && state.expires_from > 0 && now.wall_ms > state.expires_from {
             self.evict_expired(state, now, out);
         }
+        let mut gone = Vec::new();
         while state.pending.len() > max {
-            let at = self.victim(&state.pending);
-            let Some(entry) = state.pending.remove(at) else { return };
+            evict(&self.policy.eviction, &mut state.pending, &mut gone);
+        }
+        for entry in gone {
             state.discarded += 1;
             self.discarded(&entry, state.discarded, out);
         }
@@ -497,39 +499,6 @@ impl TopicSubscription {
 
     fn consumer(&self) -> String {
         self.info.consumer_id.as_ref().map(ToString::to_string).unwrap_or_default()
-    }
-
-    /// Which message goes first, by the eviction strategy.
-    fn victim(&self, pending: &VecDeque<Entry>) -> usize {
-        match &self.policy.eviction {
-            Eviction::Oldest => 0,
-            Eviction::OldestWithLowestPriority => {
-                let lowest = pending.iter().enumerate();
-                lowest
-                    .min_by_key(|(at, entry)| (entry.message.priority, *at))
-                    .map_or(0, |(at, _)| at)
-            }
-            Eviction::UniqueProperty(name) => {
-                let mut newest: HashMap<String, (usize, i64)> = HashMap::new();
-                for (at, entry) in pending.iter().enumerate() {
-                    let candidate = Candidate { message: &entry.message, redeliveries: 0 };
-                    let value = match candidate.property(name) {
-                        Value::Null => return at,
-                        value => format!("{value:?}"),
-                    };
-                    let stamp = entry.message.timestamp;
-                    match newest.get_mut(&value) {
-                        None => {
-                            newest.insert(value, (at, stamp));
-                        }
-                        // An older one of the same value goes.
-                        Some((older, time)) if *time <= stamp => return *older,
-                        Some(_) => return at,
-                    }
-                }
-                0
-            }
-        }
     }
 
     fn discarded(&self, entry: &Entry, count: u64, out: &mut Effects) {

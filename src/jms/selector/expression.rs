@@ -101,16 +101,41 @@ impl Kind {
     }
 }
 
+/// What a header or property is equal to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Required<'a> {
+    Text(&'a str),
+    /// A number of any kind with this value: see [`Value::whole`].
+    Number(i64),
+}
+
+/// From here on whole numbers that differ may be the same `Double`.
+const WHOLE_MAX: u64 = 1 << 53;
+
 impl Expression {
-    /// A name, and the string it must be equal to for this to be true.
-    pub(super) fn required_text(&self) -> Option<(&str, &str)> {
+    /// A name, and what it must be equal to for this to be true.
+    pub(super) fn required(&self) -> Option<(&str, Required<'_>)> {
         match self {
-            Self::And(operands) => operands.iter().find_map(Self::required_text),
+            Self::And(operands) => operands.iter().find_map(Self::required),
             Self::Equal(pair) => match &**pair {
-                [Self::Property(name), Self::Constant(Value::String(text))]
-                | [Self::Constant(Value::String(text)), Self::Property(name)] => Some((name, text)),
+                [Self::Property(name), other] | [other, Self::Property(name)] => {
+                    let required = match other {
+                        Self::Constant(Value::String(text)) => Required::Text(text),
+                        number => Required::Number(number.whole()?),
+                    };
+                    Some((name, required))
+                }
                 _ => None,
             },
+            _ => None,
+        }
+    }
+
+    /// The whole number that this always is, if a `Double` has room for it.
+    fn whole(&self) -> Option<i64> {
+        match self {
+            Self::Constant(value) => value.whole().filter(|n| n.unsigned_abs() < WHOLE_MAX),
+            Self::Negate(operand) => operand.whole().map(|n| -n),
             _ => None,
         }
     }

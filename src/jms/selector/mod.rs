@@ -42,6 +42,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use expression::Expression;
+pub use expression::Required;
 pub use pool::SelectorPool;
 pub use value::Value;
 
@@ -103,11 +104,11 @@ impl Selector {
         Arc::as_ptr(&self.parsed).addr()
     }
 
-    /// A header or property, and the string it must be equal to wherever this matches. None if that cannot
-    /// be said.
-    pub fn required_text(&self) -> Option<(&str, &str)> {
+    /// A header or property, and what it must be equal to wherever this matches. None if that cannot be
+    /// said.
+    pub fn required(&self) -> Option<(&str, Required<'_>)> {
         let Parsed { condition, convert_strings, .. } = &*self.parsed;
-        if *convert_strings { None } else { condition.required_text() }
+        if *convert_strings { None } else { condition.required() }
     }
 
     /// The text this was parsed from.

@@ -44,6 +44,14 @@ impl Value<'_> {
         matches!(self, Self::Null)
     }
 
+    /// The number, if it is whole and exact: of kinds that compare as more than a `Float`.
+    pub fn whole(&self) -> Option<i64> {
+        match self {
+            Self::Double(v) if v.fract() == 0.0 => Some(*v as i64),
+            _ => self.to_i64(),
+        }
+    }
+
     /// The value as a condition: TRUE only if it is the boolean TRUE, unknown (`None`) if null.
     pub(super) fn truth(&self) -> Option<bool> {
         match self {

@@ -85,16 +85,17 @@ fn of_each_value_of_a_property_the_newest_survives() {
         send(&mut bench, number, stock);
     }
     assert_eq!(dead(&mut bench), [0; 0], "not over the limit");
-    send(&mut bench, 4, Some("c"));
-    assert_eq!(dead(&mut bench), [1]);
-    send(&mut bench, 5, None);
-    assert_eq!(dead(&mut bench), [5], "it has no value");
-    send(&mut bench, 6, Some("d"));
+    send(&mut bench, 4, Some("a"));
+    assert_eq!(dead(&mut bench), [1, 3], "all but the newest");
+    send(&mut bench, 5, Some("c"));
+    send(&mut bench, 6, None);
+    assert_eq!(dead(&mut bench), [6], "it has no value");
+    send(&mut bench, 7, Some("d"));
     assert_eq!(dead(&mut bench), [2], "the oldest, when all are different");
     numbers(&outbox);
     let now = bench.clock.now();
     subscription.acknowledge(AckKind::Standard, 1, now, &mut bench.out);
-    assert_eq!(numbers(&outbox), [3]);
+    assert_eq!(numbers(&outbox), [4]);
 }
 
 #[test]
