@@ -34,6 +34,13 @@ pub struct QueueConsumer {
 }
 
 impl QueueConsumer {
+    /// Room was made in its window: wakes its queues if one of them had found none.
+    pub fn wake_starved(&self) {
+        if self.window.take_starved() {
+            self.queues.lock().iter().for_each(|queue| queue.wake());
+        }
+    }
+
     /// A request to all its queues, those that come meanwhile too; with its ticket.
     pub fn open_pull(&self, deadline: Option<Instant>) -> (u64, Pull) {
         let nothing = Delivery::nothing(self.key, &self.info);

@@ -409,10 +409,9 @@ impl Client {
                 _ => Err(BrokerError::AckUnknown { ack: internal.describe() }),
             };
         };
-        let queues: Vec<Arc<DestinationHandle>> = joined.queues.lock().clone();
         if internal.kind == AckKind::Delivered {
             joined.window.extend_to(i32::try_from(range.len()).unwrap_or(i32::MAX));
-            queues.iter().for_each(|queue| queue.wake());
+            joined.wake_starved();
             settle(receipt);
             return Ok(());
         }
@@ -425,14 +424,13 @@ impl Client {
         }
         let mut receipts = receipt.take().map(|r| r.split(by_queue.len())).unwrap_or_default();
         for (source, ids) in by_queue {
-            let Some(queue) = queues.get(usize::from(source)) else { continue };
-            self.bind(ack, internal.kind, queue)?;
+            let queue = joined.queues.lock().get(usize::from(source)).map(Arc::clone);
+            let Some(queue) = queue else { continue };
+            self.bind(ack, internal.kind, &queue)?;
             let range = AckRange::Exactly(ids);
             let part = Ack { range, ..internal.clone() };
-            self.hand(queue, Op::Ack { ack: Box::new(part), receipt: receipts.pop() }).await;
-            // Room in the shared window is room for all of them, when this one has made it.
-            let others = queues.iter().filter(|other| !Arc::ptr_eq(other, queue)).cloned();
-            self.hand(queue, Op::WakeOthers(others.collect())).await;
+            self.hand(&queue, Op::Ack { ack: Box::new(part), receipt: receipts.pop() }).await;
+            self.hand(&queue, Op::RoomFor(Arc::clone(joined))).await;
         }
         self.flush().await;
         Ok(())

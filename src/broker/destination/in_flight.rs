@@ -9,7 +9,7 @@ use crate::broker::usage::Credit;
 use crate::jms::{AckKind, Message, MessageId, Text, Throwable, TransactionId};
 use crate::store::Cancel;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -129,6 +129,8 @@ pub struct Window {
     prefetch: AtomicI32,
     extension: AtomicI32,
     in_flight: AtomicI32,
+    /// Some destination found no room since that was looked at last.
+    starved: AtomicBool,
     pub(super) pace: Pace,
 }
 
@@ -138,6 +140,7 @@ impl Window {
             prefetch: AtomicI32::new(prefetch.max(0)),
             extension: AtomicI32::new(0),
             in_flight: AtomicI32::new(0),
+            starved: AtomicBool::new(false),
             pace: Pace::default(),
         }
     }
@@ -161,10 +164,7 @@ impl Window {
 
     /// Whether one more message may be given. Never with prefetch 0: that consumer pulls.
     pub fn has_room(&self) -> bool {
-        let prefetch = self.prefetch();
-        prefetch > 0
-            && self.in_flight.load(Ordering::SeqCst)
-                < prefetch.saturating_add(self.extension.load(Ordering::SeqCst))
+        self.room() > 0
     }
 
     /// Whether the consumer has all it asked for. Never with prefetch 0.
@@ -174,10 +174,27 @@ impl Window {
 
     /// How many more messages may be given. None with prefetch 0.
     pub fn room(&self) -> usize {
-        let prefetch = self.prefetch();
-        let most = prefetch.saturating_add(self.extension.load(Ordering::SeqCst));
-        let room = most.saturating_sub(self.in_flight.load(Ordering::SeqCst));
-        if prefetch > 0 { usize::try_from(room).unwrap_or(0) } else { 0 }
+        if self.prefetch() == 0 {
+            return 0;
+        }
+        match self.rest() {
+            0 => {
+                // Whoever makes room after this sees it; what was made before is seen here.
+                self.starved.store(true, Ordering::SeqCst);
+                self.rest()
+            }
+            rest => rest,
+        }
+    }
+
+    fn rest(&self) -> usize {
+        let most = self.prefetch().saturating_add(self.extension.load(Ordering::SeqCst));
+        usize::try_from(most.saturating_sub(self.in_flight.load(Ordering::SeqCst))).unwrap_or(0)
+    }
+
+    /// Whether a destination has found no room since this was asked last. To be asked after room was made.
+    pub fn take_starved(&self) -> bool {
+        self.starved.load(Ordering::SeqCst) && self.starved.swap(false, Ordering::SeqCst)
     }
 
     pub fn add(&self, messages: i32) {

@@ -51,6 +51,7 @@ use super::dead_letter::{DeadLetter, Leaving, Told};
 use super::error::BrokerError;
 use super::outbox::{Receipt, SubscriptionKey};
 use super::policy::Policy;
+use super::router::QueueConsumer;
 use super::scheduler::{Firing, JobsOp};
 use super::usage::{Credit, Usage};
 use crate::jms::selector::Selector;
@@ -169,8 +170,8 @@ pub enum Op {
     ConnectionClosed(u64),
     /// There may be room for parked sends, or in a window shared with other destinations.
     Wake,
-    /// What was said before may have made room in a window shared with these: [`Op::Wake`] for each.
-    WakeOthers(Vec<Arc<DestinationHandle>>),
+    /// What was said before may have made room in the window of this consumer of several queues.
+    RoomFor(Arc<QueueConsumer>),
     Purge {
         receipt: Option<Receipt>,
     },

@@ -295,7 +295,7 @@ impl Queue {
                 self.counters.fetch(&self.context.shared);
                 self.counters.reset(whose);
             }
-            Op::WakeOthers(others) => others.iter().for_each(|other| other.wake()),
+            Op::RoomFor(consumer) => consumer.wake_starved(),
             Op::Policy(policy) => {
                 self.consumers.use_priority(policy.use_consumer_priority, &self.groups);
                 self.context.policy = policy;
