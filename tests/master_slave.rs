@@ -222,9 +222,12 @@ fn a_master_whose_lock_file_is_deleted_is_a_slave_of_the_one_that_takes_over() {
     let mut slave = store.start("lockKeepAlivePeriod='50' databaseLockedWaitDelay='10'");
     slave.waits();
     let mut client = Peer::connect(master.output.port(), "witness");
+    // Awake it might notice first, and have the new lock as soon as it has started again.
+    master.signal(Signal::STOP);
     fs::remove_file(store.lock_file()).unwrap();
-    client.closes();
     slave.serves();
+    master.signal(Signal::CONT);
+    client.closes();
     master.output.wait_for("Restarting broker");
     master.waits();
     assert!(!master.listens());
