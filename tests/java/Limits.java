@@ -60,6 +60,8 @@ final class Limits extends Rules {
     /** Sends blocks until that is refused; the text of the refusal is about the destination. */
     private String refused(Session session, Destination to, int mode, AtomicInteger sent)
             throws Exception {
+        // The files of what other rules have sent and received go at the next cleanups, five a second.
+        Thread.sleep(1500);
         MessageProducer producer = producer(session, to, mode);
         ResourceAllocationException thrown = fails(ResourceAllocationException.class,
                 () -> sendBlocks(session, producer, MANY, sent));
