@@ -68,7 +68,7 @@ pub(crate) fn topic(
             Memory { usage: Arc::clone(usage), spool: None, outlet: outlet() },
         );
         let member = TopicMember::Plain(subscription);
-        topic.handle(Op::Join { member, receipt: None }, now(), &mut out);
+        topic.handle(Op::Join { member, receipt: None, past: None }, now(), &mut out);
     }
     (topic, outbox)
 }

@@ -120,7 +120,8 @@ impl Broker {
             let listener = Listener::Topic(member.clone());
             for handle in self.listen(durable.key, part, listener, None).await? {
                 handle.gauges.consumers.add();
-                handle.send(vec![Op::Join { member: member.clone(), receipt: None }]).await;
+                let member = member.clone();
+                handle.send(vec![Op::Join { member, receipt: None, past: None }]).await;
             }
         }
         Ok(())

@@ -116,7 +116,9 @@ impl Listener {
                 let pulls = pulls.into_iter().map(|pull| Op::Pull { key, pull });
                 std::iter::once(op).chain(pulls).collect()
             }
-            Self::Topic(member) => vec![Op::Join { member: member.clone(), receipt: None }],
+            Self::Topic(member) => {
+                vec![Op::Join { member: member.clone(), receipt: None, past: None }]
+            }
         }
     }
 

@@ -102,6 +102,9 @@ pub enum StoreOp {
     Subscribe(StoredSubscription),
     /// A durable subscription goes, with its backlog.
     Unsubscribe { subscription: u64 },
+    /// What a topic holds for others is for this durable subscription as well, which has not acknowledged anything
+    /// of the topic.
+    Share { destination: Destination, subscription: u64 },
     /// An XA branch is prepared: it waits, whatever happens, until it is forgotten.
     Prepare(PreparedBranch),
     /// A prepared branch has ended. What it did, if it was committed, are operations of the same submit.
@@ -181,9 +184,9 @@ const CANCELLED: u8 = 2;
 pub enum Fetch {
     /// Messages of one band of a queue above sequence `after`, ascending.
     Queue { destination: Destination, band: u8, after: i64, limit: PageLimit },
-    /// Messages a durable subscription has not acknowledged, above sequence `after`, ascending, over all
-    /// its topics.
-    Durable { subscription: u64, after: i64, limit: PageLimit },
+    /// Messages a durable subscription has not acknowledged, above sequence `after`, ascending, of one of
+    /// its topics or of all.
+    Durable { subscription: u64, topic: Option<Destination>, after: i64, limit: PageLimit },
     /// Messages of `destination` whose expiration is before `now_ms`, ms since the epoch.
     Expired { destination: Destination, now_ms: i64, limit: PageLimit },
     /// Exactly these; those that are not there are left out.
@@ -208,6 +211,8 @@ pub struct Page {
     pub last: Option<i64>,
     /// Nothing is behind `last`.
     pub end: bool,
+    /// How many are behind `last`, if that is known: for durable subscriptions.
+    pub behind: Option<u64>,
     /// Sequences of those that cannot be read any more. They stay where they are.
     pub damaged: Vec<i64>,
 }

@@ -17,7 +17,8 @@ final class Main {
             Advisories.class, FlowControl.class, Wire.class, Failover.class, Scale.class,
             VirtualDestinations.class, Scheduled.class, BrokerRedelivery.class, Policies.class,
             AdvisoryDetails.class, AckCommands.class, TransactionCommands.class, DeadLetterCopies.class,
-            SubscriptionChanges.class, SendCommands.class, QueueConsumers.class, MessageGroups.class);
+            SubscriptionChanges.class, SendCommands.class, QueueConsumers.class, MessageGroups.class,
+            RetroactiveDurables.class);
     /** They need somebody who restarts the broker. Those that load it until it ends come last. */
     private static final List<Class<? extends Rules>> RESTART_GROUPS = List.of(
             RestartQueues.class, RestartTopics.class, RestartTransactions.class, RestartXa.class,

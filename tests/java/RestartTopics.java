@@ -340,4 +340,50 @@ final class RestartTopics extends Rules {
         restart.run();
         takes(subscriber(id, topic, "s"), 4, 10);
     }
+
+    private static Topic retroactive(Topic topic) throws JMSException {
+        return withOptions(topic, "consumer.retroactive=true");
+    }
+
+    @Rule
+    void retroactiveSubscriptionKeepsWhatTheStoreHeldForOthers() throws Exception {
+        Topic topic = topic();
+        subscribe(unique("durable"), topic, "s");
+        send(session(), topic, 0, 10);
+        String id = unique("durable");
+        MessageConsumer late = subscriber(id, retroactive(topic), "s");
+        takes(late, 0, 3);
+        restart.run();
+        send(session(), topic, 10, 12);
+        MessageConsumer again = subscriber(id, topic, "s");
+        takes(again, 3, 12);
+        nothingMore(again, topic);
+    }
+
+    @Rule
+    void subscriptionFromBeforeTheRestartSharesWithARetroactiveOne() throws Exception {
+        Topic topic = topic();
+        String id = unique("durable");
+        subscribe(id, topic, "s");
+        send(session(), topic, 0, 10);
+        takes(subscriber(id, topic, "s"), 0, 4);
+        restart.run();
+        MessageConsumer late = subscriber(unique("durable"), retroactive(topic), "s");
+        takes(late, 4, 10);
+        nothingMore(late, topic);
+    }
+
+    /** The original has it in memory only, and its policy's memory is gone with it. */
+    @Rule(beyondOriginal = true)
+    void retroactiveSubscriptionKeepsWhatThePolicyKept() throws Exception {
+        Topic topic = topic("RETRO");
+        send(session(), topic, 0, 8);
+        String id = unique("durable");
+        MessageConsumer late = subscriber(id, retroactive(topic), "s");
+        takes(late, 3, 5);
+        restart.run();
+        MessageConsumer again = subscriber(id, retroactive(topic), "s");
+        takes(again, 5, 8);
+        nothingMore(again, topic);
+    }
 }

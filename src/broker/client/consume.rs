@@ -209,7 +209,7 @@ impl Client {
     }
 
     /// Joins a topic subscription to the topics it names.
-    pub(super) async fn join(
+    async fn join(
         &self,
         key: SubscriptionKey,
         topics: &[&Destination],
@@ -218,14 +218,15 @@ impl Client {
         for part in topics {
             let listener = Listener::Topic(member.clone());
             for handle in self.resolve(key, part, listener).await? {
-                handle.send(vec![Op::Join { member: member.clone(), receipt: None }]).await;
+                let member = member.clone();
+                handle.send(vec![Op::Join { member, receipt: None, past: None }]).await;
             }
         }
         Ok(())
     }
 
     /// The destinations a name or pattern stands for.
-    async fn resolve(
+    pub(super) async fn resolve(
         &self,
         key: SubscriptionKey,
         part: &Destination,

@@ -1,16 +1,18 @@
 //! A client's durable subscriptions: taking, replacing and deleting them.
 
-use super::super::destination::Op;
-use super::super::destination::durable::{DurableKey, DurableSubscription, NewDurable};
+use super::super::destination::durable::{DurableKey, DurableSubscription, Looking, NewDurable};
 use super::super::destination::topic::TopicMember;
+use super::super::destination::{DestinationHandle, Op};
 use super::super::error::BrokerError;
+use super::super::outbox::Receipt;
 use super::super::plugins::Event;
-use super::super::router::matches;
+use super::super::router::{Listener, matches};
 use super::{Client, Consumer, Notice};
-use crate::jms::info::RemoveSubscriptionInfo;
+use crate::jms::info::{ConsumerInfo, RemoveSubscriptionInfo};
 use crate::jms::selector::Selector;
 use crate::jms::{Destination, Text};
 use crate::store::{StoreOp, StoredSubscription};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 impl Client {
@@ -45,12 +47,17 @@ impl Client {
                 && blank_is_none(&present.selector_text) == blank_is_none(&info.selector)
                 && present.no_local == info.no_local;
             if same {
+                let topics = self.with_a_past(info, &parts);
+                let looking = (!topics.is_empty()).then(|| present.look_back());
                 self.with_effects(|now, out| {
                     present.activate(Arc::clone(info), Arc::clone(&self.outbox), now, out)
                 })?;
                 consumer.key = present.key;
                 consumer.durable = Some(Arc::clone(&present));
-                self.catch_up(present, &parts).await;
+                for topic in topics {
+                    let (member, past) = (TopicMember::Durable(present.clone()), looking.clone());
+                    topic.send(vec![Op::Join { member, receipt: None, past }]).await;
+                }
                 return Ok(());
             }
             self.broker.destroy_durable(&owner).await?;
@@ -79,27 +86,59 @@ impl Client {
             usage: Arc::clone(&self.broker.consumer_memory),
             pending: 0,
         });
+        let looking = durable.look_back();
         self.with_effects(|now, out| {
             durable.activate(Arc::clone(info), Arc::clone(&self.outbox), now, out)
         })?;
         self.broker.registry.durable_added(Arc::clone(&durable));
         consumer.durable = Some(Arc::clone(&durable));
-        let topics: Vec<&Destination> = parts.iter().collect();
-        self.join(durable.key, &topics, &TopicMember::Durable(durable)).await
+        self.join_durable(looking, info, &parts).await
     }
 
-    /// Topics that kept messages for retroactive consumers hear of a new one.
-    async fn catch_up(&self, durable: Arc<DurableSubscription>, parts: &[Destination]) {
-        let always = parts.iter().any(|part| self.broker.policy(part).always_retroactive);
-        if !always && !durable.info().retroactive {
-            return;
-        }
-        let member = TopicMember::Durable(durable);
-        for topic in self.broker.router.all() {
-            if parts.iter().any(|part| matches(part, &topic.destination)) {
-                topic.send(vec![Op::Join { member: member.clone(), receipt: None }]).await;
+    /// Joins a new durable subscription to its topics. Returns when what it shares of their past is stored.
+    async fn join_durable(
+        &self,
+        looking: Looking,
+        info: &ConsumerInfo,
+        parts: &[Destination],
+    ) -> Result<(), BrokerError> {
+        let durable = looking.durable();
+        let member = TopicMember::Durable(Arc::clone(durable));
+        let (mut shared, mut joined) = (Vec::new(), HashSet::new());
+        for part in parts {
+            let listener = Listener::Topic(member.clone());
+            for topic in self.resolve(durable.key, part, listener).await? {
+                // Several parts may name it.
+                if !joined.insert(topic.destination.clone()) {
+                    continue;
+                }
+                let (receipt, told) = Receipt::waiter();
+                let receipt = Some(receipt).filter(|_| info.retroactive);
+                let looks = info.retroactive || topic.policy.get().always_retroactive;
+                let (member, past) = (member.clone(), looks.then(|| looking.clone()));
+                topic.send(vec![Op::Join { member, receipt, past }]).await;
+                shared.push(told);
             }
         }
+        drop(looking);
+        for told in shared {
+            told.await.unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// The topics whose past is for a consumer of `parts`.
+    fn with_a_past(
+        &self,
+        info: &ConsumerInfo,
+        parts: &[Destination],
+    ) -> Vec<Arc<DestinationHandle>> {
+        let mut topics = self.broker.router.all();
+        topics.retain(|topic| {
+            (info.retroactive || topic.policy.get().always_retroactive)
+                && parts.iter().any(|part| matches(part, &topic.destination))
+        });
+        topics
     }
 
     /// Deletes a durable subscription of this client.

@@ -40,6 +40,8 @@ struct Tail {
     more: bool,
     /// How many.
     count: u64,
+    /// There are more than that: what came unseen.
+    uncounted: bool,
     /// First and last of those that were dropped from memory.
     skipped: Option<(i64, i64)>,
     /// How many were dropped from memory.
@@ -184,6 +186,25 @@ impl Backlog {
         }
     }
 
+    /// The store has got messages for the queue unseen, anywhere: reading begins again at the start.
+    pub(super) fn restart(&mut self, band: u8) {
+        self.stale |= self.reading.is_some();
+        let newest = self.newest;
+        let tail = self.tails.entry(band).or_default();
+        tail.known = newest.max(tail.after);
+        tail.after = 0;
+        (tail.more, tail.late, tail.uncounted) = (true, true, true);
+    }
+
+    /// Says how many are behind the page that came, if that is known.
+    pub(super) fn recount(&mut self, band: u8, behind: Option<u64>) {
+        if let Some(tail) = self.tails.get_mut(&band).filter(|tail| tail.uncounted)
+            && let Some(behind) = behind
+        {
+            (tail.count, tail.uncounted) = (behind.max(tail.count), false);
+        }
+    }
+
     /// A message that only the store had is gone from there.
     pub(super) fn gone(&mut self, band: u8, sequence: i64) {
         if let Some(tail) = self.tails.get_mut(&band) {
@@ -283,5 +304,22 @@ mod tests {
         assert!(backlog.arrived());
         backlog.page(0, 1, Some(1), true);
         assert_eq!(backlog.read(), Some((5, 0)));
+    }
+
+    #[test]
+    fn what_came_into_the_store_unseen_is_read_and_counted_after_a_restart() {
+        let mut backlog = Backlog::default();
+        backlog.place(0, 9, true);
+        assert_eq!(backlog.read(), Some((0, 8)));
+        backlog.restart(0);
+        assert!(!backlog.arrived(), "it began too late");
+        assert_eq!(backlog.read(), Some((0, 0)));
+        assert!(backlog.may_know(0, 9) && backlog.arrived());
+        backlog.page(0, 2, Some(4), false);
+        backlog.recount(0, Some(3));
+        assert_eq!((backlog.read(), backlog.len()), (Some((0, 4)), 3));
+        assert!(backlog.arrived());
+        backlog.page(0, 3, Some(9), true);
+        assert!(backlog.is_empty());
     }
 }

@@ -111,11 +111,6 @@ impl Members {
         self.list.is_empty()
     }
 
-    /// How many of them are durable subscriptions.
-    pub(super) fn durables(&self) -> usize {
-        self.iter().filter(|member| matches!(member, TopicMember::Durable(_))).count()
-    }
-
     pub(super) fn has(&self, key: SubscriptionKey) -> bool {
         self.list.iter().any(|joined| joined.member.key() == key)
     }
@@ -136,6 +131,13 @@ impl Members {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &TopicMember> + Clone {
         self.list.iter().map(|joined| &joined.member)
+    }
+
+    pub(super) fn durables(&self) -> impl Iterator<Item = &Arc<DurableSubscription>> + Clone {
+        self.iter().filter_map(|member| match member {
+            TopicMember::Durable(durable) => Some(durable),
+            TopicMember::Plain(_) => None,
+        })
     }
 
     /// Durable subscriptions that may get `message`, with what is staged for them.

@@ -40,7 +40,7 @@ pub use task::{DestinationHandle, NewDestination, spawn, spawn_jobs};
 
 use self::commit::{Decision, Vote};
 use self::counters::Whose;
-use self::durable::DurableSubscription;
+use self::durable::{DurableSubscription, Looking, Past};
 use self::in_flight::{Ack, Entry, TransactionKey};
 use self::queue::{NewSubscription, Pull};
 use self::report::Report;
@@ -102,6 +102,8 @@ pub enum Op {
     Join {
         member: TopicMember,
         receipt: Option<Receipt>,
+        /// A durable one waits for the topic's past.
+        past: Option<Looking>,
     },
     /// Topics: a subscription leaves.
     Leave {
@@ -290,6 +292,9 @@ pub struct Effects {
     pub offers: Vec<(Arc<DurableSubscription>, Vec<Entry>)>,
     /// Durable subscriptions that read on, behind all of the above.
     pub reads: Vec<(Arc<DurableSubscription>, Fetch)>,
+    /// What durable subscriptions get of the past, depending on what the store has for them behind all of the
+    /// above.
+    pub pasts: Vec<Past>,
     pub dead_letters: Vec<DeadLetter>,
     pub notices: Vec<Notice>,
     /// Scheduled messages whose time has come.

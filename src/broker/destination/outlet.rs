@@ -79,6 +79,17 @@ impl Outlet {
         for (durable, fetch) in effects.reads.drain(..) {
             self.store.fetch(fetch, Box::new(move |page| durable.paged(page)));
         }
+        for past in effects.pasts.drain(..) {
+            let (fetch, outlet) = (past.fetch(), self.clone());
+            let done = move |page| {
+                let mut after = Effects::default();
+                let looking = past.settle(page, &mut after);
+                outlet.run(&mut after, None);
+                looking.end(Now::read(), &mut after);
+                outlet.run(&mut after, None);
+            };
+            self.store.fetch(fetch, Box::new(done));
+        }
     }
 
     fn mark(&self, effects: &mut Effects, from: Option<&Weak<DestinationHandle>>) {

@@ -6,7 +6,7 @@
 use super::audit::Audit;
 use super::commit::{CommittedSend, DUPLICATE, Decision, Vote, outlives_its_producer};
 use super::counters::Ledger;
-use super::durable::DurableSubscription;
+use super::durable::{Again, Looking, Past};
 use super::in_flight::Entry;
 use super::members::Members;
 pub use super::members::TopicMember;
@@ -14,6 +14,7 @@ use super::parking::Parking;
 use super::queue::{History, QueueContext};
 use super::recovery::Recovery;
 use super::report::Report;
+use super::subscription::TopicSubscription;
 use super::{Effects, Incoming, Now, Op, PageOf};
 use crate::broker::advisory::Notice;
 use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
@@ -85,24 +86,27 @@ impl Topic {
                     self.admit(incoming, now, out);
                 }
             }
-            Op::Join { member, receipt } => {
+            Op::Join { member, receipt, past } => {
                 self.fan_out(now, out);
-                let present = self.members.has(member.key());
-                if !present {
+                let is_new = !self.members.has(member.key());
+                // A durable one that is here already has a new consumer.
+                if let Some(looking) = past {
+                    self.look_back(looking, is_new, now, out);
+                }
+                if is_new {
                     member.joined(&self.context.destination, &self.context.shared);
-                }
-                // One that is here already has a new consumer, which may be a retroactive one.
-                self.catch_up(&member, now, out);
-                if !present {
+                    if let TopicMember::Plain(plain) = &member {
+                        self.catch_up(plain, now, out);
+                    }
                     self.members.join(member);
-                    self.context.shared.set_durables(self.members.durables());
+                    self.context.shared.set_durables(self.members.durables().count());
                 }
-                out.resolve(receipt, Ok(()));
+                out.when_removed(receipt);
             }
             Op::Leave { key, receipt } => {
                 self.fan_out(now, out);
                 if let Some(gone) = self.members.leave(key) {
-                    self.context.shared.set_durables(self.members.durables());
+                    self.context.shared.set_durables(self.members.durables().count());
                     gone.left(&self.context.destination);
                 }
                 out.resolve(receipt, Ok(()));
@@ -373,54 +377,44 @@ impl Topic {
         if let (Some(audit), Some(id)) = (&mut self.audit, entry.id()) {
             audit.forget(id);
         }
-        for member in self.members.iter() {
-            if let TopicMember::Durable(durable) = member {
-                durable.forget(entry.sequence);
-            }
+        self.members.durables().for_each(|durable| durable.forget(entry.sequence));
+    }
+
+    /// A retroactive subscription first gets what was retained, then what was kept.
+    fn catch_up(&mut self, plain: &TopicSubscription, now: Now, out: &mut Effects) {
+        if self.context.policy.always_retroactive || plain.info.retroactive {
+            let retained = self.recovery.retained(now).into_iter();
+            let past: Vec<Entry> = retained.chain(self.recovery.kept(now)).collect();
+            plain.offer(&past, now, out);
         }
     }
 
-    /// A retroactive subscription first gets what was retained, then what was kept; a durable one what was
-    /// kept only when it has nothing of its own.
-    fn catch_up(&mut self, member: &TopicMember, now: Now, out: &mut Effects) {
-        if !self.context.policy.always_retroactive && !member.info().retroactive {
-            return;
+    /// Tells a durable subscription of the past. A new one shares what the topic holds for others.
+    fn look_back(&mut self, looking: Looking, is_new: bool, now: Now, out: &mut Effects) {
+        let durable = looking.durable();
+        let (shared, keeps) = (is_new && durable.info().retroactive, self.context.keeps);
+        let others = self.members.durables().filter(|_| shared && !keeps).cloned().collect();
+        if shared && keeps {
+            let (destination, subscription) = (self.context.destination.clone(), durable.number);
+            out.removals.push(StoreOp::Share { destination, subscription });
         }
-        let retained = self.recovery.retained(now);
-        match member {
-            TopicMember::Plain(plain) => {
-                let kept = self.recovery.kept(now);
-                plain.offer(&retained.into_iter().chain(kept).collect::<Vec<_>>(), now, out);
-            }
-            TopicMember::Durable(durable) => {
-                let kept = if durable.size() == 0 { self.recovery.kept(now) } else { Vec::new() };
-                let past = retained.into_iter().chain(kept).collect();
-                self.store_again(durable, past, out);
-            }
-        }
+        let before = self.context.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        let retained = self.recovery.retained(now).map(|entry| self.again(entry, durable.number));
+        let kept = self.recovery.kept(now).into_iter();
+        let kept = kept.map(|entry| self.again(entry, durable.number)).collect();
+        let topic = self.context.destination.clone();
+        out.pasts.push(Past { looking, topic, before, shared, others, retained, kept });
     }
 
-    /// Messages of the past for one durable subscription: under new numbers, so that they are stored for it
-    /// though others are done with them.
-    fn store_again(&self, durable: &Arc<DurableSubscription>, past: Vec<Entry>, out: &mut Effects) {
-        let mut wanted = Vec::with_capacity(past.len());
-        for entry in past {
-            let sequence = self.context.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-            let hold = Some(self.hold(entry.bytes));
-            let entry = Entry { sequence, hold, ..entry };
-            self.context.usage.take(entry.bytes);
-            if !durable.expect(&entry) {
-                continue;
-            }
-            if self.context.stores(&entry.message) {
-                out.adds.push(self.add_op(&entry, vec![durable.number]));
-                out.holds.extend(entry.hold.clone());
-            }
-            wanted.push(entry);
-        }
-        if !wanted.is_empty() {
-            out.offers.push((Arc::clone(durable), wanted));
-        }
+    /// A message of the past for one durable subscription.
+    fn again(&self, entry: Entry, subscription: u64) -> Again {
+        let sequence = self.context.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        let hold = Some(self.hold(entry.bytes));
+        self.context.usage.take(entry.bytes);
+        let entry = Entry { sequence, hold, ..entry };
+        let stores = self.context.stores(&entry.message);
+        let add = stores.then(|| self.add_op(&entry, vec![subscription]));
+        Again { entry, add }
     }
 
     fn fan_out(&mut self, now: Now, out: &mut Effects) {
@@ -477,10 +471,7 @@ impl Topic {
             if self.dying.contains(&sequence) {
                 continue;
             }
-            let durables = self.members.iter().filter_map(|member| match member {
-                TopicMember::Durable(durable) => Some(durable),
-                TopicMember::Plain(_) => None,
-            });
+            let durables = self.members.durables();
             // With a consumer it is in memory, and expires there.
             if durables.clone().any(|durable| durable.holds(sequence)) {
                 continue;

@@ -139,7 +139,7 @@ impl World {
                 let messages: Vec<_> = behind.take(3).map(stored).collect();
                 let last = messages.last().map(|message| message.sequence);
                 let end = last.is_none_or(|last| self.stored.range(last + 1..).next().is_none());
-                Page { messages, last, end, damaged: Vec::new() }
+                Page { messages, last, end, ..Page::default() }
             }
             other => panic!("{other:?}"),
         }

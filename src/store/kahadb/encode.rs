@@ -132,6 +132,10 @@ impl Encoder {
                     self.subscriptions.remove(&subscription);
                     Record::Unsubscribed { subscription }
                 }
+                StoreOp::Share { destination, subscription } => {
+                    let Some(destination) = self.known(&destination) else { continue };
+                    Record::Share { destination, subscription }
+                }
                 StoreOp::Prepare(branch) => {
                     let body = bodies.next().unwrap_or_default();
                     let sum = crc32fast::hash(&body);

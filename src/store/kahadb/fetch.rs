@@ -23,6 +23,7 @@ struct Rows {
     wanted: Vec<Wanted>,
     bytes: u64,
     end: bool,
+    behind: Option<u64>,
 }
 
 impl Rows {
@@ -41,8 +42,8 @@ impl Core {
             Fetch::Queue { destination, band, after, limit } => {
                 self.queue_rows(destination, *band, above(*after), *limit)
             }
-            Fetch::Durable { subscription, after, limit } => {
-                self.durable_rows(*subscription, above(*after), *limit)
+            Fetch::Durable { subscription, topic, after, limit } => {
+                self.durable_rows(*subscription, topic.as_ref(), above(*after), *limit)
             }
             Fetch::Expired { destination, now_ms, limit } => {
                 self.expired_rows(destination, (*now_ms).max(0) as u64, *limit)
@@ -53,7 +54,7 @@ impl Core {
         let last = rows.wanted.last().map(|wanted| wanted.seq as i64);
         let (messages, damaged) =
             self.bodies(rows.wanted).map_err(|error| self.index_failed(&error))?;
-        Ok(Page { messages, last, end: rows.end, damaged })
+        Ok(Page { messages, last, end: rows.end, behind: rows.behind, damaged })
     }
 
     fn queue_rows(
@@ -88,6 +89,7 @@ impl Core {
     fn durable_rows(
         &self,
         subscription: u64,
+        topic: Option<&Destination>,
         from: u64,
         limit: PageLimit,
     ) -> Result<Rows, IndexError> {
@@ -95,9 +97,11 @@ impl Core {
         let Some(known) = view.subscriptions.get(&subscription) else {
             return Ok(Rows { end: true, ..rows });
         };
+        let only = topic.map(|topic| view.numbers.get(topic));
+        let topics = known.topics.iter().filter(|number| only.is_none_or(|o| o == Some(*number)));
         let max = limit.messages.max(1);
         let mut seqs: Vec<(u64, u32)> = Vec::new();
-        for number in &known.topics {
+        for number in topics.clone() {
             let contents = view.contents.get(number);
             let pending = contents.and_then(|contents| contents.pending.get(&subscription));
             // One more than fits tells whether there is more.
@@ -113,10 +117,14 @@ impl Core {
                 && !rows.push(Wanted { destination: number, seq, row }, limit)
             {
                 rows.end = left == 0;
+                let pending = topics.filter_map(|number| view.contents.get(number));
+                let pending = pending.filter_map(|contents| contents.pending.get(&subscription));
+                rows.behind = Some(pending.map(|pending| pending.count_from(seq + 1)).sum());
                 return Ok(rows);
             }
         }
         rows.end = true;
+        rows.behind = Some(0);
         Ok(rows)
     }
 

@@ -86,6 +86,14 @@ impl Pending {
             .take_while(move |seq| *seq <= last)
     }
 
+    /// How many there are from `first` on.
+    pub(super) fn count_from(&self, first: u64) -> u64 {
+        let (number, place) = (first / CHUNK, place(first));
+        let inside = self.chunks.get(&number).into_iter().flat_map(|chunk| chunk.iter());
+        let behind = self.chunks.range(number + 1..).map(|(_, chunk)| u64::from(chunk.count()));
+        behind.sum::<u64>() + inside.filter(|at| *at >= place).count() as u64
+    }
+
     /// Chunks that changed since the last call, as rows; none for those that are empty.
     pub(super) fn take_changed(&mut self) -> impl Iterator<Item = (u64, Option<Vec<u8>>)> {
         let changed = std::mem::take(&mut self.changed);
@@ -252,6 +260,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(pending.count(), model.len() as u64);
+            prop_assert_eq!(pending.count_from(first), model.range(first..).count() as u64);
             let range: Vec<u64> = pending.range(first, first + length).collect();
             prop_assert!(model.range(first..=first + length).eq(&range));
             let mut back = Pending::default();

@@ -5,8 +5,11 @@
 
 mod dead;
 mod expiry;
+mod past;
 mod pulls;
 mod report;
+
+pub use past::{Again, Looking, Past};
 
 use super::backlog::{Backlog, Place};
 use super::in_flight::{Ack, Entry, InFlightList, TransactionKey, Window};
@@ -105,6 +108,8 @@ struct State {
     pulls: Pulls,
     /// The last pull that is to be answered when the page that is being read has come, whatever it has.
     overdue: u64,
+    /// Pasts of topics that it waits for.
+    looking: usize,
     sources: Sources,
 }
 
@@ -146,6 +151,7 @@ impl DurableSubscription {
                 offline_since: Some(Instant::now()),
                 pulls: Pulls::default(),
                 overdue: 0,
+                looking: 0,
                 sources: Sources::default(),
             }),
         })
@@ -262,19 +268,23 @@ impl DurableSubscription {
     /// Takes messages it expects, which are in the store if they are to be.
     pub fn offer(&self, entries: Vec<Entry>, now: Now, out: &mut Effects) {
         let mut state = self.state.lock();
-        let away = state.active.is_none();
-        state.sources.enqueued += entries.len() as u64;
         for entry in entries {
             state.expected.remove(&entry.sequence);
-            let stored = self.stores(&entry);
-            let above = self.usage.is_above(self.policy.cursor_high_water_percent);
-            let short = self.policy.durable_cursor == Cursor::Store && (away || above);
-            if stored && state.backlog.place(0, entry.sequence, short) == Place::Store {
-                continue;
-            }
-            state.pending.insert(Key::of(&entry), entry);
+            self.take(&mut state, entry);
         }
         self.send_pending(&mut state, now, out);
+    }
+
+    /// A message comes, which is in the store if it is to be.
+    fn take(&self, state: &mut State, entry: Entry) {
+        state.sources.enqueued += 1;
+        let stored = self.stores(&entry);
+        let above = self.usage.is_above(self.policy.cursor_high_water_percent);
+        let short =
+            self.policy.durable_cursor == Cursor::Store && (state.active.is_none() || above);
+        if !stored || state.backlog.place(0, entry.sequence, short) == Place::Memory {
+            state.pending.insert(Key::of(&entry), entry);
+        }
     }
 
     /// Whether the store has `entry` for this subscription.
@@ -290,7 +300,7 @@ impl DurableSubscription {
             let wanted = state.backlog.arrived();
             let left = std::mem::take(&mut state.left);
             match page {
-                Ok(page) if wanted => self.take_page(&mut state, page, &left),
+                Ok(page) if wanted => self.take_page(&mut state, page, &left, &mut out),
                 Ok(_) => {}
                 Err(error) => {
                     let (client, name) = (&self.owner.client, &self.owner.name);
@@ -300,14 +310,12 @@ impl DurableSubscription {
                 }
             }
             self.send_pending(&mut state, now, &mut out);
-            if !state.backlog.is_reading() {
-                self.end_overdue_pulls(&mut state);
-            }
+            self.end_overdue_pulls(&mut state);
         }
         self.outlet.run(&mut out, None);
     }
 
-    fn take_page(&self, state: &mut State, page: Page, left: &HashSet<i64>) {
+    fn take_page(&self, state: &mut State, page: Page, left: &HashSet<i64>, out: &mut Effects) {
         let held = state.in_flight.iter().map(|held| held.entry.sequence);
         let orphans = state.orphans.iter().map(|(_, entry)| entry.sequence);
         let pending = state.pending.keys().map(|key| key.sequence);
@@ -320,10 +328,18 @@ impl DurableSubscription {
             if !known.contains(&sequence) && !apart {
                 taken += 1;
                 let entry = self.stored_entry(stored);
-                state.pending.insert(Key::of(&entry), entry);
+                // What was stored for others may not be for this one.
+                if self.wants(state, &entry) {
+                    state.pending.insert(Key::of(&entry), entry);
+                } else {
+                    out.removals.extend(self.removal(&entry));
+                }
             }
         }
+        let known_behind = known.iter().filter(|at| Some(**at) > page.last).count() as u64;
+        let behind = page.behind.map(|behind| behind.saturating_sub(known_behind));
         state.backlog.page(0, taken, page.last, page.end);
+        state.backlog.recount(0, behind);
     }
 
     fn stored_entry(&self, stored: StoredMessage) -> Entry {
@@ -480,6 +496,9 @@ impl DurableSubscription {
     }
 
     fn send_pending(&self, state: &mut State, now: Now, out: &mut Effects) {
+        if state.looking > 0 {
+            return;
+        }
         let State {
             active: Some(active),
             pending,
@@ -550,7 +569,9 @@ impl DurableSubscription {
             && let Some((_, after)) = backlog.read()
             && let Some(me) = self.me.upgrade()
         {
-            out.reads.push((me, Fetch::Durable { subscription: self.number, after, limit: page }));
+            let subscription = self.number;
+            let fetch = Fetch::Durable { subscription, topic: None, after, limit: page };
+            out.reads.push((me, fetch));
         }
     }
 

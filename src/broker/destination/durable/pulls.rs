@@ -22,16 +22,18 @@ impl DurableSubscription {
     }
 
     /// Ends a pull that waited long enough: answers that there is nothing, unless it was answered. It goes
-    /// on waiting for messages that are being read.
+    /// on waiting for messages that are being read, or looked for in the past.
     pub fn end_pull(&self, ticket: u64) {
         let mut state = self.state.lock();
         state.overdue = state.overdue.max(ticket);
-        if !state.backlog.is_reading() {
-            self.end_overdue_pulls(&mut state);
-        }
+        self.end_overdue_pulls(&mut state);
     }
 
+    /// Answers pulls that waited long enough, unless something may still come for them.
     pub(super) fn end_overdue_pulls(&self, state: &mut State) {
+        if state.backlog.is_reading() || state.looking > 0 {
+            return;
+        }
         let State { active: Some(active), pulls, info, overdue, .. } = state else { return };
         while pulls.owes(*overdue) {
             pulls.answer();

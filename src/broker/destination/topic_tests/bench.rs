@@ -2,7 +2,7 @@
 
 use super::super::durable::{DurableKey, DurableSubscription, NewDurable};
 use super::super::fixture::{Clock, consumer, context, incoming, message};
-use super::super::queue::History;
+use super::super::queue::{History, QueueContext};
 use super::super::subscription::{Memory, TopicSubscription};
 use super::super::topic::{Topic, TopicMember};
 use super::super::{Effects, Op, Outlet};
@@ -14,7 +14,8 @@ use crate::jms::properties::{PropertyMap, PropertyValue};
 use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Message};
 use crate::store::memory::MemoryStore;
-use crate::store::{StoreOp, StoredAdd};
+use crate::store::{Fetch, Page, StoreOp, StoredAdd};
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 pub(super) struct Bench {
@@ -25,6 +26,8 @@ pub(super) struct Bench {
     usage: Arc<Usage>,
     name: &'static str,
     subscriptions: u64,
+    /// A message that the store has for a durable subscription, if it asks for the first one.
+    pub(super) holds: HashMap<u64, i64>,
 }
 
 impl Bench {
@@ -33,8 +36,14 @@ impl Bench {
     }
 
     pub(super) fn named(name: &'static str, policy: Policy) -> Self {
+        Self::with_store(name, policy, true)
+    }
+
+    /// `keeps`: whether there is a store.
+    pub(super) fn with_store(name: &'static str, policy: Policy, keeps: bool) -> Self {
         let usage = Usage::new(0, None);
         let context = context(Destination::topic(name), policy.clone(), &usage);
+        let context = QueueContext { keeps, ..context };
         Self {
             topic: Topic::new(context, History::default()),
             clock: Clock::new(),
@@ -43,6 +52,7 @@ impl Bench {
             usage,
             name,
             subscriptions: 0,
+            holds: HashMap::new(),
         }
     }
 
@@ -54,6 +64,13 @@ impl Bench {
         self.topic.settle_batch(self.clock.now(), &mut self.out);
         for (durable, entries) in std::mem::take(&mut self.out.offers) {
             durable.offer(entries, self.clock.now(), &mut self.out);
+        }
+        for past in std::mem::take(&mut self.out.pasts) {
+            let Fetch::Durable { subscription, .. } = past.fetch() else { continue };
+            let last = self.holds.get(&subscription).copied();
+            let page = Page { last, end: true, ..Page::default() };
+            let looking = past.settle(Ok(page), &mut self.out);
+            looking.end(self.clock.now(), &mut self.out);
         }
     }
 
@@ -97,7 +114,7 @@ impl Bench {
             memory,
         );
         let member = TopicMember::Plain(Arc::clone(&plain));
-        self.run([Op::Join { member, receipt: None }]);
+        self.run([Op::Join { member, receipt: None, past: None }]);
         plain
     }
 
@@ -108,13 +125,15 @@ impl Bench {
         change: impl Fn(&mut ConsumerInfo),
     ) -> (Arc<DurableSubscription>, Arc<Outbox>) {
         let key = self.next_key();
+        let info = self.info(key, 100, &change);
+        let selector = info.selector.as_ref().map(|text| Selector::parse(text).expect("valid"));
         let durable = DurableSubscription::new(NewDurable {
             key,
             number: key.0,
             owner: DurableKey { client: client.into(), name: "S".into() },
             destination: Destination::topic(self.name),
-            info: Arc::new(self.info(key, 100, &change)),
-            selector: None,
+            info: Arc::new(info),
+            selector,
             policy: Arc::clone(&self.policy),
             keeps_transient: true,
             expires_active: false,
@@ -133,11 +152,13 @@ impl Bench {
     ) -> Arc<Outbox> {
         let outbox = Arc::new(Outbox::default());
         let info = Arc::new(self.info(durable.key, 100, change));
+        let looks = info.retroactive || self.policy.always_retroactive;
+        let past = looks.then(|| durable.look_back());
         let activated =
             durable.activate(info, Arc::clone(&outbox), self.clock.now(), &mut self.out);
         activated.expect("nobody has it");
         let member = TopicMember::Durable(Arc::clone(durable));
-        self.run([Op::Join { member, receipt: None }]);
+        self.run([Op::Join { member, receipt: None, past }]);
         outbox
     }
 

@@ -8,6 +8,7 @@ use crate::broker::policy::{Policy, RecoveryKind};
 use crate::jms::properties::PropertyValue;
 use crate::jms::selector::Value;
 use crate::jms::{ConsumerInfo, Message};
+use crate::store::StoreOp;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,4 +157,74 @@ fn a_durable_subscription_without_backlog_gets_the_past_whenever_a_retroactive_c
     durable.deactivate(-1);
     let outbox = bench.activate(&durable, retroactive);
     assert_eq!(numbers(&outbox), [1, 2]);
+}
+
+/// Whom the store was asked to share with since the last call.
+fn shared(bench: &mut Bench) -> Vec<u64> {
+    let share = |op| match op {
+        StoreOp::Share { subscription, .. } => Some(subscription),
+        _ => None,
+    };
+    std::mem::take(&mut bench.out.removals).into_iter().filter_map(share).collect()
+}
+
+#[test]
+fn only_a_new_retroactive_durable_subscription_shares_what_the_store_has() {
+    let mut bench = bench(RecoveryKind::Count(3));
+    bench.send_numbers([1]);
+    let (one, _) = bench.subscribe_durably("one", |_| {});
+    assert_eq!(shared(&mut bench), [0; 0]);
+    one.deactivate(-1);
+    bench.activate(&one, retroactive);
+    assert_eq!(shared(&mut bench), [0; 0]);
+    let (two, _) = bench.subscribe_durably("two", retroactive);
+    assert_eq!(shared(&mut bench), [two.number]);
+}
+
+#[test]
+fn what_the_store_has_of_the_past_comes_instead_of_what_was_kept() {
+    for (first, kept) in [(1, vec![]), (1000, vec![1, 2])] {
+        let mut bench = bench(RecoveryKind::Count(3));
+        bench.send_numbers([1, 2]);
+        // The first subscription of the bench has number 1.
+        bench.holds.insert(1, first);
+        let (_, outbox) = bench.subscribe_durably("c", retroactive);
+        assert_eq!(numbers(&outbox), kept, "a number above what came before is of the present");
+    }
+}
+
+#[test]
+fn without_a_store_others_share_what_they_hold() {
+    let policy = Policy { recovery: RecoveryKind::Count(1), ..Policy::default() };
+    let mut bench = Bench::with_store("T", policy, false);
+    let (one, outbox) = bench.subscribe_durably("one", |_| {});
+    bench.send(Message { persistent: true, ..bench.message(1) });
+    let (_two, _) = bench.subscribe_durably("two", |_| {});
+    for (number, persistent) in [(2, true), (3, false), (4, true)] {
+        bench.send(Message { persistent, ..bench.message(number) });
+    }
+    one.deactivate(-1);
+    assert_eq!(numbers(&outbox), [1, 2, 3, 4]);
+    let outbox = bench
+        .subscribe_durably("late", |info| {
+            info.retroactive = true;
+            info.selector = Some("JMSPriority > 0".into());
+        })
+        .1;
+    bench.send_numbers([5]);
+    assert_eq!(numbers(&outbox), [1, 2, 4, 5], "each once");
+}
+
+#[test]
+fn a_durable_subscription_sends_nothing_while_it_looks_for_the_past() {
+    let mut bench = bench(RecoveryKind::Count(3));
+    let (durable, _) = bench.subscribe_durably("c", |_| {});
+    durable.deactivate(-1);
+    let (one, two) = (durable.look_back(), durable.look_back());
+    let outbox = bench.activate(&durable, |_| {});
+    bench.send_numbers([1]);
+    drop(one);
+    assert_eq!(numbers(&outbox), [0; 0]);
+    drop(two);
+    assert_eq!(numbers(&outbox), [1]);
 }

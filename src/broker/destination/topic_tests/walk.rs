@@ -104,7 +104,7 @@ fn world_with(policy: Policy, prefetch: i32, expires_active: bool) -> World {
     for member in
         [TopicMember::Plain(Arc::clone(&plain)), TopicMember::Durable(Arc::clone(&durable))]
     {
-        topic.handle(Op::Join { member, receipt: None }, clock.now(), &mut out);
+        topic.handle(Op::Join { member, receipt: None, past: None }, clock.now(), &mut out);
     }
     World { clock, usage, out, topic, plain, plain_outbox, durable, durable_outbox: None }
 }

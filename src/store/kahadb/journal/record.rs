@@ -21,6 +21,7 @@
 //! | 17 | DropFile | action u8, 4 counters | gaps |
 //! | 18 | Nothing | | padding |
 //! | 19 | Delivered | ranges of seq | |
+//! | 20 | Share | subscription | |
 //!
 //! The destination is in the record header. A number is an unsigned LEB128 unless a width is given;
 //! text is length and UTF-8, with `?` 0 for none or length + 1 and UTF-8; repeat is zigzag (-1 = for
@@ -125,6 +126,11 @@ pub enum Record {
         destination: u32,
         seqs: Ranges,
     },
+    /// What a topic holds for others is for this durable subscription as well.
+    Share {
+        destination: u32,
+        subscription: u64,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -204,6 +210,7 @@ impl Record {
             | Self::Purge { destination, .. }
             | Self::Destination { destination, .. }
             | Self::Delivered { destination, .. }
+            | Self::Share { destination, .. }
             | Self::Deleted { destination } => *destination,
             _ => 0,
         }
@@ -230,6 +237,7 @@ impl Record {
             Self::DropFile { .. } => 17,
             Self::Nothing { .. } => 18,
             Self::Delivered { .. } => 19,
+            Self::Share { .. } => 20,
         }
     }
 
@@ -317,6 +325,7 @@ impl Record {
             }
             Self::Purge { last: number, .. }
             | Self::Unsubscribed { subscription: number }
+            | Self::Share { subscription: number, .. }
             | Self::JobRemove { job: number } => put_varint(out, *number),
             Self::Destination { kind, name, .. } => {
                 out.put_u8(*kind);
@@ -423,7 +432,8 @@ impl Record {
                 Self::DropFile { action, counters, gaps: payload }
             }
             18 => Self::Nothing { padding: payload },
-            _ => Self::Delivered { destination, seqs: Ranges::decode(f)? },
+            19 => Self::Delivered { destination, seqs: Ranges::decode(f)? },
+            _ => Self::Share { destination, subscription: f.varint()? },
         };
         Ok(record)
     }
@@ -538,7 +548,7 @@ const SUBSCRIPTIONS: u8 = 4;
 const DELIVERED: u8 = 8;
 const SKIPPABLE: u8 = 128;
 
-const KIND_MAX: u8 = 19;
+const KIND_MAX: u8 = 20;
 /// The fields of a head that are not text, ranges or lists; none has more than nine numbers.
 const FIXED_FIELDS_MAX: usize = 100;
 /// With the fixed fields they stay below 64 KiB, the most that a head can have.

@@ -193,6 +193,11 @@ fn put_op(out: &mut BytesMut, op: &StoreOp, form: MessageForm) {
             out.put_u8(10);
             put_bytes(out, &encode_branch(&nothing(xid.clone()), form));
         }
+        StoreOp::Share { destination, subscription } => {
+            out.put_u8(12);
+            put_destination(out, destination);
+            put_varint(out, *subscription);
+        }
     }
 }
 
@@ -226,6 +231,7 @@ fn op(f: &mut Fields<'_>, form: MessageForm) -> Result<StoreOp, Malformed> {
         9 => StoreOp::Prepare(decode_branch(f.bytes()?, form)?),
         10 => StoreOp::Forget { xid: decode_branch(f.bytes()?, form)?.xid },
         11 => StoreOp::Deliver { destination: destination(f)?, sequence: f.varint()? as i64 },
+        12 => StoreOp::Share { destination: destination(f)?, subscription: f.varint()? },
         _ => return Err(Malformed),
     })
 }
@@ -244,8 +250,14 @@ mod tests {
     fn intent(seed: u64) -> Intent {
         let (last_sequence, last_subscription, body_max) = (50, 3, 100);
         let random = Random(seed);
-        let mut source =
-            Source { mix: Mix::Any, random, last_sequence, last_subscription, body_max };
+        let mut source = Source {
+            mix: Mix::Any,
+            random,
+            last_sequence,
+            last_subscription,
+            body_max,
+            next: None,
+        };
         let mut state = State::default();
         let mut part = |folder: &str| {
             let ops: Vec<StoreOp> = (0..12).flat_map(|_| source.ops(&state)).collect();

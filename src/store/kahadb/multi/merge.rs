@@ -49,8 +49,10 @@ fn merged(pages: Vec<Page>, limit: PageLimit) -> Page {
     let known = pages.iter().filter(|page| !page.end).map(|page| page.last.unwrap_or(i64::MIN));
     let known = known.min();
     let looked_at = known.or_else(|| pages.iter().filter_map(|page| page.last).max());
-    let (mut messages, mut damaged) = (Vec::new(), Vec::new());
+    let (mut messages, mut damaged, mut left) = (Vec::new(), Vec::new(), Some(0));
     for page in pages {
+        let there = page.messages.len() + page.damaged.len();
+        left = left.zip(page.behind).map(|(left, behind)| left + behind + there as u64);
         messages.extend(page.messages);
         damaged.extend(page.damaged);
     }
@@ -60,6 +62,7 @@ fn merged(pages: Vec<Page>, limit: PageLimit) -> Page {
     let mut messages = messages.into_iter().peekable();
     let mut damaged = damaged.into_iter().peekable();
     loop {
+        out.behind = left.map(|left| left.saturating_sub(count as u64));
         let is_damaged = match (messages.peek(), damaged.peek()) {
             (Some(stored), Some(lost)) => *lost < stored.sequence,
             (None, Some(_)) => true,
@@ -112,7 +115,8 @@ mod tests {
             }
             page.last = Some(*sequence);
         }
-        page.end = page.last.is_none_or(|last| kept.range(last + 1..).next().is_none());
+        let behind = page.last.map_or(0, |last| kept.range(last + 1..).count());
+        (page.end, page.behind) = (behind == 0, Some(behind as u64));
         page
     }
 
@@ -139,6 +143,8 @@ mod tests {
                     seen.insert(sequence, is_sound);
                 }
                 prop_assert!(page.messages.is_sorted_by_key(|stored| stored.sequence));
+                let behind = kept.range(page.last.unwrap_or(after) + 1..).count();
+                prop_assert_eq!(page.behind, Some(behind as u64));
                 if page.end {
                     break;
                 }

@@ -165,10 +165,13 @@ impl Store for MultiKahaDb {
         let mut parts = match &fetch {
             Fetch::Queue { destination, .. }
             | Fetch::Expired { destination, .. }
-            | Fetch::Exactly { destination, .. } => {
+            | Fetch::Exactly { destination, .. }
+            | Fetch::Durable { topic: Some(destination), .. } => {
                 self.shared.part_of(destination).into_iter().collect()
             }
-            Fetch::Durable { subscription, .. } => self.shared.parts_for(*subscription),
+            Fetch::Durable { subscription, topic: None, .. } => {
+                self.shared.parts_for(*subscription)
+            }
         };
         match (parts.len(), &fetch) {
             (0, _) => done(Ok(Page { end: true, ..Page::default() })),

@@ -105,6 +105,7 @@ impl Shared {
             | StoreOp::Remove { destination, .. }
             | StoreOp::Deliver { destination, .. }
             | StoreOp::Acknowledge { destination, .. }
+            | StoreOp::Share { destination, .. }
             | StoreOp::Purge { destination, .. }) = op
             else {
                 return None;
@@ -178,6 +179,7 @@ impl Shared {
             StoreOp::Remove { ref destination, .. }
             | StoreOp::Deliver { ref destination, .. }
             | StoreOp::Acknowledge { ref destination, .. }
+            | StoreOp::Share { ref destination, .. }
             | StoreOp::Purge { ref destination, .. } => {
                 if let Some(part) = self.part_of(destination) {
                     spread.add(&part, op);

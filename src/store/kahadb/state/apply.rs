@@ -1,7 +1,7 @@
 //! What each record of the journal does to the state.
 
 use super::contents::{Contents, Left, Tree, nonsense};
-use super::{Changed, Prepared, Producer, Subscription, View};
+use super::{Changed, Evidence, Prepared, Producer, Subscription, View};
 use crate::jms::ProducerId;
 use crate::store::StoredSubscription;
 use crate::store::kahadb::index::IndexError;
@@ -121,11 +121,8 @@ impl View {
         match &stored.record {
             Record::Add(add) if add.moved_from.is_some() => return self.move_row(stored, add),
             Record::Add(add) => {
-                let known = |subscription: &u64| self.subscriptions.contains_key(subscription);
                 let ranges = add.subscriptions.iter().flat_map(Ranges::as_slice);
-                let all =
-                    ranges.flat_map(|range| self.subscriptions.range(range.first..=range.last));
-                let wanted = all.map(|(number, _)| *number).filter(known).collect();
+                let wanted = ranges.flat_map(|range| self.there(*range)).collect();
                 self.add(stored, add, &wanted);
             }
             Record::Remove { destination, seqs } => {
@@ -136,6 +133,9 @@ impl View {
             Record::Delivered { destination, seqs } => return self.deliver(*destination, seqs, by),
             Record::SubAck { destination, subscription, seqs } => {
                 return self.acknowledge(*destination, *subscription, seqs, by);
+            }
+            Record::Share { destination, subscription } => {
+                return self.share(*destination, *subscription, stored.lsn);
             }
             Record::Purge { destination, last } => self.purge(*destination, *last, by),
             Record::Producer { producer, connection, session, value } => {
@@ -185,8 +185,10 @@ impl View {
             contents.insert((add.band, add.seq), row);
             for number in wanted {
                 contents.pending.entry(*number).or_default().insert(add.seq);
-                if let Some(subscription) = self.subscriptions.get_mut(number) {
-                    subscription.topics.insert(add.destination);
+                if let Some(topics) =
+                    topics_of(&mut self.subscriptions, &mut self.rebuilding, *number)
+                {
+                    topics.insert(add.destination);
                 }
             }
             let (mut books, ..) = self.books(stored.lsn.file());
@@ -198,8 +200,9 @@ impl View {
     /// A message was written again.
     ///
     /// What this says may have been overtaken while it was on its way: the message went, or was
-    /// delivered, or a subscription was done with it. Who reads the log knows from the first record and what
-    /// follows it; so that one's file needs a Live record of this one's before it goes.
+    /// delivered, a subscription was done with it, or another one got it. Who reads the log knows from the
+    /// first record and what follows it; so that one's file needs a Live record of this one's before it
+    /// goes.
     fn move_row(&mut self, stored: &Stored, add: &Add) -> Result<(), IndexError> {
         let row = self.row_of(stored, add);
         let from = add.moved_from.unwrap_or_default().file();
@@ -214,8 +217,8 @@ impl View {
             books.add(&row);
             books.changed.contents.insert(add.destination);
             let listed = add.subscriptions.iter().flat_map(Ranges::iter);
-            let wants = |n: &u64| contents.pending.get(n).is_some_and(|p| p.contains(add.seq));
-            let is_wanted = listed.into_iter().all(|number| wants(&number));
+            let wanted = contents.pending.iter().filter(|(_, p)| p.contains(add.seq));
+            let is_wanted = listed.eq(wanted.map(|(number, _)| *number));
             is_overtaken = !is_wanted || is_delivered != row.is_delivered;
         }
         if is_overtaken {
@@ -358,6 +361,45 @@ impl View {
         Ok(())
     }
 
+    /// A subscription gets what a topic holds for others.
+    ///
+    /// A Live record that is newer than this says already who wants the messages of its file, and may
+    /// know that the subscription was done with one.
+    fn share(&mut self, number: u32, subscription: u64, lsn: Lsn) -> Result<(), IndexError> {
+        let Self { subscriptions, rebuilding, contents, tree, .. } = self;
+        let Some(contents) = contents.get_mut(&number) else { return Ok(()) };
+        let is_told =
+            |file: u32| rebuilding.as_ref().is_some_and(|known| known.is_newer(file, lsn));
+        let (mut shared, mut files) = (Vec::new(), BTreeSet::new());
+        for band in contents.bands.keys() {
+            let mut from = Some(0);
+            while let Some(first) = from {
+                let range = (first, u64::MAX);
+                let (rows, next) = contents.slice(tree, number, *band, range, SLICE)?;
+                for (seq, row) in rows {
+                    let is_held = contents.pending.values().any(|pending| pending.contains(seq));
+                    if is_held && !is_told(row.lsn.file()) {
+                        shared.push(seq);
+                        files.insert(row.lsn.file());
+                    }
+                }
+                from = next;
+            }
+        }
+        let Some(topics) = topics_of(subscriptions, rebuilding, subscription) else {
+            return Ok(());
+        };
+        topics.insert(number);
+        let pending = contents.pending.entry(subscription).or_default();
+        for seq in shared {
+            pending.insert(seq);
+        }
+        self.changed.contents.insert(number);
+        let (mut books, ..) = self.books(lsn.file());
+        files.into_iter().for_each(|file| books.ends(file));
+        Ok(())
+    }
+
     fn create(&mut self, number: u32, kind: u8, name: &str, lsn: Lsn) -> Result<(), IndexError> {
         let destination = destination_of(kind, name).map_err(nonsense)?;
         self.counters.last_destination = self.counters.last_destination.max(number);
@@ -429,20 +471,39 @@ impl View {
         let Some(gone) = self.subscriptions.remove(&subscription) else { return };
         self.changed.subscriptions.insert(subscription);
         for number in gone.topics {
-            let (books, contents, _) = self.books(by);
-            let Some(contents) = contents.get_mut(&number) else { continue };
-            let Some(pending) = contents.pending.remove(&subscription) else { continue };
-            books.changed.contents.insert(number);
-            for chunk in pending.chunks() {
-                books.changed.rows.insert(pending_key(number, subscription, chunk), None);
-            }
-            if pending.count() > 0 {
-                contents.left.push_back(Left { pending, by });
-                self.uncounted.insert(number);
-            }
+            self.leave(number, subscription, by);
         }
         let (mut books, ..) = self.books(by);
         books.state(Some(gone.lsn), None);
+    }
+
+    /// A subscription leaves behind what it has of a topic.
+    pub(super) fn leave(&mut self, number: u32, subscription: u64, by: u32) {
+        let (books, contents, _) = self.books(by);
+        let Some(contents) = contents.get_mut(&number) else { return };
+        let Some(pending) = contents.pending.remove(&subscription) else { return };
+        books.changed.contents.insert(number);
+        for chunk in pending.chunks() {
+            books.changed.rows.insert(pending_key(number, subscription, chunk), None);
+        }
+        if pending.count() > 0 {
+            contents.left.push_back(Left { pending, by });
+            self.uncounted.insert(number);
+        }
+    }
+
+    /// Whether there is such a subscription where the log is applied.
+    pub(super) fn is_there(&self, subscription: u64) -> bool {
+        let mut there = self.there(Range { first: subscription, last: subscription });
+        there.next().is_some()
+    }
+
+    /// Those of a range that there are.
+    fn there(&self, range: Range) -> impl Iterator<Item = u64> {
+        let range = range.first..=range.last;
+        let there = self.subscriptions.range(range.clone()).map(|(number, _)| *number);
+        let leaving = self.rebuilding.as_ref().map(|known| known.leaving.range(range));
+        there.chain(leaving.into_iter().flatten().map(|(number, _)| *number))
     }
 
     /// Lets about `max` messages go that a deleted subscription has left to nobody. False if there
@@ -527,6 +588,18 @@ impl View {
             marks.remove(&lowest);
         }
         self.changed.producers.insert(producer);
+    }
+}
+
+/// Where a subscription has something pending; none if it does not exist.
+fn topics_of<'a>(
+    subscriptions: &'a mut BTreeMap<u64, Subscription>,
+    rebuilding: &'a mut Option<Evidence>,
+    number: u64,
+) -> Option<&'a mut BTreeSet<u32>> {
+    match subscriptions.get_mut(&number) {
+        Some(there) => Some(&mut there.topics),
+        None => rebuilding.as_mut()?.leaving.get_mut(&number),
     }
 }
 

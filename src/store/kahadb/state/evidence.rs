@@ -107,6 +107,9 @@ impl LiveSet {
 pub(in crate::store::kahadb) struct Evidence {
     /// The newest of each file.
     lives: BTreeMap<u32, (Lsn, LiveSet)>,
+    /// Subscriptions that a record deletes which was not read again yet, and where they have something
+    /// pending: until then others may share that. Where the record is gone, Live records say what became of it.
+    pub(super) leaving: BTreeMap<u64, BTreeSet<u32>>,
     /// Files that are there.
     pub(in crate::store::kahadb) files: BTreeSet<u32>,
 }
@@ -123,6 +126,11 @@ impl Evidence {
             self.lives.insert(file, (as_of, LiveSet::decode(set)?));
         }
         Ok(())
+    }
+
+    /// Whether the Live record of a file was made behind `lsn`.
+    pub(super) fn is_newer(&self, file: u32, lsn: Lsn) -> bool {
+        self.lives.get(&file).is_some_and(|(as_of, _)| *as_of > lsn)
     }
 
     /// What became of a record; none if its file has no Live record.

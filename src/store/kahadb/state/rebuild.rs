@@ -58,8 +58,11 @@ impl View {
         &mut self,
         outline: Outline,
     ) -> Result<(), IndexError> {
-        let Outline { evidence, state, .. } = outline;
+        let Outline { mut evidence, state, .. } = outline;
         for stored in state {
+            if let Record::Unsubscribed { subscription } = &stored.record {
+                evidence.leaving.entry(*subscription).or_default();
+            }
             let is_dead =
                 matches!(evidence.life(stored.lsn), Some(Life::Dead | Life::Elsewhere(_)));
             let ends = matches!(
@@ -80,6 +83,14 @@ impl View {
             // Whether it is there again is known already.
             Record::Deleted { destination } => {
                 self.clear(*destination, stored.lsn.file());
+                Ok(())
+            }
+            Record::Unsubscribed { subscription } => {
+                let rebuilding = self.rebuilding.as_mut();
+                let topics = rebuilding.and_then(|known| known.leaving.remove(subscription));
+                for number in topics.unwrap_or_default() {
+                    self.leave(number, *subscription, stored.lsn.file());
+                }
                 Ok(())
             }
             _ => self.apply_contents(stored),
@@ -143,7 +154,7 @@ impl View {
 
     fn add_for(&mut self, stored: &Stored, add: &Add, wanted: &BTreeSet<u64>) {
         let exists = self.contents.get(&add.destination).is_some_and(Contents::exists);
-        let known = wanted.iter().copied().filter(|n| self.subscriptions.contains_key(n)).collect();
+        let known = wanted.iter().copied().filter(|number| self.is_there(*number)).collect();
         if exists {
             self.add(stored, add, &known);
         }

@@ -7,6 +7,7 @@ mod faults;
 pub(super) mod model;
 mod purge;
 mod reading;
+mod sharing;
 mod threads;
 
 use super::collect::Log;
@@ -230,7 +231,7 @@ impl TestStore {
         for subscription in subscriptions {
             let number = subscription.number;
             self.walk(
-                |after| Fetch::Durable { subscription: number, after, limit },
+                |after| Fetch::Durable { subscription: number, topic: None, after, limit },
                 |seq, message| {
                     assert_eq!(sequence_in(message, body_max), seq);
                     let view = self.core.view.lock();

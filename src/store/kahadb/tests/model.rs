@@ -86,6 +86,15 @@ impl State {
                     topic.retain(|_, wanted| !wanted.is_empty());
                 }
             }
+            StoreOp::Share { destination, subscription } => {
+                if self.subscriptions.contains_key(subscription)
+                    && let Some(topic) = self.topics.get_mut(destination.name())
+                {
+                    for wanted in topic.values_mut() {
+                        wanted.insert(*subscription);
+                    }
+                }
+            }
             StoreOp::Prepare(branch) => {
                 self.prepared.insert(branch.xid.format_id, branch_text(branch));
             }
@@ -121,6 +130,8 @@ pub(in crate::store::kahadb) enum Mix {
     /// Much comes and goes, and is acknowledged some files later; a little stays for long; the
     /// subscriptions of a topic are more and more behind; some branches stay prepared.
     Aging,
+    /// Messages of a topic are shared with subscriptions, and those that had them first go.
+    Sharing,
 }
 
 /// Makes up submits that fit a state.
@@ -131,30 +142,42 @@ pub(in crate::store::kahadb) struct Source {
     pub(in crate::store::kahadb) last_sequence: i64,
     pub(in crate::store::kahadb) last_subscription: u64,
     pub(in crate::store::kahadb) body_max: usize,
+    /// What comes next: a new subscription shares what a topic holds before it acknowledges any of it.
+    pub(in crate::store::kahadb) next: Option<StoreOp>,
 }
 
 impl Source {
     /// Begins with nothing.
     pub(in crate::store::kahadb) fn of_anything(random: &mut Random, body_max: usize) -> Self {
         let random = Random(random.next());
-        Self { mix: Mix::Any, random, last_sequence: 0, last_subscription: 0, body_max }
+        Self { mix: Mix::Any, random, last_sequence: 0, last_subscription: 0, body_max, next: None }
     }
 
     /// Operations of one submit; `state` is what they will be applied to.
     pub(in crate::store::kahadb) fn ops(&mut self, state: &State) -> Vec<StoreOp> {
         let count = [1, 1, 1, 2, 4][self.random.below(5)];
-        match self.mix {
-            Mix::Any => (0..count).map(|_| self.op(state)).collect(),
-            Mix::Aging => {
-                let (mut state, mut ops) = (state.clone(), Vec::new());
-                for _ in 0..count {
-                    let op = self.aging(&state);
-                    state.apply(&op);
-                    ops.push(op);
-                }
-                ops
+        let (mut now, mut ops) = (state.clone(), Vec::from_iter(self.next.take()));
+        ops.iter().for_each(|op| now.apply(op));
+        for _ in 0..count {
+            let op = match self.mix {
+                Mix::Any => self.op(state),
+                Mix::Aging => self.aging(&now),
+                Mix::Sharing => self.sharing(&now),
+            };
+            let is_new = matches!(op, StoreOp::Subscribe(_));
+            now.apply(&op);
+            ops.push(op);
+            if is_new && self.random.below(3) > 0 {
+                let destination = self.topic();
+                self.next =
+                    Some(StoreOp::Share { destination, subscription: self.last_subscription });
+                break;
             }
         }
+        if self.random.below(2) == 0 {
+            ops.extend(self.next.take());
+        }
+        ops
     }
 
     fn aging(&mut self, state: &State) -> StoreOp {
@@ -209,6 +232,44 @@ impl Source {
                 StoreOp::Unsubscribe { subscription: *first }
             }
             _ => StoreOp::Delete { destination: Destination::queue("Q.A") },
+        }
+    }
+
+    fn sharing(&mut self, state: &State) -> StoreOp {
+        let (topic, all) = (Destination::topic("T.A"), &state.subscriptions);
+        if all.len() < 2 {
+            return self.subscribe();
+        }
+        let held = state.topics.get("T.A").map_or(0, BTreeMap::len);
+        match self.random.below(if held > 20 { 500 } else { 120 }) {
+            0..95 => {
+                let wanted = all.keys().copied().filter(|_| self.random.below(3) > 0).collect();
+                self.add_to(topic, wanted)
+            }
+            95..99 if all.len() < 6 => self.subscribe(),
+            95..102 => {
+                let any = pick(&mut self.random, all.keys()).expect("there are some");
+                StoreOp::Unsubscribe { subscription: *any }
+            }
+            102..110 => self.add_to_queue(),
+            110..119 => self.remove(state),
+            119 => match self.random.below(8) {
+                0 => StoreOp::Delete { destination: topic },
+                1 => StoreOp::Purge { destination: topic, last: self.last_sequence - 60 },
+                _ => self.remove(state),
+            },
+            _ => {
+                // Some get old, in some of the files.
+                let held = state.topics.get("T.A").into_iter().flatten();
+                let young =
+                    held.filter(|(sequence, _)| *sequence % 8 != 0 || *sequence % 512 > 128);
+                let Some((sequence, wanted)) = pick(&mut self.random, young) else {
+                    return self.acknowledge(state);
+                };
+                let sequence = *sequence;
+                let subscription = *pick(&mut self.random, wanted.iter()).expect("one at least");
+                StoreOp::Acknowledge { destination: topic, subscription, sequence }
+            }
         }
     }
 

@@ -6,8 +6,9 @@ use crate::store::kahadb::verify::{Verification, verify_with};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// A store with a past, as a killed process or a clean stop leaves it.
-fn aged(seed: u64) -> (SimulatedDisk, KahaDbOptions, State) {
+/// A store with a past, as a killed process or a clean stop leaves it; with its state, and that before the
+/// last submit.
+fn aged(seed: u64) -> (SimulatedDisk, KahaDbOptions, [State; 2]) {
     let (disk, options) = (SimulatedDisk::new(seed), options(16 << 10));
     let mut random = Random(seed);
     let mut source = Source {
@@ -16,12 +17,14 @@ fn aged(seed: u64) -> (SimulatedDisk, KahaDbOptions, State) {
         last_sequence: 0,
         last_subscription: 0,
         body_max: 300,
+        next: None,
     };
-    let mut state = State::default();
+    let (mut state, mut before) = (State::default(), State::default());
     for life in 0..2 + random.below(3) {
         let mut store = TestStore::open(&disk, &options, SyncPolicy::Always).expect("opens");
         for _ in 0..150 {
             let ops = source.ops(&state);
+            before.clone_from(&state);
             ops.iter().for_each(|op| state.apply(op));
             store.submit(ops, Wish::Durable, drop);
             store.drain().expect("the disk works");
@@ -33,7 +36,7 @@ fn aged(seed: u64) -> (SimulatedDisk, KahaDbOptions, State) {
             assert!(store.checkpoint(index::Mark::Clean));
         }
     }
-    (disk, options, state)
+    (disk, options, [state, before])
 }
 
 fn content(disk: &SimulatedDisk) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -55,7 +58,7 @@ fn inspected(disk: &SimulatedDisk, options: &KahaDbOptions) -> Inspection {
 #[test]
 fn a_store_that_was_never_damaged_is_sound_and_shown_as_it_is() {
     for seed in 0..12 {
-        let (disk, options, state) = aged(seed);
+        let (disk, options, [state, _]) = aged(seed);
         let before = content(&disk);
         let verdict = verified(&disk, &options).expect("readable");
         assert_eq!(verdict.damage, [], "seed {seed}");
@@ -92,7 +95,7 @@ fn a_store_that_was_never_damaged_is_sound_and_shown_as_it_is() {
 fn a_flipped_byte_is_found_or_harmless() {
     let (mut found, stores) = (0, [aged(1), aged(2), aged(3)]);
     for seed in 0..90 {
-        let (disk, options, state) = &stores[seed as usize % stores.len()];
+        let (disk, options, states) = &stores[seed as usize % stores.len()];
         let disk = disk.reboot();
         let mut random = Random(seed);
         let files: Vec<(PathBuf, Vec<u8>)> = content(&disk).into_iter().collect();
@@ -109,7 +112,8 @@ fn a_flipped_byte_is_found_or_harmless() {
         if verdict.damage.is_empty() {
             let store = TestStore::open(&disk, options, SyncPolicy::Always).expect("opens");
             let left = store.recovered_state(300, &mut random);
-            assert_eq!(&left, state, "seed {seed}: {} at {at}", path.display());
+            // In the last batch it is taken for a write that a power cut has torn.
+            assert!(states.contains(&left), "seed {seed}: {} at {at}: {left:?}", path.display());
         } else {
             found += 1;
         }

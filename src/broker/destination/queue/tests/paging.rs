@@ -68,7 +68,7 @@ impl Shelf {
             last: messages.last().map(|stored| stored.sequence),
             end: found.len() <= limit.messages,
             messages,
-            damaged: Vec::new(),
+            ..Page::default()
         }
     }
 }

@@ -24,7 +24,7 @@ fn any_bytes() -> impl Strategy<Value = Bytes> {
 fn any_record() -> impl Strategy<Value = Record> {
     let numbers = (any::<u32>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u8>());
     let flags = (any::<bool>(), any::<bool>());
-    (0..19_u8, numbers, flags, any_ranges(), any_bytes(), ".{0,10}", ".{0,10}").prop_map(
+    (0..20_u8, numbers, flags, any_ranges(), any_bytes(), ".{0,10}", ".{0,10}").prop_map(
         |(kind, (destination, a, b, c, byte), (x, y), seqs, bytes, text, name)| match kind {
             0 => Record::Add(Add {
                 destination,
@@ -82,6 +82,7 @@ fn any_record() -> impl Strategy<Value = Record> {
                 gaps: bytes,
             },
             17 => Record::Delivered { destination, seqs },
+            18 => Record::Share { destination, subscription: b },
             _ => Record::Nothing { padding: bytes },
         },
     )

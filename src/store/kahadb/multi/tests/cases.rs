@@ -27,7 +27,11 @@ fn has_journal(disk: &SimulatedDisk, folder: &str) -> bool {
 fn durable(store: &MultiKahaDb, subscription: u64) -> Vec<i64> {
     let limit = PageLimit { messages: 2, bytes: u64::MAX };
     let mut found = Vec::new();
-    walk(store, |after| Fetch::Durable { subscription, after, limit }, |seq, _| found.push(seq));
+    walk(
+        store,
+        |after| Fetch::Durable { subscription, topic: None, after, limit },
+        |seq, _| found.push(seq),
+    );
     found
 }
 

@@ -38,6 +38,7 @@ fn names(ops: &[StoreOp]) -> BTreeSet<String> {
         | StoreOp::Remove { destination, .. }
         | StoreOp::Deliver { destination, .. }
         | StoreOp::Acknowledge { destination, .. }
+        | StoreOp::Share { destination, .. }
         | StoreOp::Purge { destination, .. } => destination.to_string(),
         StoreOp::Add(add) => add.destination.to_string(),
         StoreOp::Subscribe(_) | StoreOp::Unsubscribe { .. } => "subscriptions".to_owned(),
@@ -105,8 +106,14 @@ fn live(seed: u64) {
     let mut random = Random(seed);
     let (last_sequence, last_subscription, body_max) = (0, 0, BODY_MAX);
     let source = Random(random.next());
-    let mut source =
-        Source { mix: Mix::Any, random: source, last_sequence, last_subscription, body_max };
+    let mut source = Source {
+        mix: Mix::Any,
+        random: source,
+        last_sequence,
+        last_subscription,
+        body_max,
+        next: None,
+    };
     let mut disk = SimulatedDisk::new(seed);
     let mut possible = vec![State::default()];
     for _ in 0..4 {

@@ -127,7 +127,7 @@ fn state(store: &MultiKahaDb, recovered: &Recovered, random: &mut Random) -> Sta
     }
     for known in &recovered.subscriptions {
         let (subscription, mut pending) = (known.subscription.number, 0);
-        let page = |after| Fetch::Durable { subscription, after, limit };
+        let page = |after| Fetch::Durable { subscription, topic: None, after, limit };
         let mut found = BTreeSet::new();
         walk(store, page, |sequence, _| {
             pending += 1;
