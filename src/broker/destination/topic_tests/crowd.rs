@@ -1,14 +1,16 @@
 //! Random commands into a topic with many subscriptions of all kinds, beside a list of what each should
-//! see: plain ones with limits and evictions, retroactive ones, durable ones that come and go.
+//! see: plain ones with limits and evictions, retroactive ones, durable ones that come and go, all with and
+//! without selectors, and messages that expire.
 
 use super::super::Op;
 use super::super::durable::DurableSubscription;
 use super::super::fixture::{Random, for_seeds, numbers};
 use super::super::in_flight::{Ack, AckRange};
 use super::super::subscription::TopicSubscription;
-use super::bench::Bench;
+use super::bench::{Bench, with};
 use crate::broker::outbox::{Outbox, SubscriptionKey};
 use crate::broker::policy::{Eviction, PendingLimit, Policy, RecoveryKind};
+use crate::jms::properties::PropertyValue;
 use crate::jms::{AckKind, ConsumerInfo, Message};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,8 +26,19 @@ struct Msg {
     number: i64,
     priority: i8,
     from: usize,
+    /// Value of a property, unless it has none.
+    color: Option<i32>,
+    timestamp: i64,
+    /// ms since the epoch; 0: never.
+    expiration: i64,
     /// Its place among the messages of a durable subscription.
     order: i64,
+}
+
+impl Msg {
+    fn is_expired(&self, now: i64) -> bool {
+        self.expiration > 0 && now > self.expiration
+    }
 }
 
 enum Kind {
@@ -37,6 +50,32 @@ enum Kind {
     },
 }
 
+/// What a selector asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Only {
+    All,
+    Color(i32),
+    Above(i8),
+}
+
+impl Only {
+    fn selector(self) -> Option<String> {
+        match self {
+            Self::All => None,
+            Self::Color(color) => Some(format!("color = {color}.0")),
+            Self::Above(priority) => Some(format!("JMSPriority > {priority}")),
+        }
+    }
+
+    fn wants(self, msg: &Msg) -> bool {
+        match self {
+            Self::All => true,
+            Self::Color(color) => msg.color == Some(color),
+            Self::Above(priority) => msg.priority > priority,
+        }
+    }
+}
+
 /// A subscription, and what it should have.
 struct Sub {
     key: SubscriptionKey,
@@ -45,6 +84,7 @@ struct Sub {
     prefetch: usize,
     /// Wants no messages of this connection.
     not_from: Option<usize>,
+    only: Only,
     limit: Option<usize>,
     pending: VecDeque<Msg>,
     held: Vec<Msg>,
@@ -55,7 +95,7 @@ struct Sub {
 
 impl Sub {
     fn wants(&self, msg: &Msg) -> bool {
-        self.not_from != Some(msg.from)
+        self.not_from != Some(msg.from) && self.only.wants(msg)
     }
 
     fn is_online(&self) -> bool {
@@ -65,26 +105,54 @@ impl Sub {
         }
     }
 
-    fn send(&mut self) {
+    fn send(&mut self, now: i64) {
         while self.is_online() && self.held.len() < self.prefetch + self.extension {
             let Some(msg) = self.pending.pop_front() else { return };
-            self.held.push(msg);
-            self.expects.push(msg.number);
+            if !msg.is_expired(now) {
+                self.held.push(msg);
+                self.expects.push(msg.number);
+            }
         }
     }
 
     /// One batch of messages.
-    fn take(&mut self, messages: &[Msg], eviction: &Eviction) {
-        self.pending.extend(messages.iter().filter(|msg| self.not_from != Some(msg.from)));
-        self.send();
-        while self.limit.is_some_and(|limit| self.pending.len() > limit) {
-            let lowest = self.pending.iter().map(|msg| msg.priority).min();
-            let at = match eviction {
-                Eviction::Oldest => 0,
-                _ => self.pending.iter().position(|msg| Some(msg.priority) == lowest).unwrap_or(0),
-            };
-            self.pending.remove(at);
-            self.discarded += 1;
+    fn take(&mut self, messages: &[Msg], policy: &Policy, now: i64) {
+        let wanted: Vec<Msg> = messages.iter().filter(|msg| self.wants(msg)).copied().collect();
+        self.pending.extend(&wanted);
+        self.send(now);
+        let Some(limit) = self.limit.filter(|_| !wanted.is_empty()) else { return };
+        if self.pending.len() > limit.min(policy.evict_expired_from) {
+            self.pending.retain(|msg| !msg.is_expired(now));
+        }
+        while self.pending.len() > limit {
+            let before = self.pending.len();
+            self.evict(&policy.eviction);
+            self.discarded += (before - self.pending.len()) as u64;
+        }
+    }
+
+    fn evict(&mut self, eviction: &Eviction) {
+        let pending = &mut self.pending;
+        match eviction {
+            Eviction::Oldest => drop(pending.pop_front()),
+            Eviction::OldestWithLowestPriority => {
+                let lowest = pending.iter().map(|msg| msg.priority).min();
+                let at = pending.iter().position(|msg| Some(msg.priority) == lowest);
+                pending.remove(at.expect("there are some"));
+            }
+            Eviction::UniqueProperty(_) => {
+                let all = pending.clone();
+                let rank = |msg: &Msg| (msg.timestamp, -msg.number);
+                let is_newest = |msg: &Msg| {
+                    let same = all.iter().filter(|other| other.color == msg.color);
+                    msg.color.is_some() && same.map(rank).max() == Some(rank(msg))
+                };
+                pending.retain(is_newest);
+                if pending.is_empty() || pending.len() == all.len() {
+                    *pending = all;
+                    pending.pop_front();
+                }
+            }
         }
     }
 
@@ -111,11 +179,12 @@ fn policy(random: &mut Random) -> Policy {
             PendingLimit::Constant(3),
             PendingLimit::PrefetchRate(1.5),
         ]),
-        eviction: if random.one_in(2) {
-            Eviction::Oldest
-        } else {
-            Eviction::OldestWithLowestPriority
+        eviction: match random.below(3) {
+            0 => Eviction::Oldest,
+            1 => Eviction::OldestWithLowestPriority,
+            _ => Eviction::UniqueProperty("color".into()),
         },
+        evict_expired_from: random.pick(&[1, 1000]),
         recovery: random.pick(&[
             RecoveryKind::None,
             RecoveryKind::Count(1),
@@ -141,10 +210,19 @@ impl World {
             let from = self.random.below(2);
             let priority = self.random.pick(&[4, 4, 0, 9]);
             let (number, order) = (self.next, self.order);
-            batch.push(Msg { number, priority, from, order });
+            let color = self.random.pick(&[None, Some(0), Some(1), Some(2)]);
+            let timestamp = self.now() + self.random.below(3) as i64;
+            let ends = self.random.one_in(4);
+            let expiration = if ends { self.now() + self.random.below(40) as i64 } else { 0 };
+            batch.push(Msg { number, priority, from, color, timestamp, expiration, order });
             let message = super::super::fixture::message(CONNECTIONS[from], number);
             let destination = self.bench.message(number).destination;
-            let message = Message { destination, priority, persistent: true, ..message };
+            let message = Message { destination, timestamp, expiration, ..message };
+            let message = Message { priority, persistent: true, ..message };
+            let message = match color {
+                Some(color) => with(message, "color", PropertyValue::Int(color)),
+                None => message,
+            };
             ops.push(Op::Send(super::super::fixture::incoming(message, None)));
         }
         self.bench.run(ops);
@@ -160,8 +238,9 @@ impl World {
             }
         }
         assert_eq!(stored, expected, "what is stored, and for whom");
+        let now = self.now();
         for sub in &mut self.subs {
-            sub.take(&batch, &self.policy.eviction);
+            sub.take(&batch, &self.policy, now);
         }
         let RecoveryKind::Count(most) = self.policy.recovery else { return };
         self.kept.extend(batch);
@@ -170,20 +249,32 @@ impl World {
         }
     }
 
+    fn now(&self) -> i64 {
+        self.bench.clock.wall_ms()
+    }
+
     /// What a consumer asks for.
-    fn wishes(&mut self) -> (usize, Option<usize>, bool, i32) {
+    fn wishes(&mut self) -> (usize, Wish, bool, i32) {
+        let not_from = self.random.one_in(4).then(|| self.random.below(2));
+        let only = self.random.pick(&[
+            Only::All,
+            Only::All,
+            Only::Color(0),
+            Only::Color(1),
+            Only::Above(4),
+        ]);
         (
             self.random.pick(&[1, 2, 7]),
-            self.random.one_in(4).then(|| self.random.below(2)),
+            (not_from, only),
             self.random.one_in(3),
             self.random.pick(&[0, 0, 2]),
         )
     }
 
     fn subscribe(&mut self) {
-        let (prefetch, not_from, retroactive, own) = self.wishes();
+        let (prefetch, wishes, retroactive, own) = self.wishes();
         let outbox = Arc::new(Outbox::default());
-        let wish = |info: &mut ConsumerInfo| ask(info, not_from, retroactive, own);
+        let wish = |info: &mut ConsumerInfo| ask(info, wishes, retroactive, own);
         let plain = self.bench.subscribe_as(i32::try_from(prefetch).expect("small"), &outbox, wish);
         let by_policy = match self.policy.pending_limit {
             PendingLimit::None => None,
@@ -196,7 +287,8 @@ impl World {
             kind: Kind::Plain(plain),
             outbox,
             prefetch,
-            not_from,
+            not_from: wishes.0,
+            only: wishes.1,
             limit: by_policy.into_iter().chain(own).min(),
             pending: VecDeque::new(),
             held: Vec::new(),
@@ -205,23 +297,25 @@ impl World {
             expects: Vec::new(),
         };
         if retroactive || self.policy.always_retroactive {
-            let kept: Vec<Msg> = self.kept.iter().copied().collect();
-            sub.take(&kept, &self.policy.eviction);
+            let kept = self.kept.iter().filter(|msg| !msg.is_expired(self.now()));
+            let kept: Vec<Msg> = kept.copied().collect();
+            sub.take(&kept, &self.policy, self.now());
         }
         self.subs.push(sub);
     }
 
     fn subscribe_durably(&mut self) {
-        let (_, not_from, retroactive, _) = self.wishes();
+        let (_, wishes, retroactive, _) = self.wishes();
         let name = format!("client{}", self.next);
-        let wish = |info: &mut ConsumerInfo| ask(info, not_from, retroactive, 0);
+        let wish = |info: &mut ConsumerInfo| ask(info, wishes, retroactive, 0);
         let (subscription, outbox) = self.bench.subscribe_durably(&name, wish);
         let mut sub = Sub {
             key: subscription.key,
             kind: Kind::Durable { subscription, online: true },
             outbox,
             prefetch: 100,
-            not_from,
+            not_from: wishes.0,
+            only: wishes.1,
             limit: None,
             pending: VecDeque::new(),
             held: Vec::new(),
@@ -241,7 +335,8 @@ impl World {
             return;
         }
         let mut past = Vec::new();
-        for msg in &self.kept {
+        let now = self.now();
+        for msg in self.kept.iter().filter(|msg| !msg.is_expired(now)) {
             self.order += 1;
             if sub.wants(msg) {
                 past.push(Msg { order: self.order, ..*msg });
@@ -249,22 +344,22 @@ impl World {
         }
         let expected: Vec<_> = past.iter().map(|msg| (msg.number, vec![sub.key.0])).collect();
         assert_eq!(stored, expected, "the past is stored for it alone");
-        sub.take(&past, &Eviction::Oldest);
+        sub.take(&past, &self.policy, now);
     }
 
     /// A durable subscription loses its consumer, or gets one.
     fn toggle(&mut self, at: usize) {
-        let mut sub = self.subs.swap_remove(at);
+        let (mut sub, now) = (self.subs.swap_remove(at), self.now());
         if let Kind::Durable { subscription, online } = &mut sub.kind {
             let subscription = Arc::clone(subscription);
             *online = !*online;
             if *online {
                 let retroactive = self.random.one_in(3);
-                let not_from = sub.not_from;
-                let wish = |info: &mut ConsumerInfo| ask(info, not_from, retroactive, 0);
+                let wishes = (sub.not_from, sub.only);
+                let wish = |info: &mut ConsumerInfo| ask(info, wishes, retroactive, 0);
                 sub.outbox = self.bench.activate(&subscription, wish);
                 let empty = sub.size() == 0;
-                sub.send();
+                sub.send(now);
                 if empty {
                     self.catch_up(&mut sub, retroactive);
                 } else {
@@ -328,7 +423,7 @@ impl World {
                 sub.extension = sub.extension.saturating_sub(count);
             }
         }
-        sub.send();
+        sub.send(now.wall_ms);
     }
 
     fn leave(&mut self, at: usize) {
@@ -339,7 +434,8 @@ impl World {
     fn step(&mut self) {
         let there = self.subs.len();
         match self.random.below(20) {
-            0..7 => self.send(),
+            0..6 => self.send(),
+            6 => self.bench.clock.ms += self.random.below(20) as u64,
             7 | 8 if there < 6 => self.subscribe(),
             9 if there < 6 => self.subscribe_durably(),
             10..16 if there > 0 => {
@@ -373,7 +469,11 @@ impl World {
     }
 }
 
-fn ask(info: &mut ConsumerInfo, not_from: Option<usize>, retroactive: bool, own_limit: i32) {
+/// Whose messages a consumer does not want, and which it does.
+type Wish = (Option<usize>, Only);
+
+fn ask(info: &mut ConsumerInfo, (not_from, only): Wish, retroactive: bool, own_limit: i32) {
+    info.selector = only.selector().map(Into::into);
     info.retroactive = retroactive;
     info.maximum_pending_message_limit = own_limit;
     if let Some(id) = info.consumer_id.as_mut() {
