@@ -124,7 +124,7 @@ pub enum TopicDispatch {
     RoundRobin,
     /// All, those of higher priority first.
     Priority,
-    /// As `Priority`; of network subscriptions for the same remote consumer the first one only.
+    /// All; of network subscriptions for the same remote consumer that of the highest priority only.
     PriorityNetwork,
     /// All; a message of a topic whose name ends in `suffix` only those of the client that `property` of
     /// the message names, if it has it.

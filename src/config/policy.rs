@@ -402,7 +402,8 @@ choice! {
 
 element! {
     pub struct StoreDurableCursor = "storeDurableSubscriberCursor" {
-        immediate_priority_dispatch: bool = "immediatePriorityDispatch", true, ignored;
+        immediate_priority_dispatch: bool = "immediatePriorityDispatch", true,
+            ignored("a higher priority always goes first");
         use_cache: bool = "useCache", true, ignored("the policy entry has one for all");
     }
 }

@@ -272,7 +272,7 @@ final class Durable extends Rules {
             producer.send(session.createTextMessage(Integer.toString(i)));
         }
         session.commit();
-        connection = connectAs(id, "jms.prefetchPolicy.durableTopicPrefetch=10"
+        connection = connectAs(id, "jms.prefetchPolicy.optimizeDurableTopicPrefetch=10"
                 + "&jms.messagePrioritySupported=false");
         MessageConsumer consumer = auto(connection).createDurableSubscriber(topic, "s");
         takes(consumer, 600, 900);

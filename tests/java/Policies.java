@@ -279,7 +279,7 @@ final class Policies extends Rules {
     // Who is too slow
 
     /** Returns when the client has closed the consumer because the broker told it to. */
-    private static void isClosed(MessageConsumer consumer) throws Exception {
+    static void isClosed(MessageConsumer consumer) throws Exception {
         eventually("the consumer is closed", () -> {
             try {
                 consumer.getMessageSelector();

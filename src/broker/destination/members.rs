@@ -254,19 +254,24 @@ impl Members {
         open.map(|joined| joined.serve(entries, now, out)).sum()
     }
 
-    /// Puts the members in order of priority, and of those that stand for the same remote consumer leaves
-    /// one open: where the policy says so.
+    /// Puts the members in order of priority, or leaves of those that stand for the same remote consumer the
+    /// one with the highest priority open: where the policy says so.
     fn arrange(&mut self) {
-        if !matches!(self.dispatch, TopicDispatch::Priority | TopicDispatch::PriorityNetwork) {
-            return;
+        match self.dispatch {
+            TopicDispatch::Priority => {
+                self.places.known = false;
+                self.list.sort_by_key(|joined| Reverse(joined.member.info().priority));
+            }
+            TopicDispatch::PriorityNetwork => self.shadow(),
+            _ => {}
         }
-        self.places.known = false;
-        self.list.sort_by_key(|joined| Reverse(joined.member.info().priority));
-        if self.dispatch == TopicDispatch::Priority {
-            return;
-        }
+    }
+
+    fn shadow(&mut self) {
         let mut served: Vec<ConsumerId> = Vec::new();
-        for joined in &mut self.list {
+        let mut by_priority: Vec<&mut Joined> = self.list.iter_mut().collect();
+        by_priority.sort_by_key(|joined| Reverse(joined.member.info().priority));
+        for joined in by_priority {
             let info = joined.member.info();
             let remote = info.network_consumer_path.iter().flatten().flatten();
             let remote: Vec<ConsumerId> =
