@@ -39,13 +39,19 @@ impl ListenOptions {
     ) -> Self {
         let mut options = Self::default();
         for option in &uri.options {
-            let given = Given {
+            let mut given = Given {
                 kind: SubjectKind::UriOption,
                 name: &option.name,
                 owner: connector.owner,
                 place: connector.place,
-                content: Content::Text(&option.value),
+                content: Content::Text(""),
             };
+            let Some(value) = &option.value else {
+                let (subject, why) = (given.subject(), "it has no value, as in name=value");
+                reading.remark(connector.place, Remark::NoEffectBecause { subject, why });
+                continue;
+            };
+            given.content = Content::Text(value);
             let known = reading.quietly(quiet, |reading| {
                 options.set(protocol, tls, &given, reading)
                     || FREE_PREFIXES.iter().any(|prefix| {

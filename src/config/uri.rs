@@ -31,7 +31,8 @@ pub enum UriTarget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UriOption {
     pub name: String,
-    pub value: String,
+    /// None: there is no `=`. Such an option sets nothing.
+    pub value: Option<String>,
 }
 
 /// Why a text is not a URI.
@@ -53,14 +54,12 @@ pub enum UriError {
     TooDeep,
     #[error("'{0}' is not percent-encoded UTF-8")]
     Encoding(String),
-    #[error("the option '{0}' has no value")]
-    NoValue(String),
 }
 
 impl BrokerUri {
     /// The last value given for `name`.
     pub fn option(&self, name: &str) -> Option<&str> {
-        self.options.iter().rev().find(|o| o.name == name).map(|o| o.value.as_str())
+        self.options.iter().rev().find(|o| o.name == name)?.value.as_deref()
     }
 
     /// Host and port, for a URI that names one address with a port.
@@ -202,9 +201,11 @@ fn options_of(query: &str) -> Result<Vec<UriOption>, UriError> {
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
-            let (name, value) =
-                pair.split_once('=').ok_or_else(|| UriError::NoValue(pair.to_owned()))?;
-            Ok(UriOption { name: decode(name)?, value: decode(value)? })
+            let (name, value) = match pair.split_once('=') {
+                Some((name, value)) => (name, Some(decode(value)?)),
+                None => (pair, None),
+            };
+            Ok(UriOption { name: decode(name)?, value })
         })
         .collect()
 }
@@ -262,8 +263,10 @@ impl fmt::Display for BrokerUri {
         for (i, option) in self.options.iter().enumerate() {
             f.write_char(if i == 0 { '?' } else { '&' })?;
             encode(&option.name, f)?;
-            f.write_char('=')?;
-            encode(&option.value, f)?;
+            if let Some(value) = &option.value {
+                f.write_char('=')?;
+                encode(value, f)?;
+            }
         }
         Ok(())
     }
@@ -295,6 +298,8 @@ mod tests {
         assert_eq!(uri("AUTO+NIO://h:1").scheme, "auto+nio");
         assert_eq!(uri("tcp://h:1?a=1&a=2").option("a"), Some("2"));
         assert_eq!(uri("tcp://h:1?a=x%20y+z%26").option("a"), Some("x y z&"));
+        assert_eq!(uri("tcp://h:1?a&b=2&c").option("b"), Some("2"));
+        assert_eq!(uri("tcp://h:1?a=1&a").option("a"), None);
         assert_eq!(uri("vm:localhost").target, uri("vm://localhost").target);
     }
 
@@ -329,7 +334,6 @@ mod tests {
             ("static:()", UriError::EmptyComposite),
             ("tcp://h:1?a=%zz", UriError::Encoding("%zz".to_owned())),
             ("tcp://h:1?a=%ff", UriError::Encoding("%ff".to_owned())),
-            ("tcp://h:1?a", UriError::NoValue("a".to_owned())),
         ] {
             assert_eq!(text.parse::<BrokerUri>(), Err(expected), "{text}");
         }
@@ -339,7 +343,7 @@ mod tests {
 
     fn any_uri() -> impl Strategy<Value = BrokerUri> {
         let options = || {
-            vec(("[a-z.]{1,8}", ".{0,8}"), 0..3).prop_map(|pairs| {
+            vec(("[a-z.]{1,8}", proptest::option::of(".{0,8}")), 0..3).prop_map(|pairs| {
                 let option = |(name, value)| UriOption { name, value };
                 pairs.into_iter().map(option).collect::<Vec<_>>()
             })

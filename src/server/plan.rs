@@ -216,7 +216,10 @@ fn connector(connector: &TransportConnector) -> ConnectorOptions {
         .uri
         .options
         .iter()
-        .map(|option| format!("{}={}", option.name, option.value))
+        .map(|option| match &option.value {
+            Some(value) => format!("{}={value}", option.name),
+            None => option.name.clone(),
+        })
         .collect();
     let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     ConnectorOptions {

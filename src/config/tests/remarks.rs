@@ -45,6 +45,16 @@ fn each_remark_is_made_once_and_only_for_what_differs() {
             ],
         ),
         (
+            "<transportConnectors><transportConnector name='o' uri='tcp://h:1?trace&amp;maximumConnections=5\
+             &amp;x'/></transportConnectors>",
+            &[
+                "a.xml:2: option 'trace' of connector 'o' is accepted but has no effect: it has no \
+               value, as in name=value",
+                "a.xml:2: option 'x' of connector 'o' is accepted but has no effect: it has no \
+               value, as in name=value",
+            ],
+        ),
+        (
             "<transportConnectors><transportConnector name='o' uri='tcp://h:1?trace=true&amp;\
              maximumConection=1&amp;jmxPort=1099&amp;daemon=true&amp;wireFormat.maxFrameSize=1\
              &amp;org.apache.activemq.transport.nio.SelectorManager.corePoolSize=2'/>\
