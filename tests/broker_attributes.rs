@@ -7,7 +7,8 @@
 mod clients;
 mod harness;
 
-use broker::client::{ClientError, Connection, Options};
+use broker::client::{ClientError, Connection, ConsumerOptions, Options};
+use broker::jms::Destination;
 use clients::{Drain, Flood, Sender, until};
 use harness::Broker;
 
@@ -108,4 +109,23 @@ async fn all_messages_are_deleted_by_a_start_that_is_to_do_so() {
     drain.expect([2]).await;
     drain.expect_end().await;
     Drain::start(&broker, "OTHER").await.expect_end().await;
+}
+
+#[tokio::test]
+async fn durable_consumers_are_rejected_where_the_broker_is_to_do_so() {
+    let mut broker = Broker::start();
+    broker.change_configuration("<broker ", "<broker rejectDurableConsumers='true' ");
+    assert_eq!(broker.stop(), Some(0));
+    broker.restart();
+    let connection = Connection::open(&broker.uri("")).await.unwrap();
+    let session = connection.session().await.unwrap();
+    let topic = || Destination::topic("T");
+    let durable = ConsumerOptions { durable: Some("name".into()), ..ConsumerOptions::default() };
+    let refused = session.consumer(topic(), durable).await.unwrap_err();
+    assert!(
+        matches!(&refused, ClientError::Refused { class, message }
+            if &**class == "javax.jms.JMSException" && &**message == "Durable Consumers are not allowed"),
+        "{refused}"
+    );
+    session.consumer(topic(), ConsumerOptions::default()).await.unwrap();
 }
