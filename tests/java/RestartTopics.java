@@ -8,6 +8,8 @@ import javax.jms.MessageProducer;
 import javax.jms.Session;
 import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.ActiveMQSession;
+import org.apache.activemq.command.ActiveMQTopic;
 
 /** What durable subscriptions are after the broker was ended and started again. */
 final class RestartTopics extends Rules {
@@ -343,6 +345,51 @@ final class RestartTopics extends Rules {
 
     private static Topic retroactive(Topic topic) throws JMSException {
         return withOptions(topic, "consumer.retroactive=true");
+    }
+
+    @Rule
+    void whatWasAcknowledgedOneByOneDoesNotComeAgain() throws Exception {
+        Topic topic = topic();
+        String id = unique("durable");
+        ActiveMQConnection connection = connectAs(id, SURE_ACKS);
+        MessageConsumer consumer = connection
+                .createSession(false, ActiveMQSession.INDIVIDUAL_ACKNOWLEDGE)
+                .createDurableSubscriber(topic, "s");
+        send(session(), topic, 0, 6);
+        for (int i = 0; i < 6; i++) {
+            Message message = takes(consumer, i, i + 1);
+            if (i % 2 == 1) {
+                message.acknowledge();
+            }
+        }
+        connection.close();
+        restart.run();
+        MessageConsumer again = subscriber(id, topic, "s");
+        for (int i = 0; i < 6; i += 2) {
+            takes(again, i, i + 1);
+        }
+        nothingMore(again, topic);
+    }
+
+    @Rule
+    void compositeSubscriptionKeepsItsPositions() throws Exception {
+        Topic one = topic();
+        Topic two = topic();
+        Topic both = new ActiveMQTopic(nameOf(one) + "," + nameOf(two));
+        String id = unique("durable");
+        subscribe(id, both, "s");
+        Session session = session();
+        send(session, one, 0, 3);
+        send(session, two, 3, 6);
+        ActiveMQConnection connection = connectAs(id, SURE_ACKS);
+        MessageConsumer consumer = auto(connection).createDurableSubscriber(both, "s");
+        take(consumer, 4);
+        connection.close();
+        restart.run();
+        MessageConsumer again = subscriber(id, both, "s");
+        take(again, 2);
+        sendText(session(), one, "the end");
+        equal("the end", nextText(again), "last message");
     }
 
     @Rule

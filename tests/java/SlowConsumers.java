@@ -28,6 +28,29 @@ final class SlowConsumers extends Rules {
     }
 
     @Rule
+    void consumersThatFallBehindOftenEnoughAreClosed() throws Exception {
+        Topic topic = topic("OFTEN");
+        MessageConsumer slow =
+                client(connect("jms.prefetchPolicy.topicPrefetch=2")).createConsumer(topic);
+        MessageConsumer fast = session().createConsumer(topic);
+        send(session(), topic, 0, 8);
+        Policies.isClosed(slow);
+        takes(fast, 0, 8);
+        fast.getMessageSelector();
+    }
+
+    @Rule
+    void connectionOfASlowTopicConsumerIsClosedIfThePolicySaysSo() throws Exception {
+        Topic topic = topic("CUT");
+        ActiveMQConnection connection = connect("jms.prefetchPolicy.topicPrefetch=2");
+        client(connection).createConsumer(topic);
+        MessageConsumer fast = session().createConsumer(topic);
+        send(session(), topic, 0, 8);
+        eventually("the transport has failed", connection::isTransportFailed);
+        takes(fast, 0, 8);
+    }
+
+    @Rule
     void idleConsumersAreClosedIfThePolicySaysSo() throws Exception {
         Queue queue = queue("BUSY");
         MessageConsumer idle = session().createConsumer(queue);
