@@ -1,7 +1,8 @@
 //! What each record of the journal does to the state.
 
-use super::contents::{Contents, Left, Tree, nonsense};
-use super::{Changed, Evidence, Prepared, Producer, Subscription, View};
+use super::contents::{Contents, Tree, nonsense};
+use super::subscriptions::topics_of;
+use super::{Changed, Prepared, Producer, View};
 use crate::jms::ProducerId;
 use crate::store::StoredSubscription;
 use crate::store::kahadb::index::IndexError;
@@ -11,15 +12,15 @@ use crate::store::kahadb::rows::{FileRow, GAPS, Row, pending_key, prepared_key, 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whose file figures change when a message goes, and by which file's record.
-struct Books<'a> {
+pub(super) struct Books<'a> {
     files: &'a mut BTreeMap<u32, FileRow>,
-    changed: &'a mut Changed,
-    by: u32,
+    pub(super) changed: &'a mut Changed,
+    pub(super) by: u32,
 }
 
 impl Books<'_> {
     /// A record in `by` has ended one in `file`.
-    fn ends(&mut self, file: u32) {
+    pub(super) fn ends(&mut self, file: u32) {
         if file != self.by && self.files.entry(self.by).or_default().targets.insert(file) {
             self.changed.files.insert(self.by);
         }
@@ -41,7 +42,7 @@ impl Books<'_> {
     }
 
     /// The record that says something is there moves.
-    fn state(&mut self, from: Option<Lsn>, to: Option<Lsn>) {
+    pub(super) fn state(&mut self, from: Option<Lsn>, to: Option<Lsn>) {
         if let Some(from) = from {
             let file = self.files.entry(from.file()).or_default();
             file.state = file.state.saturating_sub(1);
@@ -168,7 +169,10 @@ impl View {
         books.ends(file);
     }
 
-    fn books(&mut self, by: u32) -> (Books<'_>, &mut hashbrown::HashMap<u32, Contents>, &Tree) {
+    pub(super) fn books(
+        &mut self,
+        by: u32,
+    ) -> (Books<'_>, &mut hashbrown::HashMap<u32, Contents>, &Tree) {
         let Self { files, changed, contents, tree, .. } = self;
         (Books { files, changed, by }, contents, tree)
     }
@@ -338,68 +342,6 @@ impl View {
         Ok(!self.uncounted.is_empty())
     }
 
-    fn acknowledge(
-        &mut self,
-        number: u32,
-        subscription: u64,
-        seqs: &Ranges,
-        by: u32,
-    ) -> Result<(), IndexError> {
-        let (mut books, contents, tree) = self.books(by);
-        let Some(contents) = contents.get_mut(&number) else { return Ok(()) };
-        books.changed.contents.insert(number);
-        for range in seqs.as_slice() {
-            let Some(pending) = contents.pending.get(&subscription) else { break };
-            let there: Vec<u64> = pending.range(range.first, range.last).collect();
-            for seq in there {
-                if let Some(pending) = contents.pending.get_mut(&subscription) {
-                    pending.remove(seq);
-                }
-                done_with(contents, tree, &mut books, number, seq)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A subscription gets what a topic holds for others.
-    ///
-    /// A Live record that is newer than this says already who wants the messages of its file, and may
-    /// know that the subscription was done with one.
-    fn share(&mut self, number: u32, subscription: u64, lsn: Lsn) -> Result<(), IndexError> {
-        let Self { subscriptions, rebuilding, contents, tree, .. } = self;
-        let Some(contents) = contents.get_mut(&number) else { return Ok(()) };
-        let is_told =
-            |file: u32| rebuilding.as_ref().is_some_and(|known| known.is_newer(file, lsn));
-        let (mut shared, mut files) = (Vec::new(), BTreeSet::new());
-        for band in contents.bands.keys() {
-            let mut from = Some(0);
-            while let Some(first) = from {
-                let range = (first, u64::MAX);
-                let (rows, next) = contents.slice(tree, number, *band, range, SLICE)?;
-                for (seq, row) in rows {
-                    let is_held = contents.pending.values().any(|pending| pending.contains(seq));
-                    if is_held && !is_told(row.lsn.file()) {
-                        shared.push(seq);
-                        files.insert(row.lsn.file());
-                    }
-                }
-                from = next;
-            }
-        }
-        let Some(topics) = topics_of(subscriptions, rebuilding, subscription) else {
-            return Ok(());
-        };
-        topics.insert(number);
-        let pending = contents.pending.entry(subscription).or_default();
-        for seq in shared {
-            pending.insert(seq);
-        }
-        self.changed.contents.insert(number);
-        let (mut books, ..) = self.books(lsn.file());
-        files.into_iter().for_each(|file| books.ends(file));
-        Ok(())
-    }
-
     fn create(&mut self, number: u32, kind: u8, name: &str, lsn: Lsn) -> Result<(), IndexError> {
         let destination = destination_of(kind, name).map_err(nonsense)?;
         self.counters.last_destination = self.counters.last_destination.max(number);
@@ -453,78 +395,6 @@ impl View {
             let keys = pending.chunks().into_iter().map(|c| pending_key(number, subscription, c));
             self.changed.rows.extend(keys.map(|key| (key, None)));
         }
-    }
-
-    fn subscribe(&mut self, stored: StoredSubscription, lsn: Lsn) {
-        let number = stored.number;
-        self.counters.last_subscription = self.counters.last_subscription.max(number);
-        self.changed.subscriptions.insert(number);
-        let before = self.subscriptions.remove(&number);
-        let (before, topics) = before.map(|before| (before.lsn, before.topics)).unzip();
-        let topics = topics.unwrap_or_default();
-        self.subscriptions.insert(number, Subscription { stored, lsn, topics });
-        let (mut books, ..) = self.books(lsn.file());
-        books.state(before, Some(lsn));
-    }
-
-    fn unsubscribe(&mut self, subscription: u64, by: u32) {
-        let Some(gone) = self.subscriptions.remove(&subscription) else { return };
-        self.changed.subscriptions.insert(subscription);
-        for number in gone.topics {
-            self.leave(number, subscription, by);
-        }
-        let (mut books, ..) = self.books(by);
-        books.state(Some(gone.lsn), None);
-    }
-
-    /// A subscription leaves behind what it has of a topic.
-    pub(super) fn leave(&mut self, number: u32, subscription: u64, by: u32) {
-        let (books, contents, _) = self.books(by);
-        let Some(contents) = contents.get_mut(&number) else { return };
-        let Some(pending) = contents.pending.remove(&subscription) else { return };
-        books.changed.contents.insert(number);
-        for chunk in pending.chunks() {
-            books.changed.rows.insert(pending_key(number, subscription, chunk), None);
-        }
-        if pending.count() > 0 {
-            contents.left.push_back(Left { pending, by });
-            self.uncounted.insert(number);
-        }
-    }
-
-    /// Whether there is such a subscription where the log is applied.
-    pub(super) fn is_there(&self, subscription: u64) -> bool {
-        let mut there = self.there(Range { first: subscription, last: subscription });
-        there.next().is_some()
-    }
-
-    /// Those of a range that there are.
-    fn there(&self, range: Range) -> impl Iterator<Item = u64> {
-        let range = range.first..=range.last;
-        let there = self.subscriptions.range(range.clone()).map(|(number, _)| *number);
-        let leaving = self.rebuilding.as_ref().map(|known| known.leaving.range(range));
-        there.chain(leaving.into_iter().flatten().map(|(number, _)| *number))
-    }
-
-    /// Lets about `max` messages go that a deleted subscription has left to nobody. False if there
-    /// are none.
-    fn count_left(&mut self, number: u32, max: usize) -> Result<bool, IndexError> {
-        let (mut books, contents, tree) = self.books(0);
-        let Some(contents) = contents.get_mut(&number) else { return Ok(false) };
-        let Some(left) = contents.left.front_mut() else { return Ok(false) };
-        books.by = left.by;
-        books.changed.contents.insert(number);
-        let slice: Vec<u64> = left.pending.range(0, u64::MAX).take(max).collect();
-        for seq in &slice {
-            left.pending.remove(*seq);
-        }
-        if left.pending.count() == 0 {
-            contents.left.pop_front();
-        }
-        for seq in slice {
-            done_with(contents, tree, &mut books, number, seq)?;
-        }
-        Ok(true)
     }
 
     fn prepared_changed(&mut self, before: Option<Prepared>, now: Option<Prepared>, by: u32) {
@@ -591,37 +461,8 @@ impl View {
     }
 }
 
-/// Where a subscription has something pending; none if it does not exist.
-fn topics_of<'a>(
-    subscriptions: &'a mut BTreeMap<u64, Subscription>,
-    rebuilding: &'a mut Option<Evidence>,
-    number: u64,
-) -> Option<&'a mut BTreeSet<u32>> {
-    match subscriptions.get_mut(&number) {
-        Some(there) => Some(&mut there.topics),
-        None => rebuilding.as_mut()?.leaving.get_mut(&number),
-    }
-}
-
-/// A subscription is done with a message: it goes if that was the last one.
-fn done_with(
-    contents: &mut Contents,
-    tree: &Tree,
-    books: &mut Books<'_>,
-    number: u32,
-    seq: u64,
-) -> Result<(), IndexError> {
-    let is_wanted = contents.pending.values().any(|pending| pending.contains(seq));
-    match contents.find(tree, number, seq)? {
-        Some((_, row)) if is_wanted => books.ends(row.lsn.file()),
-        Some((band, row)) => take(contents, books, (band, seq), row),
-        None => {}
-    }
-    Ok(())
-}
-
 /// A message goes, for everybody.
-fn take(contents: &mut Contents, books: &mut Books<'_>, key: (u8, u64), row: Row) {
+pub(super) fn take(contents: &mut Contents, books: &mut Books<'_>, key: (u8, u64), row: Row) {
     contents.take(key, row);
     books.remove(&row);
     if row.is_topic {
@@ -634,6 +475,6 @@ fn take(contents: &mut Contents, books: &mut Books<'_>, key: (u8, u64), row: Row
 /// Longer ranges are looked for by what is there, shorter ones one by one.
 const SCAN_FROM: u64 = 64;
 /// Rows at once.
-const SLICE: usize = 4096;
+pub(super) const SLICE: usize = 4096;
 /// Destinations in which a producer's last message is remembered.
 const MARKS_MAX: usize = 1024;

@@ -5,7 +5,7 @@
 //! the last checkpoint; the rest is in the tree of the index.
 //!
 //! - `contents`: the messages of one destination.
-//! - `apply`: what each record does.
+//! - `apply`: what each record does; `subscriptions`: to what durable subscriptions have.
 //! - `evidence`: what a rebuild knows before it begins.
 //! - `freeze`: what goes into a checkpoint; `load`: taking it up again.
 
@@ -15,6 +15,7 @@ mod evidence;
 mod freeze;
 mod load;
 mod rebuild;
+mod subscriptions;
 
 pub(super) use contents::{Contents, Search, Tree, nonsense};
 pub(super) use evidence::{Evidence, LiveSet};
