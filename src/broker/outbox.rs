@@ -200,6 +200,11 @@ impl Outbox {
         Poll::Ready(())
     }
 
+    /// Gives back the memory that what waits does not need.
+    pub fn trim(&self) {
+        self.state.lock().items.shrink_to_fit();
+    }
+
     /// Drops what is waiting and everything that comes later.
     pub fn close(&self) {
         let dropped = {

@@ -194,7 +194,10 @@ impl OpenWireIngress {
             )
             .await;
             match connected {
-                Ok(client) => self.clients.push(client),
+                Ok(client) => {
+                    self.clients.reserve_exact(1); // there is hardly ever another one
+                    self.clients.push(client);
+                }
                 Err(error) => {
                     tracing::warn!(
                         "Failed to add Connection {} due to {error}",
