@@ -515,7 +515,7 @@ impl Client {
 }
 
 /// The consumer has seen nothing, see [`Op::Unsubscribe`].
-const NOTHING_DELIVERED: i64 = -1;
+pub(super) const NOTHING_DELIVERED: i64 = -1;
 
 /// Whether acknowledgements of this kind take messages away, so that a transaction must know.
 fn binds(kind: AckKind) -> bool {

@@ -6,6 +6,7 @@ use super::super::destination::topic::TopicMember;
 use super::super::error::BrokerError;
 use super::super::plugins::Event;
 use super::super::router::matches;
+use super::consume::NOTHING_DELIVERED;
 use super::{Client, Consumer, Notice};
 use crate::jms::info::RemoveSubscriptionInfo;
 use crate::jms::selector::Selector;
@@ -84,6 +85,12 @@ impl Client {
         })?;
         self.broker.registry.durable_added(Arc::clone(&durable));
         consumer.durable = Some(Arc::clone(&durable));
+        if info.retroactive
+            && let Err(error) = self.broker.recall(&durable).await
+        {
+            durable.deactivate(NOTHING_DELIVERED);
+            return Err(error);
+        }
         let topics: Vec<&Destination> = parts.iter().collect();
         self.join(durable.key, &topics, &TopicMember::Durable(durable)).await
     }

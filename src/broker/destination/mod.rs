@@ -103,6 +103,13 @@ pub enum Op {
         member: TopicMember,
         receipt: Option<Receipt>,
     },
+    /// Topics: messages of the past for a durable subscription that is about to join. `receipt` is resolved
+    /// when they are stored for it.
+    Recall {
+        durable: Arc<DurableSubscription>,
+        past: Vec<Arc<Message>>,
+        receipt: Option<Receipt>,
+    },
     /// Topics: a subscription leaves.
     Leave {
         key: SubscriptionKey,
