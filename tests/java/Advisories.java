@@ -328,6 +328,34 @@ final class Advisories extends Rules {
     }
 
     @Rule
+    void durableSubscriptionCountsOnceHoweverOftenItIsTaken() throws Exception {
+        String base = nameOf(topic());
+        Topic topic = new ActiveMQTopic(base + ".a");
+        send(session(), topic, 0, 1);
+        MessageConsumer watch = watch(AdvisorySupport.getConsumerAdvisoryTopic(topic));
+        Session session = auto(connectAs(unique("durable")));
+        for (int i = 0; i < 3; i++) {
+            session.createDurableSubscriber(topic, "one").close();
+            equal(1, advisory(watch).getIntProperty("consumerCount"), "consumerCount");
+            advisory(watch);
+        }
+        for (int i = 0; i < 3; i++) {
+            session.createDurableSubscriber(session.createTopic(base + ".*"), "all").close();
+        }
+        session.createConsumer(topic).close();
+        equal(3, advisory(watch).getIntProperty("consumerCount"), "consumerCount");
+        equal(2, advisory(watch).getIntProperty("consumerCount"), "consumerCount");
+        session.unsubscribe("one");
+        session.unsubscribe("all");
+        session.createConsumer(topic);
+        ActiveMQMessage last = advisory(watch);
+        while (!(last.getDataStructure() instanceof ConsumerInfo)) {
+            last = advisory(watch);
+        }
+        equal(1, last.getIntProperty("consumerCount"), "consumerCount");
+    }
+
+    @Rule
     void deletedDurableSubscriptionIsAnnounced() throws Exception {
         Topic topic = topic();
         MessageConsumer watch = watch(AdvisorySupport.getConsumerAdvisoryTopic(topic));

@@ -16,14 +16,14 @@ use std::sync::Arc;
 
 impl Client {
     /// Takes a durable subscription, creating it or, when it asks for something else than before,
-    /// creating it anew.
+    /// creating it anew. True when it was there: its topics count it already.
     pub(super) async fn activate_durable(
         &self,
         consumer: &mut Consumer,
         name: Text,
         destination: &Destination,
         selector: Option<Selector>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<bool, BrokerError> {
         if self.broker.options.reject_durables {
             return Err(BrokerError::DurablesRejected);
         }
@@ -52,7 +52,7 @@ impl Client {
                 consumer.key = present.key;
                 consumer.durable = Some(Arc::clone(&present));
                 self.catch_up(present, &parts).await;
-                return Ok(());
+                return Ok(true);
             }
             self.broker.destroy_durable(&owner).await?;
         }
@@ -92,7 +92,8 @@ impl Client {
             return Err(error);
         }
         let topics: Vec<&Destination> = parts.iter().collect();
-        self.join(durable.key, &topics, &TopicMember::Durable(durable)).await
+        self.join(durable.key, &topics, &TopicMember::Durable(durable)).await?;
+        Ok(false)
     }
 
     /// Topics that kept messages for retroactive consumers hear of a new one.
@@ -130,7 +131,7 @@ impl Client {
         self.broker.destroy_durable(&owner).await?;
         for part in durable.destination.parts() {
             let topic = self.broker.router.find(&part);
-            let count = topic.map_or(0, |topic| topic.gauges.consumers.remove());
+            let count = topic.map_or(0, |topic| topic.gauges.consumers.count());
             self.announce(Notice::durable_removed(&part, info.clone(), count)).await;
         }
         Ok(())
