@@ -137,9 +137,13 @@ impl OpenWireEgress {
     }
 }
 
+/// As much as this is encoded and written at once, bytes: what is encoded is still in the processor's cache
+/// when it is written, and the peer can begin with it.
+const WRITTEN_BYTES: usize = 128 * 1024;
+
 impl Egress for OpenWireEgress {
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(self.shared.outbox.poll_take(cx, &mut self.items));
+        ready!(self.shared.outbox.poll_take(cx, &mut self.items, WRITTEN_BYTES));
         self.settle(&self.shared.replies);
         self.shared.replies.take(&mut self.ready);
         Poll::Ready(())
