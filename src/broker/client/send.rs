@@ -1,7 +1,7 @@
 //! Messages from a client into destinations.
 
 use super::super::destination::{
-    Admission, DestinationHandle, Incoming, Op, TempShortage, warn_full, warn_store_full,
+    Admission, DestinationHandle, Incoming, Join, Op, TempShortage, warn_full, warn_store_full,
     warn_temp_full,
 };
 use super::super::error::BrokerError;
@@ -165,23 +165,31 @@ impl Client {
     ) -> Result<(), BrokerError> {
         let policy = handle.policy.get();
         let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
-        let may_park = receipt.is_some() && message.transaction_id.is_none();
+        let may_park = receipt.is_some();
         let admission = self.admit(&handle, &policy, &message, bytes, may_park).await?;
         let parked = match admission {
             Admission::Park => Some(self.park(&handle, bytes).await?),
             Admission::Credited | Admission::Forced => None,
         };
-        if let Some(id) = message.transaction_id.clone() {
-            if admission != Admission::Credited {
-                handle.usage.take(bytes);
+        let joins = match message.transaction_id.clone() {
+            Some(id) if parked.is_none() => {
+                if admission != Admission::Credited {
+                    handle.usage.take(bytes);
+                }
+                let send = PendingSend { handle, message, bytes };
+                self.in_transaction(&id, move |transaction| transaction.send([send]))?;
+                if let Some(receipt) = receipt.take() {
+                    receipt.resolve(Ok(()));
+                }
+                return Ok(());
             }
-            let send = PendingSend { handle, message, bytes };
-            self.in_transaction(&id, move |transaction| transaction.sends.push(send))?;
-            if let Some(receipt) = receipt.take() {
-                receipt.resolve(Ok(()));
+            Some(id) => {
+                let handle = Arc::clone(&handle);
+                let join = self.in_transaction(&id, |transaction| transaction.when_room(handle))?;
+                Some(Join::new(join))
             }
-            return Ok(());
-        }
+            None => None,
+        };
         let connection = self.entry.number;
         let redeliveries = message.redelivery_counter;
         let resent = self.entry.info.failover_reconnect;
@@ -199,6 +207,7 @@ impl Client {
                 resent,
                 moved,
                 parked,
+                joins,
             }),
         )
         .await;

@@ -46,6 +46,7 @@ pub(super) fn incoming(message: Message, receipt: Option<Receipt>) -> Incoming {
         resent: false,
         moved: Vec::new(),
         parked: None,
+        joins: None,
     }
 }
 
