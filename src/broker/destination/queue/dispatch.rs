@@ -79,18 +79,35 @@ impl Queue {
 
     /// Notes which consumers are full while messages wait for them.
     pub(super) fn note_pace(&self) {
-        let behind = !self.backlog.is_empty();
         for subscription in self.consumers.iter() {
             let pace = &subscription.new.window.pace;
-            let waiting =
-                || behind || self.pending.range(subscription.judged.first()..).next().is_some();
             pace.takes(subscription.staged.len() as u64);
             if !subscription.new.window.is_full() {
                 pace.keeps_up();
-            } else if !pace.is_behind() && waiting() {
+            } else if !pace.is_behind() && self.has_more_for(subscription) {
                 pace.falls_behind();
             }
         }
+    }
+
+    /// Where other queues share a consumer's window: waits for room there, or leaves what there is to them.
+    pub(super) fn share_windows(&self) {
+        for subscription in self.consumers.iter().filter(|s| s.new.source.is_some()) {
+            let window = &subscription.new.window;
+            if !window.is_full() {
+                window.pass_on();
+            } else if self.has_more_for(subscription) {
+                window.wait(&self.context.wake);
+            }
+        }
+    }
+
+    /// Whether messages wait that the consumer has not judged.
+    fn has_more_for(&self, subscription: &Subscription) -> bool {
+        let judged = &subscription.judged;
+        self.pending.range(judged.first()..).next().is_some()
+            || judged.unread(&self.backlog).is_some()
+            || self.spill.len() > 0
     }
 
     /// Hands `entry` to a consumer. Returns where messages are that were kept for the owners of groups which

@@ -279,7 +279,7 @@ impl Queue {
                     out.removals.push(StoreOp::Delete { destination });
                 }
                 self.parking.clear();
-                // Other queues may share these windows. The client's next acknowledgement wakes them.
+                // Other queues may share these windows.
                 for subscription in self.consumers.iter_mut() {
                     let held = subscription.in_flight.take_back(NONE_DELIVERED).len();
                     subscription.new.window.settle(i32::try_from(held).unwrap_or(i32::MAX));
@@ -300,7 +300,6 @@ impl Queue {
                 self.counters.fetch(&self.context.shared);
                 self.counters.reset(whose);
             }
-            Op::RoomFor(consumer) => consumer.wake_starved(),
             Op::Policy(policy) => {
                 self.consumers.use_priority(policy.use_consumer_priority, &self.groups);
                 self.context.policy = policy;
@@ -321,6 +320,7 @@ impl Queue {
         self.expire_due(now, out);
         self.dispatch(now, out);
         self.note_pace();
+        self.share_windows();
         self.read_unlocked(out);
         self.page_in(out);
         self.spill(out);

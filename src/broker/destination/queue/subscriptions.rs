@@ -20,8 +20,17 @@ pub struct NewSubscription {
     pub selector: Option<Selector>,
     pub outbox: Arc<Outbox>,
     pub window: Arc<Window>,
-    /// Index of this destination in the consumer's list, for consumers that have several.
-    pub source: Option<u16>,
+    /// The number of this destination among those of the consumer, for consumers that have several.
+    pub source: Option<u32>,
+}
+
+/// The queue may have been woken for room in a window that others share.
+impl Drop for NewSubscription {
+    fn drop(&mut self) {
+        if self.source.is_some() {
+            self.window.pass_on();
+        }
+    }
 }
 
 #[derive(Debug)]
