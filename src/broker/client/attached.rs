@@ -124,7 +124,7 @@ impl Broker {
             self.router.unlisten(key, destination);
             joined.pulls.lock().cancel();
             let queues = std::mem::take(&mut *joined.queues.lock());
-            for queue in queues {
+            for queue in queues.all() {
                 queue.send(vec![Op::Unsubscribe { key, last_delivered, receipt: None }]).await;
             }
         }
