@@ -50,7 +50,7 @@ impl Attached {
 
     /// The queues and topics it listens to.
     pub(in crate::broker) fn destinations(&self) -> Vec<Destination> {
-        let queues = self.queues.iter().flat_map(|queues| queues.queues.lock().clone());
+        let queues = self.queues.iter().flat_map(|queues| queues.queues.lock().all());
         let mut all: Vec<_> = queues.map(|queue| queue.destination.clone()).collect();
         all.extend(self.topics.iter().flat_map(|topics| topics.topics()));
         all.extend(self.durable.iter().flat_map(|durable| durable.topics()));
