@@ -100,6 +100,8 @@ pub enum BrokerError {
     ConsumersSlow { count_max: i64, for_ms: i64 },
     #[error("Connection closed, send aborted.")]
     SendAborted,
+    #[error("Send transaction completed while waiting for space")]
+    SendTooLate,
     #[error(
         "The maxmimum number of destinations allowed ({limit}) for the policy {policy} has already \
          been reached."

@@ -18,8 +18,8 @@ final class Main {
             VirtualDestinations.class, Scheduled.class, BrokerRedelivery.class, Policies.class,
             AdvisoryDetails.class, AckCommands.class, TransactionCommands.class, DeadLetterCopies.class,
             SubscriptionChanges.class, SendCommands.class, QueueConsumers.class, MessageGroups.class,
-            RetroactiveDurables.class, TopicDispatch.class, RecoveryPolicies.class,
-            SlowConsumers.class);
+            TopicDispatch.class, RecoveryPolicies.class, SlowConsumers.class,
+            RetroactiveDurables.class);
     /** They need somebody who restarts the broker. Those that load it until it ends come last. */
     private static final List<Class<? extends Rules>> RESTART_GROUPS = List.of(
             RestartQueues.class, RestartTopics.class, RestartTransactions.class, RestartXa.class,

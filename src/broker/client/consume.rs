@@ -15,7 +15,7 @@ use super::super::slow_consumers;
 use super::{Attached, Client, Consumer, Notice, Pulls};
 use crate::jms::info::ConsumerInfo;
 use crate::jms::selector::{Selector, SelectorPool};
-use crate::jms::{AckKind, ConsumerId, Destination, MessageAck, MessagePull, Text};
+use crate::jms::{AckKind, ConsumerId, Destination, MessageAck, MessageId, MessagePull, Text};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -74,9 +74,9 @@ impl Client {
             counted: Vec::new(),
             attached: None,
         };
-        match durable_name {
+        let counts_already = match durable_name {
             Some(name) => {
-                self.activate_durable(&mut consumer, name, &destination, selector).await?;
+                self.activate_durable(&mut consumer, name, &destination, selector).await?
             }
             None => {
                 if let Err(error) = self.subscribe(&mut consumer, &parts, selector).await {
@@ -84,13 +84,15 @@ impl Client {
                     self.broker.withdraw(&attached, NOTHING_DELIVERED).await;
                     return Err(error);
                 }
+                // A browser takes nothing.
+                info.browser
             }
-        }
+        };
         if changed {
             let (consumer, prefetch) = (Arc::clone(&info), info.prefetch_size);
             self.outbox.push(Item::Prefetch { consumer, prefetch });
         }
-        self.count_consumer(&mut consumer, &parts).await;
+        self.count_consumer(&mut consumer, &parts, counts_already).await;
         self.broker.registry.consumer_added(id.clone(), Arc::clone(&info));
         if hears_notices(&parts) {
             self.broker.outlet.forward.listener_added();
@@ -235,9 +237,13 @@ impl Client {
         self.broker.listen(key, part, listener, Some(&self.connection_id())).await
     }
 
-    /// Counts a consumer at its destinations and tells who watches.
-    async fn count_consumer(&self, consumer: &mut Consumer, parts: &[Destination]) {
-        let counts_already = consumer.durable.as_ref().is_some_and(|d| d.key != consumer.key);
+    /// Counts a consumer at its destinations, unless it `counts_already`, and tells who watches.
+    async fn count_consumer(
+        &self,
+        consumer: &mut Consumer,
+        parts: &[Destination],
+        counts_already: bool,
+    ) {
         for part in parts {
             let handles = match self.broker.router.find(part) {
                 Some(handle) => vec![handle],
@@ -249,10 +255,8 @@ impl Client {
             };
             let mut count = 0;
             for handle in handles {
-                let consumers = &handle.gauges.consumers;
-                // A browser takes nothing and a durable that was offline is counted still.
-                count += if consumer.info.browser || counts_already {
-                    consumers.count()
+                count += if counts_already {
+                    handle.gauges.consumers.count()
                 } else {
                     let now = handle.gauges.add_consumer(consumer.info.network_subscription);
                     consumer.counted.push(handle);
@@ -358,7 +362,7 @@ impl Client {
         if joined.several {
             return self.acknowledge_several(&joined, &ack, internal, receipt).await;
         }
-        let Some(queue) = joined.queues.lock().first().cloned() else {
+        let Some(queue) = joined.queues.lock().only() else {
             settle(receipt);
             return Ok(());
         };
@@ -412,28 +416,17 @@ impl Client {
         };
         if internal.kind == AckKind::Delivered {
             joined.window.extend_to(i32::try_from(range.len()).unwrap_or(i32::MAX));
-            joined.wake_starved();
             settle(receipt);
             return Ok(());
         }
-        let mut by_queue: Vec<(u16, Vec<_>)> = Vec::new();
-        for (id, source) in range {
-            match by_queue.iter_mut().find(|(at, _)| *at == source) {
-                Some((_, ids)) => ids.push(id),
-                None => by_queue.push((source, vec![id])),
-            }
-        }
+        let by_queue = by_queue(joined, range);
         let mut receipts = receipt.take().map(|r| r.split(by_queue.len())).unwrap_or_default();
-        for (source, ids) in by_queue {
-            let queue = joined.queues.lock().get(usize::from(source)).map(Arc::clone);
-            let Some(queue) = queue else { continue };
+        for (queue, ids) in by_queue {
             self.bind(ack, internal.kind, &queue)?;
             let range = AckRange::Exactly(ids);
             let part = Ack { range, ..internal.clone() };
             self.hand(&queue, Op::Ack { ack: Box::new(part), receipt: receipts.pop() }).await;
-            self.hand(&queue, Op::RoomFor(Arc::clone(joined))).await;
         }
-        self.flush().await;
         Ok(())
     }
 
@@ -485,7 +478,7 @@ impl Client {
                 drop(ended);
             });
         }
-        let queues: Vec<Arc<DestinationHandle>> = joined.queues.lock().clone();
+        let queues = joined.queues.lock().all();
         for queue in &queues {
             self.hand(queue, Op::Pull { key, pull: pull.clone() }).await;
         }
@@ -499,7 +492,7 @@ impl Client {
         if let Some(joined) = consumer.queues.clone() {
             joined.window.set_prefetch(prefetch);
             self.flush().await;
-            let queues: Vec<Arc<DestinationHandle>> = joined.queues.lock().clone();
+            let queues = joined.queues.lock().all();
             for queue in queues {
                 queue.send(vec![Op::Wake]).await;
             }
@@ -517,6 +510,21 @@ impl Client {
 
 /// The consumer has seen nothing, see [`Op::Unsubscribe`].
 const NOTHING_DELIVERED: i64 = -1;
+
+/// The messages of a range, those of each queue together in their order.
+fn by_queue(
+    consumer: &QueueConsumer,
+    mut range: Vec<(MessageId, u32)>,
+) -> Vec<(Arc<DestinationHandle>, Vec<MessageId>)> {
+    range.sort_by_key(|(_, source)| *source);
+    let queues = consumer.queues.lock();
+    let parts = range.chunk_by(|(_, one), (_, other)| one == other);
+    let parts = parts.filter_map(|part| {
+        let (_, source) = part.first()?;
+        Some((queues.get(*source)?, part.iter().map(|(id, _)| id.clone()).collect()))
+    });
+    parts.collect()
+}
 
 /// Whether acknowledgements of this kind take messages away, so that a transaction must know.
 fn binds(kind: AckKind) -> bool {

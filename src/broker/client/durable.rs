@@ -17,14 +17,14 @@ use std::sync::Arc;
 
 impl Client {
     /// Takes a durable subscription, creating it or, when it asks for something else than before,
-    /// creating it anew.
+    /// creating it anew. True when it was there: its topics count it already.
     pub(super) async fn activate_durable(
         &self,
         consumer: &mut Consumer,
         name: Text,
         destination: &Destination,
         selector: Option<Selector>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<bool, BrokerError> {
         if self.broker.options.reject_durables {
             return Err(BrokerError::DurablesRejected);
         }
@@ -58,7 +58,7 @@ impl Client {
                     let (member, past) = (TopicMember::Durable(present.clone()), looking.clone());
                     topic.send(vec![Op::Join { member, receipt: None, past }]).await;
                 }
-                return Ok(());
+                return Ok(true);
             }
             self.broker.destroy_durable(&owner).await?;
         }
@@ -92,7 +92,8 @@ impl Client {
         })?;
         self.broker.registry.durable_added(Arc::clone(&durable));
         consumer.durable = Some(Arc::clone(&durable));
-        self.join_durable(looking, info, &parts).await
+        self.join_durable(looking, info, &parts).await?;
+        Ok(false)
     }
 
     /// Joins a new durable subscription to its topics. Returns when what it shares of their past is stored.
@@ -162,7 +163,7 @@ impl Client {
         self.broker.destroy_durable(&owner).await?;
         for part in durable.destination.parts() {
             let topic = self.broker.router.find(&part);
-            let count = topic.map_or(0, |topic| topic.gauges.consumers.remove());
+            let count = topic.map_or(0, |topic| topic.gauges.consumers.count());
             self.announce(Notice::durable_removed(&part, info.clone(), count)).await;
         }
         Ok(())

@@ -289,7 +289,7 @@ impl Client {
             Err(_) => self.wait_here(&mut copies).await?,
         };
         if let Some(id) = &message.transaction_id {
-            self.in_transaction(id, move |transaction| transaction.sends.extend(sends))?;
+            self.in_transaction(id, move |transaction| transaction.send(sends))?;
         }
         if let Some(receipt) = receipt.take() {
             receipt.resolve(Ok(()));

@@ -1,7 +1,7 @@
 //! Messages from a client into destinations.
 
 use super::super::destination::{
-    Admission, DestinationHandle, Incoming, Op, TempShortage, warn_full, warn_store_full,
+    Admission, DestinationHandle, Incoming, Join, Op, TempShortage, warn_full, warn_store_full,
     warn_temp_full,
 };
 use super::super::error::BrokerError;
@@ -35,10 +35,10 @@ impl Client {
             let sent = Arc::make_mut(&mut message);
             names::resolve(&mut sent.destination, self.broker.options.path_separator.as_deref());
         }
-        let destination = message.destination.clone().ok_or(BrokerError::DestinationNameEmpty)?;
+        let destination = message.destination.as_ref().ok_or(BrokerError::DestinationNameEmpty)?;
         let producer = message.producer_id.as_ref().and_then(|id| self.producers.get(id));
         let Some(producer) = producer else {
-            return Err(BrokerError::ProducerUnknown { destination });
+            return Err(BrokerError::ProducerUnknown { destination: destination.clone() });
         };
         // Nobody else writes it.
         let sent = &producer.entry.sent;
@@ -65,14 +65,17 @@ impl Client {
                 stamped.user_id = options.authenticator.get().principal(user).cloned();
             }
         }
-        if known.is_none() && self.broker.scheduler.is_asked_at(&destination) {
+        let destination = match known {
+            Some(handle) if !self.broker.scheduler.takes(&message)? => {
+                return self.route(handle, message, receipt).await;
+            }
+            _ => message.destination.clone().ok_or(BrokerError::DestinationNameEmpty)?,
+        };
+        if self.broker.scheduler.is_asked_at(&destination) {
             return self.ask_scheduler(&message, receipt).await;
         }
         if self.broker.scheduler.takes(&message)? {
             return self.schedule(message, &destination, receipt).await;
-        }
-        if let Some(handle) = known {
-            return self.route(handle, message, receipt).await;
         }
         let interceptors = self.interceptors.look(self.broker.router.interceptors());
         if !destination.is_composite() && !interceptors.intercept(&destination) {
@@ -162,23 +165,31 @@ impl Client {
     ) -> Result<(), BrokerError> {
         let policy = handle.policy.get();
         let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
-        let may_park = receipt.is_some() && message.transaction_id.is_none();
+        let may_park = receipt.is_some();
         let admission = self.admit(&handle, &policy, &message, bytes, may_park).await?;
         let parked = match admission {
             Admission::Park => Some(self.park(&handle, bytes).await?),
             Admission::Credited | Admission::Forced => None,
         };
-        if let Some(id) = message.transaction_id.clone() {
-            if admission != Admission::Credited {
-                handle.usage.take(bytes);
+        let joins = match message.transaction_id.clone() {
+            Some(id) if parked.is_none() => {
+                if admission != Admission::Credited {
+                    handle.usage.take(bytes);
+                }
+                let send = PendingSend { handle, message, bytes };
+                self.in_transaction(&id, move |transaction| transaction.send([send]))?;
+                if let Some(receipt) = receipt.take() {
+                    receipt.resolve(Ok(()));
+                }
+                return Ok(());
             }
-            let send = PendingSend { handle, message, bytes };
-            self.in_transaction(&id, move |transaction| transaction.sends.push(send))?;
-            if let Some(receipt) = receipt.take() {
-                receipt.resolve(Ok(()));
+            Some(id) => {
+                let handle = Arc::clone(&handle);
+                let join = self.in_transaction(&id, |transaction| transaction.when_room(handle))?;
+                Some(Join::new(join))
             }
-            return Ok(());
-        }
+            None => None,
+        };
         let connection = self.entry.number;
         let redeliveries = message.redelivery_counter;
         let resent = self.entry.info.failover_reconnect;
@@ -196,6 +207,7 @@ impl Client {
                 resent,
                 moved,
                 parked,
+                joins,
             }),
         )
         .await;

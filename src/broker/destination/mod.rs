@@ -31,12 +31,14 @@ mod task;
 pub mod topic;
 #[cfg(test)]
 mod topic_tests;
+mod waiting;
 
 pub use adds::Adds;
 pub use gauge::{Gauge, Gauges};
 pub use outlet::Outlet;
 pub use queue::{History as QueueHistory, TempShortage};
 pub use task::{DestinationHandle, NewDestination, spawn, spawn_jobs};
+pub use waiting::Wake;
 
 use self::commit::{Decision, Vote};
 use self::counters::Whose;
@@ -51,7 +53,6 @@ use super::dead_letter::{DeadLetter, Leaving, Told};
 use super::error::BrokerError;
 use super::outbox::{Receipt, SubscriptionKey};
 use super::policy::Policy;
-use super::router::QueueConsumer;
 use super::scheduler::{Firing, JobsOp};
 use super::usage::{Credit, Usage};
 use crate::jms::selector::Selector;
@@ -172,8 +173,6 @@ pub enum Op {
     ConnectionClosed(u64),
     /// There may be room for parked sends, or in a window shared with other destinations.
     Wake,
-    /// What was said before may have made room in the window of this consumer of several queues.
-    RoomFor(Arc<QueueConsumer>),
     Purge {
         receipt: Option<Receipt>,
     },
@@ -232,6 +231,23 @@ pub struct Incoming {
     pub moved: Vec<Leaving>,
     /// With [`Admission::Park`]: its place among the parked sends of its connection, until it is in.
     pub parked: Option<Credit>,
+    /// With [`Admission::Park`]: where it goes when it has its memory, if that is a transaction.
+    pub joins: Option<Join>,
+}
+
+/// Takes a message whose memory was taken, and the bytes of that, into a transaction. False: that has ended.
+pub struct Join(Box<dyn FnOnce(Arc<Message>, u64) -> bool + Send + Sync>);
+
+impl Join {
+    pub fn new(join: impl FnOnce(Arc<Message>, u64) -> bool + Send + Sync + 'static) -> Self {
+        Self(Box::new(join))
+    }
+}
+
+impl std::fmt::Debug for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Join")
+    }
 }
 
 impl Incoming {
@@ -247,6 +263,7 @@ impl Incoming {
             resent: false,
             moved: Vec::new(),
             parked: None,
+            joins: None,
         }
     }
 

@@ -190,6 +190,11 @@ impl DurableSubscription {
         self.state.lock().active.as_ref().map(|active| active.window.seen())
     }
 
+    /// The topics it listens to.
+    pub fn topics(&self) -> Vec<Destination> {
+        self.state.lock().sources.topics().cloned().collect()
+    }
+
     /// The subscription is deleted: nobody can take it any more. False while somebody has it.
     pub fn end(&self) -> bool {
         let mut state = self.state.lock();
@@ -336,10 +341,7 @@ impl DurableSubscription {
                 }
             }
         }
-        let known_behind = known.iter().filter(|at| Some(**at) > page.last).count() as u64;
-        let behind = page.behind.map(|behind| behind.saturating_sub(known_behind));
         state.backlog.page(0, taken, page.last, page.end);
-        state.backlog.recount(0, behind);
     }
 
     fn stored_entry(&self, stored: StoredMessage) -> Entry {
@@ -367,7 +369,7 @@ impl DurableSubscription {
                 let mut state = me.state.lock();
                 for stored in page.messages {
                     if state.expected.remove(&stored.sequence) {
-                        state.backlog.gone(0, stored.sequence);
+                        state.backlog.gone(0);
                         state.orphans.push((transaction, me.stored_entry(stored)));
                     }
                 }
@@ -562,7 +564,7 @@ impl DurableSubscription {
             && active.window.pace.falls_behind()
             && self.policy.advisory_for_slow_consumers
         {
-            out.notice(Notice::slow_consumer(&self.destination, info));
+            sources.topics().for_each(|topic| out.notice(Notice::slow_consumer(topic, info)));
         }
         let page = PageLimit { messages: self.policy.page_max.max(1), bytes: PAGE_BYTES };
         if (wants(pulls) || pending.len() < page.messages / 2)

@@ -122,21 +122,24 @@ impl Past {
     pub fn settle(self, page: Result<Page, StoreError>, out: &mut Effects) -> Looking {
         let Self { looking, topic, before, shared, others, retained, kept } = self;
         let durable = Arc::clone(&looking.durable);
-        let is_stored = match page {
-            Ok(page) => page.last.is_some_and(|last| last < before),
+        let stored = match page {
+            Ok(page) => {
+                page.last.filter(|last| *last < before).map(|_| 1 + page.behind.unwrap_or(0))
+            }
             Err(error) => {
                 let (client, name) = (&durable.owner.client, &durable.owner.name);
                 tracing::error!(%client, %name, %topic, %error, "the past cannot be read from the store");
-                true
+                Some(1)
             }
         };
         let held = others.iter().flat_map(|other| other.held_of(&topic, before));
         let held: BTreeMap<i64, Entry> = held.map(|entry| (entry.sequence, entry)).collect();
         let mut state = durable.state.lock();
-        if shared && is_stored {
-            state.backlog.restart(0);
+        if let Some(count) = stored.filter(|_| shared) {
+            state.backlog.skip_all(0, 1, before - 1, count);
+            state.backlog.rewind();
         }
-        let has_more = is_stored
+        let has_more = stored.is_some()
             || !held.is_empty()
             || state.memory().any(|entry| is_of(entry, &topic, before));
         let kept = if has_more { Vec::new() } else { kept };

@@ -2,7 +2,7 @@
 
 use crate::broker::dead_letter::{Cause, DeadLetter};
 use crate::broker::destination::counters::{Gone, SharedCounts};
-use crate::broker::destination::{Effects, Incoming, Op};
+use crate::broker::destination::{Effects, Incoming, Op, Wake};
 use crate::broker::outbox::Receipt;
 use crate::broker::policy::{Cursor, Policy};
 use crate::broker::usage::Usage;
@@ -32,7 +32,7 @@ pub struct QueueContext {
     /// Tells the destination something of its own, without waiting.
     pub tell: Arc<dyn Fn(Op) + Send + Sync>,
     /// Wakes the queue's task; called when there is room for parked sends.
-    pub wake: Arc<dyn Fn() + Send + Sync>,
+    pub wake: Wake,
     /// The broker stops, and no consumer gets anything any more.
     pub halted: Arc<AtomicBool>,
     /// What others count for it.
@@ -130,8 +130,15 @@ impl QueueContext {
     /// Whether messages that are stored had better not stay in memory.
     pub(in crate::broker::destination) fn is_short(&self) -> bool {
         self.keeps
-            && self.policy.cursor == Cursor::Store
-            && (!self.policy.use_cache
-                || self.usage.is_above(self.policy.cursor_high_water_percent))
+            && (self.is_above_mark()
+                || self.policy.cursor == Cursor::Store && !self.policy.use_cache)
+    }
+
+    /// Whether more memory is in use than stored messages may take. Those that consumers want come all
+    /// the same and are not counted: what is above the mark is for senders, who would wait for
+    /// consumers that hold messages for long.
+    pub(in crate::broker::destination) fn is_above_mark(&self) -> bool {
+        self.policy.cursor == Cursor::Store
+            && self.usage.is_above(self.policy.cursor_high_water_percent)
     }
 }
