@@ -101,10 +101,10 @@ pub enum BrokerError {
     #[error("Connection closed, send aborted.")]
     SendAborted,
     #[error(
-        "The maxmimum number of destinations allowed ({limit}) for the policy {policy} has already \
-         been reached."
+        "The maxmimum number of destinations allowed ({limit}){of} has already been reached.",
+        of = policy.as_ref().map(|policy| format!(" for the policy {policy}")).unwrap_or_default()
     )]
-    TooManyDestinations { limit: u32, policy: Text },
+    TooManyDestinations { limit: u32, policy: Option<Destination> },
     #[error("{0} forwards in a circle: the message would be kept nowhere")]
     ForwardCircle(Destination),
     #[error("a {command} needs a {field}")]
