@@ -1,6 +1,6 @@
 import java.util.ArrayList;
 import java.util.List;
-import javax.jms.JMSException;
+import javax.jms.IllegalStateException;
 import javax.jms.Message;
 import javax.jms.MessageConsumer;
 import javax.jms.MessageProducer;
@@ -35,8 +35,9 @@ final class Destinations extends Rules {
             sendText(session, session.createQueue(name), "allowed");
         }
         Queue third = session.createQueue("FEW.c");
-        fails(JMSException.class, "The maxmimum number of destinations allowed (2) for the policy queue://FEW.>"
-                + " has already been reached.", () -> session.createProducer(third));
+        fails(IllegalStateException.class,
+                "The maxmimum number of destinations allowed (2) for the policy queue://FEW.> has already been reached.",
+                () -> session.createProducer(third));
     }
 
     @Rule

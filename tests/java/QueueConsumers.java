@@ -121,8 +121,8 @@ final class QueueConsumers extends Rules {
         }
     }
 
-    /** With usePrefetchExtension="false" only the commit makes room. */
-    @Rule
+    /** With usePrefetchExtension="false" only the commit makes room. The original tells nobody but its own queue. */
+    @Rule(beyondOriginal = true)
     void commitMakesRoomForTheOtherQueues() throws Exception {
         Queue one = queue("TIGHT");
         Queue two = queue("TIGHT");
