@@ -31,12 +31,12 @@ final class Destinations extends Rules {
     @Rule
     void policyLimitsTheNumberOfItsQueues() throws Exception {
         Session session = session();
-        for (String name : new String[] {"FEW.a", "FEW.b", "FEW.a"}) {
+        for (String name : new String[] {"PAIR.a", "PAIR.b", "PAIR.a"}) {
             sendText(session, session.createQueue(name), "allowed");
         }
-        Queue third = session.createQueue("FEW.c");
+        Queue third = session.createQueue("PAIR.c");
         fails(IllegalStateException.class,
-                "The maxmimum number of destinations allowed (2) for the policy queue://FEW.> has already been reached.",
+                "The maxmimum number of destinations allowed (2) for the policy queue://PAIR.> has already been reached.",
                 () -> session.createProducer(third));
     }
 
