@@ -49,7 +49,7 @@ fn run(consumers: u64, groups: usize, messages: usize) -> Outcome<()> {
             queue.handle(Op::Send(incoming), now(), &mut out);
         }
         queue.settle_batch(now(), &mut out);
-        if outbox.poll_take(&mut cx, &mut taken).is_pending() {
+        if outbox.poll_take(&mut cx, &mut taken, usize::MAX).is_pending() {
             return Err("nothing was dispatched".into());
         }
         for item in taken.drain(..) {

@@ -93,7 +93,7 @@ fn through(messages: usize, consumers: u64) -> Outcome<Run> {
                 queue.handle(Op::Send(incoming), now(), &mut out);
             }
             queue.settle_batch(now(), &mut out);
-            if outbox.poll_take(&mut cx, &mut taken).is_pending() {
+            if outbox.poll_take(&mut cx, &mut taken, usize::MAX).is_pending() {
                 return Err("nothing was dispatched".into());
             }
             for ack in acknowledgements(&taken, consumers) {
@@ -146,7 +146,7 @@ fn fan_out(messages: usize, subscribers: usize) -> Outcome<Run> {
                 topic.handle(Op::Send(incoming), now(), &mut out);
             }
             topic.settle_batch(now(), &mut out);
-            if outbox.poll_take(&mut cx, &mut taken).is_pending() {
+            if outbox.poll_take(&mut cx, &mut taken, usize::MAX).is_pending() {
                 return Err("nothing was dispatched".into());
             }
             taken.clear();
@@ -163,7 +163,7 @@ fn outbox() -> Outcome<Run> {
         for _ in 0..operations / BATCH {
             items.extend((0..BATCH).map(|n| Item::Settled { receipt: n as u64, result: Ok(()) }));
             outbox.push_all(&mut items);
-            if outbox.poll_take(&mut cx, &mut taken).is_pending() {
+            if outbox.poll_take(&mut cx, &mut taken, usize::MAX).is_pending() {
                 return Err("nothing was there".into());
             }
             taken.clear();

@@ -100,6 +100,8 @@ pub enum BrokerError {
     ConsumersSlow { count_max: i64, for_ms: i64 },
     #[error("Connection closed, send aborted.")]
     SendAborted,
+    #[error("Send transaction completed while waiting for space")]
+    SendTooLate,
     #[error(
         "The maxmimum number of destinations allowed ({limit}){of} has already been reached.",
         of = policy.as_ref().map(|policy| format!(" for the policy {policy}")).unwrap_or_default()

@@ -42,9 +42,14 @@ impl<T> Seen<T> {
         Self { version, value: live.get() }
     }
 
+    /// Whether the value of `live` was replaced since.
+    pub fn is_stale(&self, live: &Live<T>) -> bool {
+        self.version != live.version.load(Ordering::Acquire)
+    }
+
     /// The value of `live` now, which must always be the same one.
     pub fn look(&mut self, live: &Live<T>) -> &Arc<T> {
-        if self.version != live.version.load(Ordering::Acquire) {
+        if self.is_stale(live) {
             *self = Self::of(live);
         }
         &self.value

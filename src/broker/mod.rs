@@ -24,6 +24,7 @@ pub mod live;
 mod names;
 mod offline;
 pub mod outbox;
+mod past;
 pub mod plugins;
 pub mod policy;
 mod recovery;

@@ -1,8 +1,8 @@
 //! The end of durable subscriptions: asked for by their client, or because nobody comes back for them.
 
 use super::Broker;
-use super::destination::Op;
 use super::destination::durable::DurableKey;
+use super::destination::{DestinationHandle, Op};
 use super::error::BrokerError;
 use super::outbox::SubscriptionKey;
 use crate::jms::Destination;
@@ -44,11 +44,6 @@ async fn end_abandoned(broker: Weak<Broker>, timeout: Duration, check_every: Dur
                 tracing::error!(%client, %name, %error, "the durable subscription was not deleted");
                 continue;
             }
-            for part in durable.destination.parts() {
-                if let Some(topic) = broker.router.find(&part) {
-                    topic.gauges.consumers.remove();
-                }
-            }
         }
     }
 }
@@ -64,16 +59,24 @@ impl Broker {
             return Err(BrokerError::DurableActive);
         }
         self.registry.durable_removed(owner);
-        self.leave(durable.key, &durable.destination).await;
+        for topic in self.leave(durable.key, &durable.destination).await {
+            topic.gauges.consumers.remove();
+        }
         let subscription = durable.number;
         Ok(self.store_now(vec![StoreOp::Unsubscribe { subscription }]).await?)
     }
 
-    /// Takes a subscription off the topics that `destination` names.
-    pub(super) async fn leave(&self, key: SubscriptionKey, destination: &Destination) {
-        let handles = self.router.unlisten(key, destination);
-        for handle in handles.iter().filter(|handle| !handle.destination.kind().is_queue()) {
-            handle.send(vec![Op::Leave { key, receipt: None }]).await;
+    /// Takes a subscription off the topics that `destination` names, and returns them.
+    pub(super) async fn leave(
+        &self,
+        key: SubscriptionKey,
+        destination: &Destination,
+    ) -> Vec<Arc<DestinationHandle>> {
+        let mut topics = self.router.unlisten(key, destination);
+        topics.retain(|handle| !handle.destination.kind().is_queue());
+        for topic in &topics {
+            topic.send(vec![Op::Leave { key, receipt: None }]).await;
         }
+        topics
     }
 }

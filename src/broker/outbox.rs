@@ -75,6 +75,21 @@ pub enum Item {
     AsyncError(BrokerError),
 }
 
+impl Item {
+    /// Bytes, about: as its message counts in memory.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Delivery(Delivery { message: Some(message), .. }) => message.size(),
+            _ => CONTROL_BYTES,
+        }
+    }
+}
+
+/// What an item without message counts.
+const CONTROL_BYTES: usize = 256;
+/// For how many items an empty outbox keeps the memory.
+const KEPT_ITEMS: usize = 256;
+
 /// A message a consumer of several destinations holds.
 #[derive(Debug)]
 struct Dispatched {
@@ -104,7 +119,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    items: Vec<Item>,
+    items: VecDeque<Item>,
     waker: Option<Waker>,
     woken: bool,
     closed: bool,
@@ -125,7 +140,7 @@ impl Outbox {
                 return;
             }
             state.note_order(items);
-            state.items.append(items);
+            state.items.extend(items.drain(..));
             state.waker.take()
         };
         if let Some(waker) = waker {
@@ -156,8 +171,14 @@ impl Outbox {
         state.items.iter().filter(|item| matches!(item, Item::Delivery(_))).count()
     }
 
-    /// Moves everything into `into`; pending until there is something or [`Self::wake`] was called.
-    pub fn poll_take(&self, cx: &mut Context<'_>, into: &mut Vec<Item>) -> Poll<()> {
+    /// Moves the oldest items behind those of `into`: as many as messages of `bytes_max` bytes are, and at
+    /// least one. Pending until there is something or [`Self::wake`] was called.
+    pub fn poll_take(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut Vec<Item>,
+        bytes_max: usize,
+    ) -> Poll<()> {
         let mut state = self.state.lock();
         if state.items.is_empty() && !state.woken {
             if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -166,12 +187,22 @@ impl Outbox {
             return Poll::Pending;
         }
         state.woken = false;
-        if into.is_empty() {
-            std::mem::swap(into, &mut state.items);
-        } else {
-            into.append(&mut state.items);
+        let mut bytes = 0;
+        while bytes < bytes_max
+            && let Some(item) = state.items.pop_front()
+        {
+            bytes += item.bytes();
+            into.push(item);
+        }
+        if state.items.is_empty() {
+            state.items.shrink_to(KEPT_ITEMS);
         }
         Poll::Ready(())
+    }
+
+    /// Gives back the memory that what waits does not need.
+    pub fn trim(&self) {
+        self.state.lock().items.shrink_to_fit();
     }
 
     /// Drops what is waiting and everything that comes later.

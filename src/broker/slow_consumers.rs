@@ -7,6 +7,7 @@
 //! Each consumer that a strategy covers is watched by a task of its own, which sleeps most of the time.
 
 use super::Broker;
+use super::advisory::Notice;
 use super::client::Attached;
 use super::destination::pace::Seen;
 use super::error::BrokerError;
@@ -50,7 +51,13 @@ async fn follow(
             return;
         };
         let Some(seen) = present.seen() else { continue };
-        if !record.is_over(&strategy, seen) {
+        let over = record.is_over(&strategy, seen);
+        let silent = strategy.silence.is_some() && record.checks == 1;
+        if silent && !present.is_told_slow(seen) {
+            let Some(broker) = broker.upgrade() else { return };
+            tell(&broker, &present).await;
+        }
+        if !over {
             continue;
         }
         let id = present.info.consumer_id.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -72,6 +79,15 @@ async fn follow(
             present.take_off(&broker, NOT_TOLD).await;
         }
         return;
+    }
+}
+
+/// Advisories for a consumer whose silence is the first that shows it to be slow.
+async fn tell(broker: &Broker, consumer: &Attached) {
+    for destination in consumer.destinations() {
+        if broker.policy(&destination).advisory_for_slow_consumers {
+            broker.publish(Notice::slow_consumer(&destination, &consumer.info)).await;
+        }
     }
 }
 

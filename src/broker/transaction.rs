@@ -36,11 +36,37 @@ impl PendingSend {
     }
 }
 
+/// Sends of a transaction that wait for room: destinations put them here when they have it.
+#[derive(Debug, Default)]
+struct Late(Arc<Mutex<LateSends>>);
+
+#[derive(Debug, Default)]
+struct LateSends {
+    /// The transaction has ended.
+    over: bool,
+    sends: Vec<PendingSend>,
+}
+
+impl Late {
+    fn take(&self, over: bool) -> Vec<PendingSend> {
+        let mut late = self.0.lock();
+        late.over |= over;
+        std::mem::take(&mut late.sends)
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        drop(self.take(true));
+    }
+}
+
 /// What an open transaction holds.
 #[derive(Debug)]
 pub struct Transaction {
     pub key: TransactionKey,
     pub sends: Vec<PendingSend>,
+    late: Late,
     /// Queues with messages acknowledged in it.
     pub queues: Vec<Arc<DestinationHandle>>,
     pub durables: Vec<Arc<DurableSubscription>>,
@@ -55,11 +81,43 @@ impl Transaction {
         Self {
             key,
             sends: Vec::new(),
+            late: Late::default(),
             queues: Vec::new(),
             durables: Vec::new(),
             stored: None,
             rollback_only,
         }
+    }
+
+    /// Keeps what was sent, behind what has waited for room until now.
+    pub fn send(&mut self, sends: impl IntoIterator<Item = PendingSend>) {
+        self.sends.extend(self.late.take(false));
+        self.sends.extend(sends);
+    }
+
+    /// For a send that waits for room in `handle`: takes the message when it has its memory. Then it answers
+    /// whether it was in time: not when the transaction has ended.
+    pub fn when_room(
+        &self,
+        handle: Arc<DestinationHandle>,
+    ) -> impl FnOnce(Arc<Message>, u64) -> bool + Send + Sync + use<> {
+        let late = Arc::clone(&self.late.0);
+        move |message, bytes| {
+            let send = PendingSend { handle, message, bytes };
+            let mut late = late.lock();
+            if late.over {
+                drop(late);
+                drop(send);
+                return false;
+            }
+            late.sends.push(send);
+            true
+        }
+    }
+
+    /// It ends, or is prepared: what still waits for room comes too late.
+    pub fn close(&mut self) {
+        self.sends.extend(self.late.take(true));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -230,6 +288,7 @@ impl Transactions {
         if branch.transaction.spoilt().is_some() {
             return Ok(Preparation::Spoilt);
         }
+        branch.transaction.close();
         if branch.transaction.is_empty() {
             branches.remove(id);
             return Ok(Preparation::ReadOnly);
@@ -283,7 +342,10 @@ impl Transactions {
             return Err(BrokerError::Xa { id: shown(id), reason, code });
         }
         match branches.remove(id) {
-            Some(branch) => Ok(branch.transaction),
+            Some(mut branch) => {
+                branch.transaction.close();
+                Ok(branch.transaction)
+            }
             None => Err(BrokerError::TransactionUnknown(shown(id))),
         }
     }

@@ -105,7 +105,7 @@ impl Destination {
 
     /// Whether the name lists several destinations.
     pub fn is_composite(&self) -> bool {
-        self.name().contains(',')
+        self.name().as_bytes().contains(&b',')
     }
 
     /// The parts of a composite name, trimmed, without empty ones and duplicates; of any other name

@@ -216,8 +216,7 @@ async fn fill<R: AsyncRead + Unpin, I: Ingress>(
                 partial.extend_from_slice(&bytes[used..]);
                 used
             } else {
-                partial.extend_from_slice(bytes);
-                cut_partial(ingress, partial)?
+                continue_partial(ingress, partial, bytes)?
             };
             if partial.is_empty() && partial.capacity() > 0 {
                 *partial = BytesMut::new();
@@ -239,6 +238,30 @@ fn cut<I: Ingress>(ingress: &mut I, bytes: &[u8]) -> Result<usize, Ended> {
         }
     }
     Ok(at)
+}
+
+/// As [`cut`], of `partial` with `bytes` behind it. Only what belongs to the frame that `partial` begins with is
+/// copied there, unless the frame is a long one.
+fn continue_partial<I: Ingress>(
+    ingress: &mut I,
+    partial: &mut BytesMut,
+    bytes: &[u8],
+) -> Result<usize, Ended> {
+    let missing = match ingress.frame_length(partial)? {
+        Some(length) if length < SHARED_FRAME_MIN => length.checked_sub(partial.len()),
+        _ => None,
+    };
+    let Some((end, rest)) = missing.and_then(|missing| bytes.split_at_checked(missing)) else {
+        partial.extend_from_slice(bytes);
+        return cut_partial(ingress, partial);
+    };
+    partial.extend_from_slice(end);
+    let goes_on = ingress.frame(partial, None)?;
+    let used = partial.len();
+    partial.clear();
+    let more = if goes_on { cut(ingress, rest)? } else { 0 };
+    partial.extend_from_slice(&rest[more..]);
+    Ok(used + more)
 }
 
 /// As [`cut`], out of what is kept; returns how many bytes went.
@@ -300,7 +323,6 @@ async fn write<W: AsyncWrite + Unpin, E: Egress>(
             Some(watch) => {
                 let taking = poll_fn(|cx| egress.poll_take(cx));
                 tokio::select! {
-                    biased;
                     () = taking => Wake::Work,
                     () = watch.timer.as_mut() => Wake::Check,
                 }
@@ -308,18 +330,30 @@ async fn write<W: AsyncWrite + Unpin, E: Egress>(
         };
         let encoded = match (wake, &mut watch) {
             (Wake::Check, Some(watch)) => match watch.check(signs) {
-                Ok(true) => egress.keep_alive(out),
+                Ok(true) => {
+                    *out = WriteBuffer::default(); // memory that an idle connection does not need
+                    egress.keep_alive(out)
+                }
                 Ok(false) => Ok(()),
                 Err(ended) => return ended,
             },
             _ => egress.encode(out),
         };
         if !out.is_empty() {
-            if let Err(ended) = write_all(writer, out, write_timeout).await {
+            let written = match &mut watch {
+                None => write_all(writer, out, write_timeout).await,
+                Some(watch) => {
+                    watch.sent = true;
+                    let lost = watch.lost(signs);
+                    tokio::select! {
+                        biased;
+                        written = write_all(writer, out, write_timeout) => written,
+                        lost = lost => Err(lost),
+                    }
+                }
+            };
+            if let Err(ended) = written {
                 return ended;
-            }
-            if let Some(watch) = &mut watch {
-                watch.sent = true;
             }
         }
         if let Err(ended) = encoded {
@@ -364,13 +398,18 @@ async fn last_words<W: AsyncWrite + Unpin, E: Egress>(
     egress: &mut E,
     out: &mut WriteBuffer,
 ) {
-    let waiting = poll_fn(|cx| Poll::Ready(egress.poll_take(cx).is_ready())).await;
-    if waiting {
-        // What cannot be encoded is left out; the connection ends anyway.
-        drop(egress.encode(out));
-    }
+    let writing = async {
+        loop {
+            write_all(writer, out, None).await?;
+            if !poll_fn(|cx| Poll::Ready(egress.poll_take(cx).is_ready())).await {
+                return Ok::<_, Ended>(());
+            }
+            // What cannot be encoded is left out; the connection ends anyway.
+            drop(egress.encode(out));
+        }
+    };
     // The peer may be gone; nobody waits for these bytes any more.
-    drop(tokio::time::timeout(FLUSH_PATIENCE, write_all(writer, out, None)).await);
+    drop(tokio::time::timeout(FLUSH_PATIENCE, writing).await);
     let closing = poll_fn(|cx| Pin::new(&mut *writer).poll_shutdown(cx));
     drop(tokio::time::timeout(FLUSH_PATIENCE, closing).await);
 }
@@ -391,6 +430,17 @@ impl Watch {
         let first = Instant::now() + liveness.initial_delay;
         let timer = Box::pin(sleep_until(first));
         Self { liveness, next_read: first, next_write: first, sent: false, timer }
+    }
+
+    /// Goes on with the checks while something is being written; ends when the peer is given up.
+    async fn lost(&mut self, signs: &Signs) -> Ended {
+        loop {
+            self.timer.as_mut().await;
+            if let Err(ended) = self.check(signs) {
+                return ended;
+            }
+            self.sent = true;
+        }
     }
 
     /// True when a sign of life is due.
@@ -469,6 +519,65 @@ mod tests {
         out.append(&[0; 4]);
         let written = write_all(&mut near, &mut out, Some(patience)).await;
         assert!(matches!(written, Err(Ended::Blocked(_))), "{written:?}");
+    }
+
+    /// Has more to write whenever it is asked.
+    struct Flood;
+
+    impl Egress for Flood {
+        fn poll_take(&mut self, _: &mut std::task::Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+
+        fn encode(&mut self, out: &mut WriteBuffer) -> Result<(), Ended> {
+            out.append(&[0; 64]);
+            Ok(())
+        }
+
+        fn keep_alive(&mut self, _: &mut WriteBuffer) -> Result<(), Ended> {
+            Ok(())
+        }
+
+        fn liveness(&self) -> Option<Liveness> {
+            let check = Duration::from_secs(10);
+            Some(Liveness { initial_delay: check, read_check: check, write_check: check })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_is_watched_while_it_is_written_to() {
+        for takes in [false, true] {
+            let (mut near, mut far) = duplex(64);
+            let (mut out, signs) = (WriteBuffer::default(), Signs::default());
+            let mut flood = Flood;
+            let taking = async {
+                loop {
+                    sleep(Duration::from_millis(100)).await;
+                    let mut taken = [0; 64];
+                    if takes {
+                        drop(tokio::io::AsyncReadExt::read(&mut far, &mut taken).await);
+                    }
+                }
+            };
+            tokio::select! {
+                ended = write(&mut near, &mut flood, &mut out, &signs, None) => {
+                    assert!(matches!(ended, Ended::Inactive(_)), "{ended}");
+                }
+                () = taking => {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_are_the_same_however_they_are_cut() {
+        for pieces in [[1, 1, 1, 9], [3, 4, 4, 1], [6, 6, 0, 0], [5, 1, 1, 5], [12, 0, 0, 0]] {
+            let (mut fours, mut partial) = (Fours::default(), BytesMut::new());
+            for piece in pieces.into_iter().filter(|piece| *piece > 0) {
+                let bytes = vec![0; piece];
+                fill(&mut &bytes[..], &mut fours, &mut partial).await.expect("all are frames");
+            }
+            assert_eq!((fours.frames, partial.len()), (3, 0), "{pieces:?}");
+        }
     }
 
     async fn end_of(mut reader: DuplexStream) -> (Ended, usize, Duration) {

@@ -179,7 +179,7 @@ impl WriteBuffer {
 }
 
 /// How much memory an empty buffer may keep.
-const KEPT_BYTES: usize = 64 * 1024;
+const KEPT_BYTES: usize = 128 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -298,6 +298,63 @@ final class Advisories extends Rules {
         takes(consumer, 40, 50);
     }
 
+    /** Returns who is announced to be slow on a topic, when it is on a pattern and was sent to before others. */
+    private ConsumerInfo slowAmongOthers(String base) throws Exception {
+        Topic first = new ActiveMQTopic(base + ".a");
+        MessageConsumer slow = watch(AdvisorySupport.getSlowConsumerAdvisoryTopic(first));
+        send(session(), first, 0, 1);
+        send(session(), new ActiveMQTopic(base + ".b"), 1, 9);
+        return data(ConsumerInfo.class, advisory(slow));
+    }
+
+    @Rule
+    void slowConsumerOfAPatternIsAnnouncedForEachOfItsTopics() throws Exception {
+        String base = nameOf(topic("LIMIT"));
+        Session session = auto(connect("jms.prefetchPolicy.topicPrefetch=2"));
+        Topic all = session.createTopic(base + ".>");
+        session.createConsumer(all);
+        equal(all, slowAmongOthers(base).getDestination(), "destination");
+    }
+
+    @Rule
+    void slowDurableSubscriberOfAPatternIsAnnouncedForEachOfItsTopics() throws Exception {
+        String base = nameOf(topic("LIMIT"));
+        ActiveMQConnection connection = prepared("jms.prefetchPolicy.durableTopicPrefetch=2");
+        connection.setClientID(unique("durable"));
+        connection.start();
+        Session session = client(connection);
+        session.createDurableSubscriber(session.createTopic(base + ".>"), "s");
+        equal("s", slowAmongOthers(base).getSubscriptionName(), "subscription name");
+    }
+
+    @Rule
+    void durableSubscriptionCountsOnceHoweverOftenItIsTaken() throws Exception {
+        String base = nameOf(topic());
+        Topic topic = new ActiveMQTopic(base + ".a");
+        send(session(), topic, 0, 1);
+        MessageConsumer watch = watch(AdvisorySupport.getConsumerAdvisoryTopic(topic));
+        Session session = auto(connectAs(unique("durable")));
+        for (int i = 0; i < 3; i++) {
+            session.createDurableSubscriber(topic, "one").close();
+            equal(1, advisory(watch).getIntProperty("consumerCount"), "consumerCount");
+            advisory(watch);
+        }
+        for (int i = 0; i < 3; i++) {
+            session.createDurableSubscriber(session.createTopic(base + ".*"), "all").close();
+        }
+        session.createConsumer(topic).close();
+        equal(3, advisory(watch).getIntProperty("consumerCount"), "consumerCount");
+        equal(2, advisory(watch).getIntProperty("consumerCount"), "consumerCount");
+        session.unsubscribe("one");
+        session.unsubscribe("all");
+        session.createConsumer(topic);
+        ActiveMQMessage last = advisory(watch);
+        while (!(last.getDataStructure() instanceof ConsumerInfo)) {
+            last = advisory(watch);
+        }
+        equal(1, last.getIntProperty("consumerCount"), "consumerCount");
+    }
+
     @Rule
     void deletedDurableSubscriptionIsAnnounced() throws Exception {
         Topic topic = topic();

@@ -1,3 +1,4 @@
+import java.util.List;
 import javax.jms.DeliveryMode;
 import javax.jms.IllegalStateException;
 import javax.jms.InvalidDestinationException;
@@ -161,6 +162,59 @@ final class Durable extends Rules {
         fails(JMSException.class,
                 "You cannot create a durable subscriber without specifying a unique clientID",
                 () -> session().createDurableSubscriber(topic(), "s"));
+    }
+
+    /** More than is read at a time, and for two others. */
+    @Rule
+    void retroactiveSubscriptionGetsWhatIsStoredForOthers() throws Exception {
+        Topic topic = topic();
+        String[] others = {unique("durable"), unique("durable")};
+        for (String other : others) {
+            auto(connectAs(other)).createDurableSubscriber(topic, "s").close();
+            send(session(), topic, 0, 250);
+        }
+        Topic past = withOptions(topic, "consumer.retroactive=true");
+        Session session = auto(connectAs(unique("durable")));
+        MessageConsumer late = session.createDurableSubscriber(past, "s");
+        send(session(), topic, 500, 510);
+        takes(late, 0, 250);
+        takes(late, 0, 250);
+        takes(late, 500, 510);
+        late.close();
+        late = session.createDurableSubscriber(past, "s");
+        send(session(), topic, 510, 511);
+        takes(late, 510, 511);
+    }
+
+    @Rule
+    void retroactiveSubscriptionGetsNothingOthersAreDoneWith() throws Exception {
+        Topic topic = topic();
+        Session others = auto(connectAs(unique("durable")));
+        MessageConsumer first = others.createDurableSubscriber(topic, "s");
+        send(session(), topic, 0, 20);
+        takes(first, 0, 10);
+        first.close();
+        MessageConsumer late = auto(connectAs(unique("durable"))).createDurableSubscriber(
+                withOptions(topic, "consumer.retroactive=true"), "s");
+        takes(late, 10, 20);
+    }
+
+    @Rule
+    void retroactiveSubscriptionToAPatternGetsWhatIsStoredForOthers() throws Exception {
+        String base = unique("TEST");
+        Topic a = session().createTopic(base + ".a");
+        Topic b = session().createTopic(base + ".b");
+        for (Topic topic : new Topic[] {a, b, topic()}) {
+            auto(connectAs(unique("durable"))).createDurableSubscriber(topic, "s").close();
+            send(session(), topic, 0, 2);
+        }
+        Session session = auto(connectAs(unique("durable")));
+        MessageConsumer late = session.createDurableSubscriber(
+                session.createTopic(base + ".>?consumer.retroactive=true"), "s");
+        send(session(), a, 2, 3);
+        var texts = take(late, 5);
+        texts.sort(null);
+        equal(List.of("0", "0", "1", "1", "2"), texts, "texts");
     }
 
     @Rule

@@ -14,6 +14,7 @@ import javax.jms.ResourceAllocationException;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.advisory.AdvisorySupport;
+import org.apache.activemq.transport.RequestTimedOutIOException;
 
 /** Queues under BLOCK and REFUSE have 100 KiB of memory; a block is a message of 10 KiB. */
 final class FlowControl extends Rules {
@@ -82,6 +83,40 @@ final class FlowControl extends Rules {
         check(sent.get() >= 8 && sent.get() <= 10, sent.get() + " blocks were accepted");
         takesBlocks(session().createConsumer(queue), 0, 12);
         finishes(sender);
+    }
+
+    @Rule
+    void transactionEndsWhileItsSenderWaitsForSpace() throws Exception {
+        Queue queue = queue("BLOCK");
+        ActiveMQConnection connection = connect();
+        connection.setSendTimeout(500);
+        Session session = transacted(connection);
+        JMSException thrown = fails(JMSException.class, () -> sendBlocks(session, queue, 0, 30));
+        check(thrown.getCause() instanceof RequestTimedOutIOException, "cause: " + thrown.getCause());
+        session.rollback();
+        isEmpty(queue);
+        sendBlocks(session, queue, 100, 102);
+        session.commit();
+        takesBlocks(session().createConsumer(queue), 100, 102);
+    }
+
+    @Rule
+    void transactionTakesWhatHasWaitedForSpace() throws Exception {
+        Queue queue = queue("BLOCK");
+        MessageConsumer full = watchFull(queue);
+        Session filling = session();
+        CompletableFuture<Void> filler = meanwhile(() -> sendBlocks(filling, queue, 0, 12));
+        next(full);
+        ActiveMQConnection connection = connect();
+        connection.setAlwaysSyncSend(true);
+        Session session = transacted(connection);
+        CompletableFuture<Void> sender = meanwhile(() -> sendBlocks(session, queue, 100, 105));
+        MessageConsumer consumer = auto(connection).createConsumer(queue);
+        takesBlocks(consumer, 0, 12);
+        finishes(filler);
+        finishes(sender);
+        session.commit();
+        takesBlocks(consumer, 100, 105);
     }
 
     @Rule

@@ -327,12 +327,27 @@ final class Policies extends Rules {
     @Rule
     void consumerThatAcknowledgesNothingIsClosedAndItsMessagesGoOn() throws Exception {
         Queue queue = queue("SILENT");
+        MessageConsumer watch =
+                session().createConsumer(AdvisorySupport.getSlowConsumerAdvisoryTopic(queue));
         MessageConsumer idle = client(connect()).createConsumer(queue(("SILENT")));
         MessageConsumer silent = client(connect()).createConsumer(queue);
         send(session(), queue, 0, 5);
+        ConsumerInfo told = (ConsumerInfo) ((ActiveMQMessage) next(watch)).getDataStructure();
+        equal(queue, told.getDestination(), "destination");
         isClosed(silent);
         equal(5, drained(queue).size(), "messages that are back");
         idle.getMessageSelector();
+    }
+
+    @Rule
+    void idleConsumerIsSilentTooIfThePolicySaysSo() throws Exception {
+        Queue queue = queue("MUTE");
+        MessageConsumer watch =
+                session().createConsumer(AdvisorySupport.getSlowConsumerAdvisoryTopic(queue));
+        MessageConsumer idle = client(connect()).createConsumer(queue);
+        ConsumerInfo told = (ConsumerInfo) ((ActiveMQMessage) next(watch)).getDataStructure();
+        equal(queue, told.getDestination(), "destination");
+        isClosed(idle);
     }
 
     @Rule

@@ -264,6 +264,18 @@ final class Wire extends Rules {
         equal("small", nextText(session.createConsumer(queue)), "text");
     }
 
+    /** Nulls of the frame that was not sent stand in the client's cache of ids. */
+    @Rule
+    void producerGoesOnAfterAFrameThatWasTooLarge() throws Exception {
+        Session session = auto(connect("wireFormat.maxFrameSize=10000"));
+        Queue queue = queue();
+        MessageProducer producer = session.createProducer(queue);
+        fails(JMSException.class, "larger than max allowed 9 KB",
+                () -> producer.send(session.createTextMessage("x".repeat(40_000))));
+        producer.send(session.createTextMessage("small"));
+        equal("small", nextText(session.createConsumer(queue)), "text");
+    }
+
     @Rule
     void sameMessageIdTwiceIsDeliveredOnce() throws Exception {
         Queue queue = queue();

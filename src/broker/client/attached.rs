@@ -48,6 +48,21 @@ impl Attached {
         }
     }
 
+    /// The queues and topics it listens to.
+    pub(in crate::broker) fn destinations(&self) -> Vec<Destination> {
+        let queues = self.queues.iter().flat_map(|queues| queues.queues.lock().all());
+        let mut all: Vec<_> = queues.map(|queue| queue.destination.clone()).collect();
+        all.extend(self.topics.iter().flat_map(|topics| topics.topics()));
+        all.extend(self.durable.iter().flat_map(|durable| durable.topics()));
+        all
+    }
+
+    /// Whether those who watch were told that it is slow, when it is. Of consumers of queues only a
+    /// strategy tells.
+    pub(in crate::broker) fn is_told_slow(&self, seen: Seen) -> bool {
+        seen.slow && self.queues.is_none()
+    }
+
     /// Takes the consumer off its destinations and tells who watches. `last_delivered` as in `RemoveInfo`.
     /// The second call does nothing.
     pub(in crate::broker) async fn take_off(&self, broker: &Broker, last_delivered: i64) {

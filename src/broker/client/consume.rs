@@ -74,9 +74,9 @@ impl Client {
             counted: Vec::new(),
             attached: None,
         };
-        match durable_name {
+        let counts_already = match durable_name {
             Some(name) => {
-                self.activate_durable(&mut consumer, name, &destination, selector).await?;
+                self.activate_durable(&mut consumer, name, &destination, selector).await?
             }
             None => {
                 if let Err(error) = self.subscribe(&mut consumer, &parts, selector).await {
@@ -84,13 +84,15 @@ impl Client {
                     self.broker.withdraw(&attached, NOTHING_DELIVERED).await;
                     return Err(error);
                 }
+                // A browser takes nothing.
+                info.browser
             }
-        }
+        };
         if changed {
             let (consumer, prefetch) = (Arc::clone(&info), info.prefetch_size);
             self.outbox.push(Item::Prefetch { consumer, prefetch });
         }
-        self.count_consumer(&mut consumer, &parts).await;
+        self.count_consumer(&mut consumer, &parts, counts_already).await;
         self.broker.registry.consumer_added(id.clone(), Arc::clone(&info));
         if hears_notices(&parts) {
             self.broker.outlet.forward.listener_added();
@@ -234,9 +236,13 @@ impl Client {
         self.broker.listen(key, part, listener, Some(&self.connection_id())).await
     }
 
-    /// Counts a consumer at its destinations and tells who watches.
-    async fn count_consumer(&self, consumer: &mut Consumer, parts: &[Destination]) {
-        let counts_already = consumer.durable.as_ref().is_some_and(|d| d.key != consumer.key);
+    /// Counts a consumer at its destinations, unless it `counts_already`, and tells who watches.
+    async fn count_consumer(
+        &self,
+        consumer: &mut Consumer,
+        parts: &[Destination],
+        counts_already: bool,
+    ) {
         for part in parts {
             let handles = match self.broker.router.find(part) {
                 Some(handle) => vec![handle],
@@ -248,10 +254,8 @@ impl Client {
             };
             let mut count = 0;
             for handle in handles {
-                let consumers = &handle.gauges.consumers;
-                // A browser takes nothing and a durable that was offline is counted still.
-                count += if consumer.info.browser || counts_already {
-                    consumers.count()
+                count += if counts_already {
+                    handle.gauges.consumers.count()
                 } else {
                     let now = handle.gauges.add_consumer(consumer.info.network_subscription);
                     consumer.counted.push(handle);
@@ -504,7 +508,7 @@ impl Client {
 }
 
 /// The consumer has seen nothing, see [`Op::Unsubscribe`].
-const NOTHING_DELIVERED: i64 = -1;
+pub(super) const NOTHING_DELIVERED: i64 = -1;
 
 /// The messages of a range, those of each queue together in their order.
 fn by_queue(

@@ -6,6 +6,7 @@ use super::super::destination::topic::TopicMember;
 use super::super::error::BrokerError;
 use super::super::plugins::Event;
 use super::super::router::matches;
+use super::consume::NOTHING_DELIVERED;
 use super::{Client, Consumer, Notice};
 use crate::jms::info::RemoveSubscriptionInfo;
 use crate::jms::selector::Selector;
@@ -15,14 +16,14 @@ use std::sync::Arc;
 
 impl Client {
     /// Takes a durable subscription, creating it or, when it asks for something else than before,
-    /// creating it anew.
+    /// creating it anew. True when it was there: its topics count it already.
     pub(super) async fn activate_durable(
         &self,
         consumer: &mut Consumer,
         name: Text,
         destination: &Destination,
         selector: Option<Selector>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<bool, BrokerError> {
         if self.broker.options.reject_durables {
             return Err(BrokerError::DurablesRejected);
         }
@@ -51,7 +52,7 @@ impl Client {
                 consumer.key = present.key;
                 consumer.durable = Some(Arc::clone(&present));
                 self.catch_up(present, &parts).await;
-                return Ok(());
+                return Ok(true);
             }
             self.broker.destroy_durable(&owner).await?;
         }
@@ -84,8 +85,15 @@ impl Client {
         })?;
         self.broker.registry.durable_added(Arc::clone(&durable));
         consumer.durable = Some(Arc::clone(&durable));
+        if info.retroactive
+            && let Err(error) = self.broker.recall(&durable).await
+        {
+            durable.deactivate(NOTHING_DELIVERED);
+            return Err(error);
+        }
         let topics: Vec<&Destination> = parts.iter().collect();
-        self.join(durable.key, &topics, &TopicMember::Durable(durable)).await
+        self.join(durable.key, &topics, &TopicMember::Durable(durable)).await?;
+        Ok(false)
     }
 
     /// Topics that kept messages for retroactive consumers hear of a new one.
@@ -123,7 +131,7 @@ impl Client {
         self.broker.destroy_durable(&owner).await?;
         for part in durable.destination.parts() {
             let topic = self.broker.router.find(&part);
-            let count = topic.map_or(0, |topic| topic.gauges.consumers.remove());
+            let count = topic.map_or(0, |topic| topic.gauges.consumers.count());
             self.announce(Notice::durable_removed(&part, info.clone(), count)).await;
         }
         Ok(())

@@ -239,7 +239,8 @@ impl Client {
         let Targets { targets, varies } = targets;
         if let ([target], false) = (&targets[..], varies) {
             let copy = target.address(&message);
-            return self.route(&target.at, copy, receipt).await;
+            let handle = self.handle_for(&target.at).await?;
+            return self.route(handle, copy, receipt).await;
         }
         let keeps = self.broker.outlet.store.keeps();
         let mut copies = Vec::with_capacity(targets.len());
@@ -288,7 +289,7 @@ impl Client {
             Err(_) => self.wait_here(&mut copies).await?,
         };
         if let Some(id) = &message.transaction_id {
-            self.in_transaction(id, move |transaction| transaction.sends.extend(sends))?;
+            self.in_transaction(id, move |transaction| transaction.send(sends))?;
         }
         if let Some(receipt) = receipt.take() {
             receipt.resolve(Ok(()));

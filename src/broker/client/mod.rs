@@ -78,12 +78,21 @@ pub struct Client {
     /// Temporary destinations of this connection.
     temporaries: Vec<Destination>,
     /// Destinations used lately.
-    routes: HashMap<Destination, Arc<DestinationHandle>>,
+    routes: HashMap<Destination, Route>,
     batch: Batch,
     parking: Parking,
     line: Line,
     /// The interceptors there were when it sent last.
     interceptors: Seen<Interceptors>,
+}
+
+/// The way to a destination.
+#[derive(Debug)]
+struct Route {
+    handle: Arc<DestinationHandle>,
+    /// What is sent under its name goes there and nowhere else: the name lists no others, and none of
+    /// the [interceptors](Client::interceptors) wants it.
+    is_plain: bool,
 }
 
 #[derive(Debug)]

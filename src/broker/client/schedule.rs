@@ -56,7 +56,7 @@ impl Client {
         let handle = Arc::clone(&self.broker.scheduler.handle);
         if let Some(id) = message.transaction_id.clone() {
             let send = PendingSend { handle, message, bytes };
-            self.in_transaction(&id, move |transaction| transaction.sends.push(send))?;
+            self.in_transaction(&id, move |transaction| transaction.send([send]))?;
             if let Some(receipt) = receipt.take() {
                 receipt.resolve(Ok(()));
             }

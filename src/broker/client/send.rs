@@ -1,7 +1,7 @@
 //! Messages from a client into destinations.
 
 use super::super::destination::{
-    Admission, DestinationHandle, Incoming, Op, TempShortage, warn_full, warn_store_full,
+    Admission, DestinationHandle, Incoming, Join, Op, TempShortage, warn_full, warn_store_full,
     warn_temp_full,
 };
 use super::super::error::BrokerError;
@@ -13,7 +13,7 @@ use super::super::policy::Policy;
 use super::super::transaction::PendingSend;
 use super::super::usage::{Credit, Usage};
 use super::blocked::Blocked;
-use super::{Client, Notice, ROUTES_MAX};
+use super::{Client, Notice, ROUTES_MAX, Route};
 use crate::broker::UserId;
 use crate::jms::{Destination, Message, Text, TransactionId};
 use std::sync::Arc;
@@ -29,13 +29,16 @@ impl Client {
         now_ms: i64,
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
-        // Nobody shares it yet: nothing is copied.
-        let sent = Arc::make_mut(&mut message);
-        names::resolve(&mut sent.destination, self.broker.options.path_separator.as_deref());
-        let destination = message.destination.clone().ok_or(BrokerError::DestinationNameEmpty)?;
+        let known = self.plain_route(message.destination.as_ref());
+        if known.is_none() {
+            // Nobody shares it yet: nothing is copied.
+            let sent = Arc::make_mut(&mut message);
+            names::resolve(&mut sent.destination, self.broker.options.path_separator.as_deref());
+        }
+        let destination = message.destination.as_ref().ok_or(BrokerError::DestinationNameEmpty)?;
         let producer = message.producer_id.as_ref().and_then(|id| self.producers.get(id));
         let Some(producer) = producer else {
-            return Err(BrokerError::ProducerUnknown { destination });
+            return Err(BrokerError::ProducerUnknown { destination: destination.clone() });
         };
         // Nobody else writes it.
         let sent = &producer.entry.sent;
@@ -62,6 +65,12 @@ impl Client {
                 stamped.user_id = options.authenticator.get().principal(user).cloned();
             }
         }
+        let destination = match known {
+            Some(handle) if !self.broker.scheduler.takes(&message)? => {
+                return self.route(handle, message, receipt).await;
+            }
+            _ => message.destination.clone().ok_or(BrokerError::DestinationNameEmpty)?,
+        };
         if self.broker.scheduler.is_asked_at(&destination) {
             return self.ask_scheduler(&message, receipt).await;
         }
@@ -70,7 +79,11 @@ impl Client {
         }
         let interceptors = self.interceptors.look(self.broker.router.interceptors());
         if !destination.is_composite() && !interceptors.intercept(&destination) {
-            return self.route(&destination, message, receipt).await;
+            let handle = self.handle_for(&destination).await?;
+            if let Some(route) = self.routes.get_mut(&destination) {
+                route.is_plain = true;
+            }
+            return self.route(handle, message, receipt).await;
         }
         let parts = destination.parts();
         if parts.is_empty() {
@@ -108,9 +121,9 @@ impl Client {
         &mut self,
         destination: &Destination,
     ) -> Result<Arc<DestinationHandle>, BrokerError> {
-        if let Some(handle) = self.routes.get(destination) {
-            if !handle.is_gone() {
-                return Ok(Arc::clone(handle));
+        if let Some(route) = self.routes.get(destination) {
+            if !route.handle.is_gone() {
+                return Ok(Arc::clone(&route.handle));
             }
             self.routes.remove(destination);
         }
@@ -128,37 +141,55 @@ impl Client {
         if self.routes.len() >= ROUTES_MAX {
             self.routes.clear();
         }
-        self.routes.insert(destination.clone(), Arc::clone(&handle));
+        let route = Route { handle: Arc::clone(&handle), is_plain: false };
+        self.routes.insert(destination.clone(), route);
         Ok(handle)
+    }
+
+    /// The way of what is sent under this name, if it is known that it takes that one only.
+    fn plain_route(&mut self, named: Option<&Destination>) -> Option<Arc<DestinationHandle>> {
+        if self.interceptors.is_stale(self.broker.router.interceptors()) {
+            self.routes.clear();
+            return None;
+        }
+        let route = self.routes.get(named?)?;
+        (route.is_plain && !route.handle.is_gone()).then(|| Arc::clone(&route.handle))
     }
 
     /// Takes memory for a message and hands it to one destination, or keeps it in its transaction.
     pub(super) async fn route(
         &mut self,
-        destination: &Destination,
+        handle: Arc<DestinationHandle>,
         message: Arc<Message>,
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
-        let handle = self.handle_for(destination).await?;
         let policy = handle.policy.get();
         let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
-        let may_park = receipt.is_some() && message.transaction_id.is_none();
+        let may_park = receipt.is_some();
         let admission = self.admit(&handle, &policy, &message, bytes, may_park).await?;
         let parked = match admission {
             Admission::Park => Some(self.park(&handle, bytes).await?),
             Admission::Credited | Admission::Forced => None,
         };
-        if let Some(id) = message.transaction_id.clone() {
-            if admission != Admission::Credited {
-                handle.usage.take(bytes);
+        let joins = match message.transaction_id.clone() {
+            Some(id) if parked.is_none() => {
+                if admission != Admission::Credited {
+                    handle.usage.take(bytes);
+                }
+                let send = PendingSend { handle, message, bytes };
+                self.in_transaction(&id, move |transaction| transaction.send([send]))?;
+                if let Some(receipt) = receipt.take() {
+                    receipt.resolve(Ok(()));
+                }
+                return Ok(());
             }
-            let send = PendingSend { handle, message, bytes };
-            self.in_transaction(&id, move |transaction| transaction.sends.push(send))?;
-            if let Some(receipt) = receipt.take() {
-                receipt.resolve(Ok(()));
+            Some(id) => {
+                let handle = Arc::clone(&handle);
+                let join = self.in_transaction(&id, |transaction| transaction.when_room(handle))?;
+                Some(Join::new(join))
             }
-            return Ok(());
-        }
+            None => None,
+        };
         let connection = self.entry.number;
         let redeliveries = message.redelivery_counter;
         let resent = self.entry.info.failover_reconnect;
@@ -176,6 +207,7 @@ impl Client {
                 resent,
                 moved,
                 parked,
+                joins,
             }),
         )
         .await;

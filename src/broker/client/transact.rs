@@ -68,7 +68,8 @@ impl Client {
     fn take(&mut self, id: &TransactionId, prepared: bool) -> Result<Transaction, BrokerError> {
         match id {
             TransactionId::Local { .. } => {
-                let taken = self.transactions.remove(id);
+                let mut taken = self.transactions.remove(id);
+                taken.iter_mut().for_each(Transaction::close);
                 self.note_transactions();
                 taken.ok_or_else(|| BrokerError::TransactionUnknown(id.to_string().into()))
             }

@@ -46,6 +46,7 @@ pub(super) fn incoming(message: Message, receipt: Option<Receipt>) -> Incoming {
         resent: false,
         moved: Vec::new(),
         parked: None,
+        joins: None,
     }
 }
 
@@ -141,7 +142,7 @@ impl Clock {
 pub(super) fn take(outbox: &Outbox) -> Vec<Item> {
     let mut items = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
-    match outbox.poll_take(&mut cx, &mut items) {
+    match outbox.poll_take(&mut cx, &mut items, usize::MAX) {
         Poll::Ready(()) | Poll::Pending => items,
     }
 }

@@ -104,6 +104,13 @@ pub enum Op {
         member: TopicMember,
         receipt: Option<Receipt>,
     },
+    /// Topics: messages of the past for a durable subscription that is about to join. `receipt` is resolved
+    /// when they are stored for it.
+    Recall {
+        durable: Arc<DurableSubscription>,
+        past: Vec<Arc<Message>>,
+        receipt: Option<Receipt>,
+    },
     /// Topics: a subscription leaves.
     Leave {
         key: SubscriptionKey,
@@ -229,6 +236,23 @@ pub struct Incoming {
     pub moved: Vec<Leaving>,
     /// With [`Admission::Park`]: its place among the parked sends of its connection, until it is in.
     pub parked: Option<Credit>,
+    /// With [`Admission::Park`]: where it goes when it has its memory, if that is a transaction.
+    pub joins: Option<Join>,
+}
+
+/// Takes a message whose memory was taken, and the bytes of that, into a transaction. False: that has ended.
+pub struct Join(Box<dyn FnOnce(Arc<Message>, u64) -> bool + Send + Sync>);
+
+impl Join {
+    pub fn new(join: impl FnOnce(Arc<Message>, u64) -> bool + Send + Sync + 'static) -> Self {
+        Self(Box::new(join))
+    }
+}
+
+impl std::fmt::Debug for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Join")
+    }
 }
 
 impl Incoming {
@@ -244,6 +268,7 @@ impl Incoming {
             resent: false,
             moved: Vec::new(),
             parked: None,
+            joins: None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! see [`Incoming::parked`].
 
 use super::queue::{QueueContext, Shortage, TempShortage};
-use super::{Admission, Effects, Incoming, Now};
+use super::{Admission, Effects, Incoming, Join, Now};
 use crate::broker::advisory::Notice;
 use crate::broker::error::BrokerError;
 use crate::broker::usage::Usage;
@@ -55,7 +55,7 @@ impl Parking {
             }
             Admission::Park => {
                 if self.waiting.is_empty() && context.try_take(&incoming) {
-                    return Some(Incoming { parked: None, ..incoming });
+                    return admitted(incoming, out);
                 }
                 self.note_full(&incoming, context, size, now, out);
                 context.shared.blocks();
@@ -108,11 +108,12 @@ impl Parking {
                 return None;
             };
             if context.try_take(&oldest.incoming) {
-                let oldest = self.pop();
-                return oldest.map(|Parked { incoming, since }| {
-                    context.shared.unblocks(now.instant.saturating_duration_since(since));
-                    Incoming { parked: None, ..incoming }
-                });
+                let Parked { incoming, since } = self.pop()?;
+                context.shared.unblocks(now.instant.saturating_duration_since(since));
+                match admitted(incoming, out) {
+                    Some(incoming) => return Some(incoming),
+                    None => continue,
+                }
             }
             if patience.is_zero() || now.instant < oldest.since + patience {
                 self.ask_for_wake(&oldest.incoming, context);
@@ -202,6 +203,19 @@ impl Parking {
             out.notice(Notice::fast_producer(&context.destination, producer));
         }
     }
+}
+
+/// A send that has its memory; none when it went into its transaction.
+fn admitted(incoming: Incoming, out: &mut Effects) -> Option<Incoming> {
+    let Some(Join(join)) = incoming.joins else {
+        return Some(Incoming { parked: None, ..incoming });
+    };
+    let result = match join(incoming.message, incoming.bytes) {
+        true => Ok(()),
+        false => Err(BrokerError::SendTooLate),
+    };
+    out.resolve(incoming.receipt, result);
+    None
 }
 
 /// Sees to it that the destination is woken when less than `percent` of `usage` is used; once, as `pending` says.

@@ -31,6 +31,11 @@ impl Sources {
         self.topics.insert(topic.clone(), Arc::clone(counts));
     }
 
+    /// The topics it listens to.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &Destination> {
+        self.topics.keys()
+    }
+
     pub(super) fn leave(&mut self, topic: &Destination) {
         self.topics.remove(topic);
     }

@@ -263,6 +263,11 @@ impl TopicSubscription {
         self.pace.seen(in_flight, Instant::now())
     }
 
+    /// The topics it listens to.
+    pub fn topics(&self) -> Vec<Destination> {
+        self.state.lock().sources.topics().cloned().collect()
+    }
+
     /// It listens to `topic`, for which it counts.
     pub(super) fn joined(&self, topic: &Destination, counts: &Arc<SharedCounts>) {
         self.state.lock().sources.join(topic, counts);
@@ -461,10 +466,9 @@ impl TopicSubscription {
                 consumer = %Text::from(self.consumer()),
                 "has twice its prefetch limit pending, without an ack; it appears to be slow"
             );
-            if self.policy.advisory_for_slow_consumers
-                && let Some(destination) = &self.info.destination
-            {
-                out.notice(Notice::slow_consumer(destination, &self.info));
+            if self.policy.advisory_for_slow_consumers {
+                let topics = state.sources.topics();
+                topics.for_each(|topic| out.notice(Notice::slow_consumer(topic, &self.info)));
             }
         }
         let Some(max) = self.pending_max else { return };

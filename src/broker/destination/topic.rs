@@ -99,6 +99,17 @@ impl Topic {
                 }
                 out.resolve(receipt, Ok(()));
             }
+            Op::Recall { durable, past, receipt } => {
+                durable.joined(&self.context.destination, &self.context.shared);
+                let least = self.context.policy.minimum_message_bytes;
+                let bytes = |message: &Message| (message.size() as u64).max(least);
+                let entries = past.into_iter().map(|message| {
+                    let bytes = bytes(&message);
+                    self.entry(message, bytes)
+                });
+                self.store_again(&durable, entries.collect(), out);
+                out.when_added(receipt);
+            }
             Op::Leave { key, receipt } => {
                 self.fan_out(now, out);
                 if let Some(gone) = self.members.leave(key) {

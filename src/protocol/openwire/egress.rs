@@ -137,16 +137,21 @@ impl OpenWireEgress {
     }
 }
 
+/// As much as this is encoded and written at once, bytes: what is encoded is still in the processor's cache
+/// when it is written, and the peer can begin with it.
+const WRITTEN_BYTES: usize = 128 * 1024;
+
 impl Egress for OpenWireEgress {
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(self.shared.outbox.poll_take(cx, &mut self.items));
+        ready!(self.shared.outbox.poll_take(cx, &mut self.items, WRITTEN_BYTES));
         self.settle(&self.shared.replies);
         self.shared.replies.take(&mut self.ready);
         Poll::Ready(())
     }
 
     fn encode(&mut self, out: &mut WriteBuffer) -> Result<(), Ended> {
-        for ready in std::mem::take(&mut self.ready) {
+        let mut answers = std::mem::take(&mut self.ready);
+        for ready in answers.drain(..) {
             match ready {
                 Ready::Negotiated(agreement) => {
                     self.encoder.apply(&agreement.settings);
@@ -155,6 +160,7 @@ impl Egress for OpenWireEgress {
                 Ready::Command(command) => self.command(&command, out),
             }
         }
+        self.ready = answers;
         if self.items.is_empty() {
             return Ok(());
         }
@@ -171,6 +177,9 @@ impl Egress for OpenWireEgress {
     fn keep_alive(&mut self, out: &mut WriteBuffer) -> Result<(), Ended> {
         // Nothing was sent for a while: a busy connection's lists are not kept for an idle one.
         self.items = Vec::new();
+        self.ready = Vec::new();
+        self.shared.replies.trim();
+        self.shared.outbox.trim();
         if !self.use_keep_alive {
             return Ok(());
         }

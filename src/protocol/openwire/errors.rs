@@ -50,7 +50,8 @@ pub(super) fn throwable(error: &E) -> Throwable {
         | E::TransactionStarted(_)
         | E::ProducerUnknown { .. }
         | E::ForwardCircle(_)
-        | E::SendAborted => "javax.jms.JMSException",
+        | E::SendAborted
+        | E::SendTooLate => "javax.jms.JMSException",
     };
     Throwable::new(class, error.to_string())
 }

@@ -184,6 +184,11 @@ impl DurableSubscription {
         self.state.lock().active.as_ref().map(|active| active.window.seen())
     }
 
+    /// The topics it listens to.
+    pub fn topics(&self) -> Vec<Destination> {
+        self.state.lock().sources.topics().cloned().collect()
+    }
+
     /// The subscription is deleted: nobody can take it any more. False while somebody has it.
     pub fn end(&self) -> bool {
         let mut state = self.state.lock();
@@ -543,7 +548,7 @@ impl DurableSubscription {
             && active.window.pace.falls_behind()
             && self.policy.advisory_for_slow_consumers
         {
-            out.notice(Notice::slow_consumer(&self.destination, info));
+            sources.topics().for_each(|topic| out.notice(Notice::slow_consumer(topic, info)));
         }
         let page = PageLimit { messages: self.policy.page_max.max(1), bytes: PAGE_BYTES };
         if (wants(pulls) || pending.len() < page.messages / 2)

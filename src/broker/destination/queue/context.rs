@@ -130,8 +130,15 @@ impl QueueContext {
     /// Whether messages that are stored had better not stay in memory.
     pub(in crate::broker::destination) fn is_short(&self) -> bool {
         self.keeps
-            && self.policy.cursor == Cursor::Store
-            && (!self.policy.use_cache
-                || self.usage.is_above(self.policy.cursor_high_water_percent))
+            && (self.is_above_mark()
+                || self.policy.cursor == Cursor::Store && !self.policy.use_cache)
+    }
+
+    /// Whether more memory is in use than stored messages may take. Those that consumers want come all
+    /// the same and are not counted: what is above the mark is for senders, who would wait for
+    /// consumers that hold messages for long.
+    pub(in crate::broker::destination) fn is_above_mark(&self) -> bool {
+        self.policy.cursor == Cursor::Store
+            && self.usage.is_above(self.policy.cursor_high_water_percent)
     }
 }

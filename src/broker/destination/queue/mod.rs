@@ -305,7 +305,7 @@ impl Queue {
                 self.context.policy = policy;
             }
             // A batch was asked for; topics have members instead of subscriptions; jobs are elsewhere.
-            Op::Wake | Op::Join { .. } | Op::Leave { .. } | Op::Jobs(_) => {}
+            Op::Wake | Op::Join { .. } | Op::Recall { .. } | Op::Leave { .. } | Op::Jobs(_) => {}
         }
     }
 

@@ -155,7 +155,10 @@ impl Queue {
         for stored in page.messages {
             if !known.contains(&stored.sequence) {
                 taken += 1;
-                let entry = Entry { band, ..self.stored_entry(stored) };
+                let mut entry = Entry { band, ..self.stored_entry(stored) };
+                if self.context.is_above_mark() {
+                    entry.bytes = 0;
+                }
                 self.context.usage.take(entry.bytes);
                 self.put(entry, now);
             }

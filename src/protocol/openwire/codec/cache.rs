@@ -243,9 +243,12 @@ impl ReceiverCache {
         Ok(())
     }
 
-    /// What slot `index` holds.
+    /// What slot `index` holds: null as long as nothing has come for it. A Java client that makes a frame
+    /// larger than `maxFrameSize` does not send it, and takes the nulls of that frame as told. None when
+    /// there is no such slot.
     pub(super) fn get(&self, index: i16) -> Option<&Slot> {
-        self.slots.get(usize::try_from(index).ok()?)?.as_ref()
+        let at = usize::try_from(index).ok().filter(|&at| at < usize::from(self.size))?;
+        Some(self.slots.get(at).and_then(Option::as_ref).unwrap_or(&Slot::Null))
     }
 }
 

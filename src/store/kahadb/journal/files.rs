@@ -163,7 +163,7 @@ impl Files {
     pub(super) fn prepare(&self, number: u32) -> Result<Prepared, JournalError> {
         let path = self.path(number);
         let spare = match self.length(number) {
-            Some(length) if length == self.file_bytes => {
+            Some(length) if length == self.new_length(number) => {
                 return Ok(Prepared { number, file: self.writer(number)?, length });
             }
             Some(_) => {
@@ -179,7 +179,8 @@ impl Files {
             Some(spare) => (spare, false),
             None => (path.with_extension("tmp"), true),
         };
-        let file = match self.fill(&temporary, is_new) {
+        let length = self.new_length(number);
+        let file = match self.fill(&temporary, is_new.then_some(length)) {
             Ok(file) => file,
             Err(error) => {
                 drop(self.fs.remove(&temporary)); // its space is wanted, and it would go at start
@@ -191,18 +192,24 @@ impl Files {
         };
         self.fs.rename(&temporary, &path).map_err(JournalError::io("rename", &temporary))?;
         self.sync_folder(&self.folder)?;
-        self.state.lock().lengths.insert(number, self.file_bytes);
-        Ok(Prepared { number, file, length: self.file_bytes })
+        self.state.lock().lengths.insert(number, length);
+        Ok(Prepared { number, file, length })
     }
 
-    /// Writes a whole new file, or the first block of a used one, with zeros.
-    fn fill(&self, path: &Path, is_new: bool) -> Result<Arc<dyn DiskFile>, JournalError> {
-        let access = if is_new { Access::Create } else { Access::Write };
+    /// Bytes of a new file. The first one of a store is short, for its start waits until all of it
+    /// is written; the next one is made meanwhile.
+    fn new_length(&self, number: u32) -> u64 {
+        if number == 1 { self.file_bytes.min(FIRST_FILE_BYTES) } else { self.file_bytes }
+    }
+
+    /// Writes a whole new file of this length, or the first block of a used one, with zeros.
+    fn fill(&self, path: &Path, new: Option<u64>) -> Result<Arc<dyn DiskFile>, JournalError> {
+        let access = if new.is_some() { Access::Create } else { Access::Write };
         let file = self.fs.open(path, access).map_err(JournalError::io("create", path))?;
-        let length = if is_new { self.file_bytes } else { BLOCK_BYTES as u64 };
-        if is_new {
+        if let Some(length) = new {
             file.allocate(length).map_err(JournalError::io("allocate", path))?;
         }
+        let length = new.unwrap_or(BLOCK_BYTES as u64);
         let zeros = vec![0; length.min(1 << 20) as usize];
         for offset in (0..length).step_by(zeros.len()) {
             let piece = (length - offset).min(zeros.len() as u64) as usize;
@@ -299,20 +306,20 @@ impl Files {
         Ok(())
     }
 
+    /// What keeps it out is the folder's name, which is durable with the next sync of the journal's folder; the
+    /// text in it is for people.
     fn keep_java_out(&self) -> Result<(), JournalError> {
         let guard = self.folder.join(JAVA_STOPPER);
         self.fs.create_folder(&guard).map_err(JournalError::io("create", &guard))?;
         let path = guard.join("README");
         match self.fs.open(&path, Access::Create) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => {
                 let file = made.map_err(JournalError::io("create", &path))?;
                 write_all_at(&*file, &mut [IoSlice::new(README.as_bytes())], 0)
-                    .and_then(|()| file.sync())
-                    .map_err(JournalError::io("write", &path))?;
+                    .map_err(JournalError::io("write", &path))
             }
         }
-        self.sync_folder(&guard)
     }
 }
 
@@ -339,5 +346,7 @@ pub(super) const FILE_NUMBER_MAX: u32 = i32::MAX as u32 - 1;
 pub(super) const FILE_BYTES_MAX: u64 = (u32::MAX - FIRST_BATCH + 1) as u64;
 /// How many dropped files are kept to be written again.
 const SPARES_MAX: usize = 4;
+/// Some hundred messages: as long as the next file takes to make.
+const FIRST_FILE_BYTES: u64 = 1 << 20;
 /// How many files are open for reading; a journal can have thousands.
 const READERS_MAX: usize = 64;

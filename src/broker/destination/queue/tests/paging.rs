@@ -667,3 +667,14 @@ fn lazy_dispatch_reads_what_consumers_can_take_and_no_more() {
         assert_eq!(side.queue.report().size, 20);
     }
 }
+
+#[test]
+fn what_consumers_hold_leaves_memory_to_senders() {
+    let clock = Clock::new();
+    let mut side = Side::restarted(Policy::default(), &["a"; 20]);
+    side.queue.context.usage.set_limit(10 * 1024);
+    side.subscribe(1, consumer("c1", 1, 20), &clock);
+    assert_eq!(side.settle(&clock)[&1].len(), 20);
+    let usage = &side.queue.context.usage;
+    assert!(usage.is_above(70) && usage.full().is_none(), "{}", usage.percent());
+}

@@ -196,6 +196,7 @@ impl World {
             resent: false,
             moved: Vec::new(),
             parked: None,
+            joins: None,
         };
         self.handle(Op::Send(incoming));
     }

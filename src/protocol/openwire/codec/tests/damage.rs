@@ -121,14 +121,16 @@ fn odd_frames_get_the_error_that_says_so() {
 }
 
 #[test]
-fn a_slot_that_was_never_filled_or_holds_another_type_is_refused() {
+fn a_slot_that_was_never_filled_is_null_and_one_of_another_type_is_refused() {
     let mut decoder = Decoder::new(u64::MAX);
     decoder.apply(&Settings { cache_size: Some(1024), ..Settings::stored() });
     // A SessionInfo with a reference to slot 5; one that puts a session id there; a ProducerInfo
     // that takes it for a producer.
     let (index, field) = (5, "SessionInfo.sessionId");
     let unknown = decoder.decode(&loose(b"\x04\0\0\0\x01\0\0\0\x05"), None);
-    assert_eq!(unknown, Err(WireError::CacheSlot { field, index }));
+    assert!(matches!(unknown, Ok(Some(Command::SessionInfo(info))) if info.session_id.is_none()));
+    let outside = decoder.decode(&loose(b"\x04\0\0\0\x01\0\0\x04\0"), None);
+    assert_eq!(outside, Err(WireError::CacheSlot { field, index: 1024 }));
     let new = loose(b"\x04\0\0\0\x01\0\x01\0\x05\x01\x79\0\0\0\0\0\0\0\0\x01");
     assert!(decoder.decode(&new, None).is_ok());
     assert!(decoder.decode(&loose(b"\x04\0\0\0\x01\0\0\0\x05"), None).is_ok());
