@@ -129,3 +129,31 @@ async fn durable_consumers_are_rejected_where_the_broker_is_to_do_so() {
     );
     session.consumer(topic(), ConsumerOptions::default()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_policy_allows_so_many_destinations_and_no_more() {
+    let broker = Broker::start_with(
+        "<destinationPolicy><policyMap><policyEntries>
+         <policyEntry queue='MANY.&gt;' maxDestinations='2'/></policyEntries></policyMap></destinationPolicy>",
+    );
+    for queue in ["OTHER", "MANY.A", "MANY.B", "ANOTHER", "MANY.A"] {
+        Sender::start(&broker, queue).await.send(0).await.unwrap();
+    }
+    let connection = Connection::connect(&Options::new("127.0.0.1", broker.port())).await.unwrap();
+    let session = connection.session().await.unwrap();
+    let refused = session.producer(Destination::queue("MANY.C")).await.unwrap_err().to_string();
+    let text = "The maxmimum number of destinations allowed (2) for the policy queue://MANY.> has already been reached.";
+    assert!(refused.contains(text), "{refused}");
+}
+
+#[tokio::test]
+async fn an_empty_name_is_no_destination() {
+    let broker = Broker::start_with("");
+    let connection = Connection::connect(&Options::new("127.0.0.1", broker.port())).await.unwrap();
+    let session = connection.session().await.unwrap();
+    let refused = session.producer(Destination::queue("  ")).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("Invalid destination name: a non-empty name is required"),
+        "{refused}"
+    );
+}

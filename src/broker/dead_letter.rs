@@ -1,11 +1,13 @@
 //! Messages that nobody could consume, and the copies of them that go to the dead letter queue.
 
+use super::destination::audit::Audit;
 use super::destination::durable::DurableKey;
 use super::outbox::Receipt;
 use super::policy::{DeadLetterStrategy, DeadLetterTarget};
 use crate::jms::properties::{PropertyMap, PropertyValue};
 use crate::jms::{Destination, DestinationKind, Message, Text, Throwable};
 use crate::store::StoreOp;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// Why a message is dead.
@@ -175,5 +177,78 @@ impl DeadLetterStrategy {
         message.redelivery_counter = 0;
         message.group_first_for_consumer = false;
         message
+    }
+}
+
+/// What has become a dead letter, by where those went: a message does so once.
+#[derive(Debug, Default)]
+pub(super) struct Buried {
+    audits: HashMap<Destination, Audit>,
+}
+
+impl Buried {
+    /// Notes that `letter` goes to `at`. False: it has gone there before, and `strategy` remembers that.
+    pub(super) fn is_new(
+        &mut self,
+        strategy: &DeadLetterStrategy,
+        letter: &DeadLetter,
+        at: &Destination,
+    ) -> bool {
+        let id = letter.message.message_id.as_ref().filter(|_| strategy.audit);
+        let Some(id) = id else { return true };
+        let new = || Audit::new(strategy.audit_depth, strategy.audit_producers);
+        !self.audits.entry(at.clone()).or_insert_with(new).is_duplicate(id)
+    }
+
+    /// The destination is gone.
+    pub(super) fn forget(&mut self, at: &Destination) {
+        self.audits.remove(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jms::{MessageId, ProducerId};
+
+    fn letter(producer: &str, number: i64) -> DeadLetter {
+        let producer = ProducerId { connection: Some(producer.into()), ..ProducerId::default() };
+        let message_id = Some(MessageId {
+            producer: Some(producer),
+            producer_sequence: number,
+            ..MessageId::default()
+        });
+        let message = Arc::new(Message { message_id, ..Message::default() });
+        DeadLetter::unstored(message, Destination::queue("Q"), None)
+    }
+
+    #[test]
+    fn a_message_is_a_dead_letter_once_in_each_dead_letter_queue() {
+        let (mut buried, strategy) = (Buried::default(), DeadLetterStrategy::default());
+        let (dead, other) = (Destination::queue("DEAD"), Destination::queue("OTHER"));
+        let mut is_new = |at| buried.is_new(&strategy, &letter("p", 1), at);
+        assert_eq!([&dead, &dead, &other].map(&mut is_new), [true, false, true]);
+        buried.forget(&dead);
+        assert!(buried.is_new(&strategy, &letter("p", 1), &dead), "the queue is another one");
+    }
+
+    #[test]
+    fn a_strategy_remembers_as_many_dead_letters_and_producers_as_it_is_told() {
+        let dead = Destination::queue("DEAD");
+        let depth = DeadLetterStrategy { audit_depth: 64, ..DeadLetterStrategy::default() };
+        let mut buried = Buried::default();
+        let new = [1, 65, 1, 65].map(|n| buried.is_new(&depth, &letter("p", n), &dead));
+        assert_eq!(new, [true, true, true, false], "1 is forgotten when 65 is 64 ahead");
+        let one = DeadLetterStrategy { audit_producers: 1, ..DeadLetterStrategy::default() };
+        let mut buried = Buried::default();
+        let new = ["p", "q", "p", "p"].map(|p| buried.is_new(&one, &letter(p, 1), &dead));
+        assert_eq!(new, [true, true, true, false], "p is forgotten when q comes");
+    }
+
+    #[test]
+    fn without_an_audit_a_message_is_a_dead_letter_each_time() {
+        let strategy = DeadLetterStrategy { audit: false, ..DeadLetterStrategy::default() };
+        let (mut buried, dead) = (Buried::default(), Destination::queue("DEAD"));
+        assert_eq!([1, 1].map(|n| buried.is_new(&strategy, &letter("p", n), &dead)), [true; 2]);
     }
 }

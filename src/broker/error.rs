@@ -103,10 +103,10 @@ pub enum BrokerError {
     #[error("Send transaction completed while waiting for space")]
     SendTooLate,
     #[error(
-        "The maxmimum number of destinations allowed ({limit}) for the policy {policy} has already \
-         been reached."
+        "The maxmimum number of destinations allowed ({limit}){of} has already been reached.",
+        of = policy.as_ref().map(|policy| format!(" for the policy {policy}")).unwrap_or_default()
     )]
-    TooManyDestinations { limit: u32, policy: Text },
+    TooManyDestinations { limit: u32, policy: Option<Destination> },
     #[error("{0} forwards in a circle: the message would be kept nowhere")]
     ForwardCircle(Destination),
     #[error("a {command} needs a {field}")]

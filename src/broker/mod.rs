@@ -38,9 +38,8 @@ pub mod usage;
 mod virtual_demand;
 
 use self::advisory::{Announcer, Notice};
-use self::dead_letter::DeadLetter;
+use self::dead_letter::{Buried, DeadLetter};
 use self::departed::Departed;
-use self::destination::audit::Audit;
 use self::destination::counters::Gone;
 use self::destination::queue::History;
 use self::destination::{
@@ -54,7 +53,7 @@ use self::live::Live;
 pub use self::offline::OfflineDurables;
 use self::outbox::{Receipt, SubscriptionKey};
 use self::plugins::{Event, Fate, Passage, Plugins};
-use self::policy::{DeadLetterStrategy, Policy};
+use self::policy::Policy;
 pub use self::recovery::PreparedFate;
 use self::registry::Registry;
 use self::router::{Ending, Listener, Router};
@@ -70,7 +69,6 @@ use crate::jms::{BrokerId, ConnectionId, ConsumerId, Destination, Text};
 use crate::security::Authenticator;
 use crate::store::spool::Spool;
 use crate::store::{Store, StoreOp};
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -175,7 +173,7 @@ pub struct Broker {
     /// Counters of destinations that were removed.
     gone: Gone,
     /// What each dead letter queue got recently.
-    dead_letters: Mutex<HashMap<Destination, Audit>>,
+    buried: Mutex<Buried>,
     virtual_demand: VirtualDemand,
     splits: Splits,
     next_number: AtomicU64,
@@ -214,7 +212,7 @@ impl Broker {
             announcer,
             departed: Departed::default(),
             gone: Gone::default(),
-            dead_letters: Mutex::default(),
+            buried: Mutex::default(),
             virtual_demand: VirtualDemand::default(),
             splits: Splits::default(),
             next_number: AtomicU64::new(1),
@@ -365,12 +363,7 @@ impl Broker {
                 return Ok(back);
             }
             let policy = Arc::new(self.policy(destination));
-            if let Some(limit) = policy.destinations_max
-                && present >= limit as usize
-            {
-                let policy = Text::clone(&policy.name);
-                return Err(BrokerError::TooManyDestinations { limit, policy });
-            }
+            policy.allows_another(destination, present)?;
             let usage =
                 Usage::new(policy.memory_limit_bytes, Some(Arc::clone(&self.producer_memory)));
             let new = NewDestination {
@@ -446,7 +439,7 @@ impl Broker {
                 gone.await.unwrap_or_default();
             }
         }
-        self.dead_letters.lock().remove(destination);
+        self.buried.lock().forget(destination);
         if let Some(cache) = &self.options.interceptors.selector_cache {
             cache.forget(destination);
         }
@@ -551,8 +544,7 @@ impl Broker {
         let strategy = &policy.dead_letter;
         let (leaves, receipt) = (letter.leaves.take(), letter.receipt.take());
         let target = strategy.destination(&letter, now_ms);
-        let target =
-            target.filter(|at| !(strategy.audit && self.was_buried(&letter, at, strategy)));
+        let target = target.filter(|at| self.buried.lock().is_new(strategy, &letter, at));
         let Some(target) = target else { return self.depart(leaves, receipt) };
         let mut message = strategy.copy(&letter, &target, now_ms);
         let plugins = &self.options.plugins;
@@ -565,20 +557,6 @@ impl Broker {
             return;
         }
         self.publish(Notice::dead(&letter.from, &letter.message)).await;
-    }
-
-    fn was_buried(
-        &self,
-        letter: &DeadLetter,
-        at: &Destination,
-        strategy: &DeadLetterStrategy,
-    ) -> bool {
-        let Some(id) = &letter.message.message_id else { return false };
-        let mut audits = self.dead_letters.lock();
-        audits
-            .entry(at.clone())
-            .or_insert_with(|| Audit::new(strategy.audit_depth, strategy.audit_producers))
-            .is_duplicate(id)
     }
 }
 

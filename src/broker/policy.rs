@@ -1,13 +1,15 @@
 //! What holds for one destination: the values of its `<policyEntry>`, resolved.
 
-use crate::jms::Text;
+use super::error::BrokerError;
+use super::router::{self, Present};
+use crate::jms::{Destination, Text};
 use std::time::Duration;
 
 /// The policy of one destination; names and defaults as in ActiveMQ 5.17.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The pattern of the entry, for messages.
-    pub name: Text,
+    /// Name or pattern of the entry; none: it is the default one.
+    pub applies_to: Option<Destination>,
     pub producer_flow_control: bool,
     /// Bytes; 0: a share of the broker's limit.
     pub memory_limit_bytes: u64,
@@ -112,6 +114,27 @@ impl Policy {
             ..new
         }
     }
+
+    /// Whether `destination` may come into being beside what there is (`maxDestinations`): what the entry
+    /// applies to counts, or, for the default one, all of its kind.
+    pub fn allows_another(
+        &self,
+        destination: &Destination,
+        present: Present<'_>,
+    ) -> Result<(), BrokerError> {
+        let Some(limit) = self.destinations_max.filter(|_| !destination.is_advisory()) else {
+            return Ok(());
+        };
+        let parts = self.applies_to.as_ref().map(Destination::parts);
+        let counts = |other: &Destination| match &parts {
+            Some(parts) => parts.iter().any(|part| router::matches(part, other)),
+            None => other.kind() == destination.kind() && !other.is_advisory(),
+        };
+        if present.count(counts) < limit as usize {
+            return Ok(());
+        }
+        Err(BrokerError::TooManyDestinations { limit, policy: self.applies_to.clone() })
+    }
 }
 
 /// `<dispatchPolicy>`: which subscriptions of a topic get a message, and in which order.
@@ -169,7 +192,7 @@ pub struct DeadLetterStrategy {
 /// The kinds of `<deadLetterStrategy>`.
 #[derive(Clone, Debug)]
 pub enum DeadLetterTarget {
-    Shared(crate::jms::Destination),
+    Shared(Destination),
     Individual {
         queue_prefix: Text,
         queue_suffix: Text,
@@ -233,7 +256,7 @@ pub enum GroupMapKind {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            name: "default".into(),
+            applies_to: None,
             producer_flow_control: true,
             memory_limit_bytes: 0,
             queue_prefetch: None,
@@ -296,7 +319,7 @@ impl Default for Policy {
 impl Default for DeadLetterStrategy {
     fn default() -> Self {
         Self {
-            target: DeadLetterTarget::Shared(crate::jms::Destination::queue("ActiveMQ.DLQ")),
+            target: DeadLetterTarget::Shared(Destination::queue("ActiveMQ.DLQ")),
             process_expired: true,
             process_non_persistent: false,
             audit: true,

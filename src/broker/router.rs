@@ -143,6 +143,17 @@ struct Table {
     fed: FedQueues,
 }
 
+/// The destinations there are.
+#[derive(Clone, Copy)]
+pub struct Present<'a>(&'a HashMap<Destination, Arc<DestinationHandle>>);
+
+impl Present<'_> {
+    /// How many of them `is` says are meant.
+    pub fn count(self, is: impl Fn(&Destination) -> bool) -> usize {
+        self.0.keys().filter(|destination| is(destination)).count()
+    }
+}
+
 /// Whether `pattern` listens to `destination`.
 pub fn matches(pattern: &Destination, destination: &Destination) -> bool {
     pattern.kind() == destination.kind() && wildcard::matches(pattern.name(), destination.name())
@@ -203,13 +214,13 @@ impl Router {
     pub fn find_or_insert<E>(
         &self,
         destination: &Destination,
-        make: impl FnOnce(usize) -> Result<Arc<DestinationHandle>, E>,
+        make: impl FnOnce(Present<'_>) -> Result<Arc<DestinationHandle>, E>,
     ) -> Result<(Arc<DestinationHandle>, bool), E> {
         let mut table = self.table.write();
         if let Some(present) = table.destinations.get(destination) {
             return Ok((Arc::clone(present), false));
         }
-        let handle = make(table.destinations.len())?;
+        let handle = make(Present(&table.destinations))?;
         self.insert(&mut table, Arc::clone(&handle));
         let listeners = table.patterns.iter().filter(|p| self.reads(&p.pattern, destination));
         let mut ops: Vec<Op> =

@@ -304,7 +304,11 @@ pub(super) fn described(entry: &PolicyEntry) -> String {
 fn resolve(entry: &PolicyEntry, system: &config::SystemUsage) -> Policy {
     let prefetch = |value: u32| Some(i32::try_from(value).unwrap_or(i32::MAX));
     Policy {
-        name: entry.applies_to.0.as_ref().map_or("default", |of| of.name.as_str()).into(),
+        applies_to: entry
+            .applies_to
+            .0
+            .as_ref()
+            .map(|of| Destination::new(of.kind, Some(of.name.as_str().into()))),
         producer_flow_control: entry.producer_flow_control,
         memory_limit_bytes: entry.memory_limit.bytes(),
         queue_prefetch: prefetch(entry.queue_prefetch),

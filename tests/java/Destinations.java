@@ -1,5 +1,6 @@
 import java.util.ArrayList;
 import java.util.List;
+import javax.jms.IllegalStateException;
 import javax.jms.Message;
 import javax.jms.MessageConsumer;
 import javax.jms.MessageProducer;
@@ -24,6 +25,19 @@ final class Destinations extends Rules {
         equal(null, consumer.receiveNoWait(), "more");
         equal(1, drained(session.createQueue(base)).size(), "left in the parent");
         equal(1, drained(session.createQueue(base + ".a.c")).size(), "left in the grandchild");
+    }
+
+    /** maxDestinations counts what its policy entry applies to. */
+    @Rule
+    void policyLimitsTheNumberOfItsQueues() throws Exception {
+        Session session = session();
+        for (String name : new String[] {"PAIR.a", "PAIR.b", "PAIR.a"}) {
+            sendText(session, session.createQueue(name), "allowed");
+        }
+        Queue third = session.createQueue("PAIR.c");
+        fails(IllegalStateException.class,
+                "The maxmimum number of destinations allowed (2) for the policy queue://PAIR.> has already been reached.",
+                () -> session.createProducer(third));
     }
 
     @Rule

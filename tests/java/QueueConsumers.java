@@ -121,6 +121,24 @@ final class QueueConsumers extends Rules {
         }
     }
 
+    /** With usePrefetchExtension="false" only the commit makes room. The original tells nobody but its own queue. */
+    @Rule(beyondOriginal = true)
+    void commitMakesRoomForTheOtherQueues() throws Exception {
+        Queue one = queue("TIGHT");
+        Queue two = queue("TIGHT");
+        Session session = transacted(connect());
+        MessageConsumer consumer = session.createConsumer(new ActiveMQQueue(
+                one.getQueueName() + "," + two.getQueueName() + "?consumer.prefetchSize=1"));
+        send(session(), one, 0, 20);
+        send(session(), two, 0, 20);
+        for (int i = 0; i < 40; i++) {
+            next(consumer);
+            session.commit();
+        }
+        isEmpty(one);
+        isEmpty(two);
+    }
+
     /** With useConsumerPriority="false" the priority decides between exclusive ones all the same. */
     @Rule
     void exclusiveConsumerOfHigherPriorityTakesOverWherePrioritiesAreIgnored() throws Exception {

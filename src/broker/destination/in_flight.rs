@@ -186,21 +186,21 @@ impl Window {
         self.in_flight.fetch_add(messages, Ordering::SeqCst);
     }
 
-    /// `messages` were settled or taken back: the window shrinks to its normal size with them. Who waits for
-    /// room is woken.
+    /// `messages` were settled or taken back: the window shrinks to its normal size with them. The first
+    /// one who waits for room is woken, and the next one by that one, if it leaves some.
     pub fn settle(&self, messages: i32) {
         let less = |now: i32| Some(now.saturating_sub(messages).max(0));
         for counter in [&self.in_flight, &self.extension] {
             counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).unwrap_or_default();
         }
-        self.waiting.wake(usize::try_from(messages).unwrap_or(0));
+        self.waiting.wake();
     }
 
     /// The application has `messages` of those in flight: as many more may be given.
     pub fn extend_to(&self, messages: i32) {
         if self.prefetch() > 0 {
             self.extension.fetch_max(messages, Ordering::SeqCst);
-            self.waiting.wake(usize::try_from(messages).unwrap_or(0));
+            self.waiting.wake();
         }
     }
 
@@ -209,14 +209,14 @@ impl Window {
         self.waiting.add(wake);
         if self.has_room() {
             // It came meanwhile.
-            self.waiting.wake(1);
+            self.waiting.wake();
         }
     }
 
     /// A queue that shares the window needs no more of it: the next one that waits may.
     pub(super) fn pass_on(&self) {
         if self.has_room() {
-            self.waiting.wake(1);
+            self.waiting.wake();
         }
     }
 }

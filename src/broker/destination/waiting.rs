@@ -29,13 +29,12 @@ impl Waiting {
         }
     }
 
-    /// Wakes `most` of them, who are not in the line any more. Those that have ended do not count.
-    pub(super) fn wake(&self, most: usize) {
-        let mut woken = 0;
-        while woken < most
-            && let Some(wake) = self.take()
-        {
-            woken += usize::from(wake());
+    /// Wakes the first one that has not ended, which is not in the line any more.
+    pub(super) fn wake(&self) {
+        while let Some(wake) = self.take() {
+            if wake() {
+                return;
+            }
         }
     }
 
@@ -73,9 +72,10 @@ mod tests {
         let counts = || woken.each_ref().map(|count| count.load(Ordering::Relaxed));
         let waiting = Waiting::default();
         wakes.iter().chain(&wakes).for_each(|wake| waiting.add(wake));
-        waiting.wake(1);
+        waiting.wake();
         assert_eq!(counts(), [1, 1, 0]);
-        waiting.wake(5);
+        waiting.wake();
+        waiting.wake();
         assert_eq!(counts(), [1, 1, 1]);
     }
 }

@@ -8,10 +8,10 @@ pub(super) fn throwable(error: &E) -> Throwable {
     let class = match error {
         E::BadCredentials { .. } => "java.lang.SecurityException",
         E::ClientIdMissing | E::ClientIdInUse { .. } => "javax.jms.InvalidClientIDException",
-        E::NotRegistered { .. } | E::LimitReached { .. } | E::TooManyDestinations { .. } => {
+        E::NotRegistered { .. } | E::LimitReached { .. } | E::PrepareUnknown(_) => {
             "java.lang.IllegalStateException"
         }
-        E::PrepareUnknown(_) => "java.lang.IllegalStateException",
+        E::TooManyDestinations { .. } => "javax.jms.IllegalStateException",
         E::DestinationMissing(destination) => {
             // Clients and bridges look for the name alone in this one.
             let class = "org.apache.activemq.DestinationDoesNotExistException";

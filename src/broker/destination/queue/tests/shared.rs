@@ -219,3 +219,34 @@ fn a_browser_of_several_queues_goes_on_in_another_one_when_it_has_room() {
     members[1].handle(Op::Wake);
     assert_eq!(numbers(&outbox), [2, -1]);
 }
+
+#[test]
+fn a_message_of_one_of_many_queues_wakes_few_others() {
+    let (queues, each, prefetch) = (50, 11, 40);
+    let (window, outbox) = (Arc::new(Window::new(prefetch)), Arc::new(Outbox::default()));
+    let mut members: Vec<_> =
+        (0..queues).map(|source| Member::new(source, &window, &outbox)).collect();
+    for number in 0..i64::from(queues) * each {
+        let at = usize::try_from(number).expect("few") % members.len();
+        members[at].send(number);
+    }
+    let (mut got, mut woken) = (0, 0);
+    loop {
+        let held = deliveries(&outbox);
+        if held.is_empty() {
+            break;
+        }
+        got += held.len();
+        for delivery in held {
+            acknowledge(&mut members, &delivery, None);
+        }
+        while let Some(next) = members.iter_mut().find(|m| m.woken.load(Ordering::SeqCst)) {
+            next.woken.store(false, Ordering::SeqCst);
+            next.handle(Op::Wake);
+            woken += 1;
+        }
+    }
+    let all = usize::try_from(i64::from(queues) * each).expect("few");
+    assert_eq!(got, all);
+    assert!(woken <= 2 * all, "{woken} wakes for {all} messages");
+}
