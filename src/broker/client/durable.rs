@@ -16,14 +16,14 @@ use std::sync::Arc;
 
 impl Client {
     /// Takes a durable subscription, creating it or, when it asks for something else than before,
-    /// creating it anew. True when it was there: its topics count it already.
+    /// creating it anew.
     pub(super) async fn activate_durable(
         &self,
         consumer: &mut Consumer,
         name: Text,
         destination: &Destination,
         selector: Option<Selector>,
-    ) -> Result<bool, BrokerError> {
+    ) -> Result<(), BrokerError> {
         if self.broker.options.reject_durables {
             return Err(BrokerError::DurablesRejected);
         }
@@ -52,7 +52,7 @@ impl Client {
                 consumer.key = present.key;
                 consumer.durable = Some(Arc::clone(&present));
                 self.catch_up(present, &parts).await;
-                return Ok(true);
+                return Ok(());
             }
             self.broker.destroy_durable(&owner).await?;
         }
@@ -92,8 +92,7 @@ impl Client {
             return Err(error);
         }
         let topics: Vec<&Destination> = parts.iter().collect();
-        self.join(durable.key, &topics, &TopicMember::Durable(durable)).await?;
-        Ok(false)
+        self.join(durable.key, &topics, &TopicMember::Durable(durable)).await
     }
 
     /// Topics that kept messages for retroactive consumers hear of a new one.
