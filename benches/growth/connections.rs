@@ -13,14 +13,22 @@ const MESSAGES: u64 = 100_000;
 /// Connections opened at the same time.
 const OPENING: usize = 50;
 
-/// How long nothing is done.
-const IDLE: Duration = Duration::from_secs(5);
+/// How long nothing is done: until every connection has been found idle once.
+const IDLE: Duration = Duration::from_secs(25);
 
 pub(crate) async fn table(sizes: Vec<u64>) -> Outcome<()> {
     let mut table = Table::new(
         "connections: idle ones, beside a sender and a receiver of 1 KiB messages through a queue",
         "us/message",
-        &["connections", "opened/s", "KiB each", "idle CPU %", "messages/s", "us/message"],
+        &[
+            "connections",
+            "opened/s",
+            "KiB each",
+            "KiB idle",
+            "idle CPU %",
+            "messages/s",
+            "us/message",
+        ],
     );
     for connections in sizes {
         let broker = crate::start();
@@ -28,12 +36,13 @@ pub(crate) async fn table(sizes: Vec<u64>) -> Outcome<()> {
         let before = broker.resident_bytes();
         let (idle, opened) =
             Effort::of(broker.pid(), open_all(broker.uri(""), connections)).await?;
-        let grown = broker.resident_bytes().saturating_sub(before);
+        let opened_bytes = broker.resident_bytes().saturating_sub(before);
         let rest = async {
             tokio::time::sleep(IDLE).await;
             Outcome::Ok(())
         };
         let ((), rested) = Effort::of(broker.pid(), rest).await?;
+        let idle_bytes = broker.resident_bytes().saturating_sub(before);
         let (flow, queue) = (Flow::default(), Destination::queue("GROWTH"));
         flow.receive(&to, queue.clone(), None).await?;
         let mut producer = from.session().await?.producer(queue).await?;
@@ -45,7 +54,8 @@ pub(crate) async fn table(sizes: Vec<u64>) -> Outcome<()> {
         table.row(&[
             connections as f64,
             connections as f64 / opened.seconds,
-            grown as f64 / 1024.0 / connections as f64,
+            opened_bytes as f64 / 1024.0 / connections as f64,
+            idle_bytes as f64 / 1024.0 / connections as f64,
             rested.cpu_us / 1e4 / rested.seconds,
             MESSAGES as f64 / worked.seconds,
             worked.cpu_us / MESSAGES as f64,

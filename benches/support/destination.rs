@@ -101,7 +101,7 @@ fn context(destination: Destination, policy: &Arc<Policy>, usage: &Arc<Usage>) -
         shared: Arc::default(),
         gone: Gone::default(),
         tell: Arc::new(drop),
-        wake: Arc::new(|| {}),
+        wake: Arc::new(|| true),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod error;
 pub mod forward;
 mod inactive;
 pub mod interceptors;
+mod joined_queues;
 pub mod live;
 mod names;
 mod offline;

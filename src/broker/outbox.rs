@@ -34,8 +34,8 @@ pub struct Delivery {
     pub group_first: bool,
     /// Memory that stays taken until the message is written.
     pub hold: Option<Arc<super::usage::Credit>>,
-    /// Where in the consumer's list of destinations this one is, for consumers that have several.
-    pub source: Option<u16>,
+    /// The number of the destination among those of the consumer, for consumers that have several.
+    pub source: Option<u32>,
 }
 
 impl Delivery {
@@ -94,8 +94,8 @@ const KEPT_ITEMS: usize = 256;
 #[derive(Debug)]
 struct Dispatched {
     id: MessageId,
-    /// Index of its destination in the consumer's list.
-    source: u16,
+    /// The number of its destination among those of the consumer.
+    source: u32,
     /// Acknowledged in this transaction, which has not ended.
     transaction: Option<TransactionKey>,
 }
@@ -200,6 +200,11 @@ impl Outbox {
         Poll::Ready(())
     }
 
+    /// Gives back the memory that what waits does not need.
+    pub fn trim(&self) {
+        self.state.lock().items.shrink_to_fit();
+    }
+
     /// Drops what is waiting and everything that comes later.
     pub fn close(&self) {
         let dropped = {
@@ -227,14 +232,14 @@ impl Outbox {
     }
 
     /// The messages of `subscription` from `first` (none: the oldest) to `last` in order of dispatch,
-    /// with the index of each one's destination.
+    /// with the number of each one's destination.
     pub fn range(
         &self,
         subscription: SubscriptionKey,
         first: Option<&MessageId>,
         last: &MessageId,
         what: RangeUse,
-    ) -> Option<Vec<(MessageId, u16)>> {
+    ) -> Option<Vec<(MessageId, u32)>> {
         let mut state = self.state.lock();
         let order = state.order.get_mut(&subscription)?;
         let end = order.iter().position(|held| held.id == *last)?;

@@ -6,6 +6,7 @@ use super::destination::topic::TopicMember;
 use super::destination::{DestinationHandle, Op};
 use super::interceptors::Interceptors;
 use super::interceptors::fed::FedQueues;
+use super::joined_queues::JoinedQueues;
 use super::live::Live;
 use super::outbox::{Delivery, Outbox, SubscriptionKey};
 use crate::jms::selector::Selector;
@@ -25,8 +26,8 @@ pub struct QueueConsumer {
     pub selector: Option<Selector>,
     pub outbox: Arc<Outbox>,
     pub window: Arc<Window>,
-    /// The queues it is subscribed to; a delivery's `source` is an index here.
-    pub queues: Mutex<Vec<Arc<DestinationHandle>>>,
+    /// The queues it is subscribed to.
+    pub queues: Mutex<JoinedQueues>,
     /// Whether it may have more than one.
     pub several: bool,
     /// What it asked for and is waiting for, if it may have more than one.
@@ -34,41 +35,15 @@ pub struct QueueConsumer {
 }
 
 impl QueueConsumer {
-    /// Room was made in its window: wakes its queues if one of them had found none.
-    pub fn wake_starved(&self) {
-        if self.window.take_starved() {
-            self.queues.lock().iter().for_each(|queue| queue.wake());
-        }
-    }
-
     /// A request to all its queues, those that come meanwhile too; with its ticket.
     pub fn open_pull(&self, deadline: Option<Instant>) -> (u64, Pull) {
         let nothing = Delivery::nothing(self.key, &self.info);
         self.pulls.lock().add(nothing, &self.outbox, deadline)
     }
 
-    /// The operation that subscribes this consumer at `queue`; none when it is there already. The place of
-    /// a queue that was removed is used again: nothing can be acknowledged there any more.
+    /// The operation that subscribes this consumer at `queue`; none when it is there already.
     pub fn subscribe_op(&self, queue: &Arc<DestinationHandle>) -> Option<Op> {
-        let mut queues = self.queues.lock();
-        let mut at = queues.len();
-        for (place, present) in queues.iter().enumerate() {
-            if Arc::ptr_eq(present, queue) {
-                return None;
-            }
-            if present.is_gone() {
-                at = at.min(place);
-            }
-        }
-        let source = self.several.then(|| u16::try_from(at).ok()).flatten();
-        if self.several && source.is_none() {
-            return None;
-        }
-        match queues.get_mut(at) {
-            Some(gone) => *gone = Arc::clone(queue),
-            None => queues.push(Arc::clone(queue)),
-        }
-        drop(queues);
+        let source = self.queues.lock().add(queue)?;
         Some(Op::Subscribe {
             new: Box::new(NewSubscription {
                 key: self.key,
@@ -76,7 +51,7 @@ impl QueueConsumer {
                 selector: self.selector.clone(),
                 outbox: Arc::clone(&self.outbox),
                 window: Arc::clone(&self.window),
-                source,
+                source: self.several.then_some(source),
             }),
             receipt: None,
         })
@@ -473,7 +448,7 @@ mod tests {
         assert!(!router.listen_by_name(consumer.key, &first, listener()), "it is gone");
         let second = make(&router, &name);
         assert_eq!(second.gauges.consumers.count(), 1);
-        let queues = consumer.queues.lock().clone();
+        let queues = consumer.queues.lock().all();
         assert!(matches!(&queues[..], [queue] if Arc::ptr_eq(queue, &second)));
         assert_eq!(router.unlisten(consumer.key, &name).len(), 1);
         drop(router.remove(&name));
@@ -492,7 +467,7 @@ mod tests {
             make(&router, &Destination::queue("STAYS"));
             drop(router.remove(&name));
         }
-        assert_eq!(consumer.queues.lock().len(), 2);
+        assert_eq!(consumer.queues.lock().all().len(), 2);
         let stays = make(&router, &Destination::queue("STAYS"));
         assert_eq!(stays.gauges.consumers.count(), 1);
         router.unlisten(consumer.key, &Destination::queue(">"));

@@ -301,7 +301,6 @@ async fn drain<R: AsyncRead + Unpin>(reader: &mut R) {
 }
 
 /// What the writing half wakes up for.
-#[derive(Clone, Copy)]
 enum Wake {
     Work,
     Check,
@@ -331,7 +330,10 @@ async fn write<W: AsyncWrite + Unpin, E: Egress>(
         };
         let encoded = match (wake, &mut watch) {
             (Wake::Check, Some(watch)) => match watch.check(signs) {
-                Ok(true) => egress.keep_alive(out),
+                Ok(true) => {
+                    *out = WriteBuffer::default(); // memory that an idle connection does not need
+                    egress.keep_alive(out)
+                }
                 Ok(false) => Ok(()),
                 Err(ended) => return ended,
             },
@@ -353,8 +355,6 @@ async fn write<W: AsyncWrite + Unpin, E: Egress>(
             if let Err(ended) = written {
                 return ended;
             }
-        } else if matches!(wake, Wake::Check) {
-            *out = WriteBuffer::default(); // memory that an idle connection does not need
         }
         if let Err(ended) = encoded {
             return ended;

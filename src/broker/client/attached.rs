@@ -47,7 +47,7 @@ impl Attached {
 
     /// The queues and topics it listens to.
     pub(in crate::broker) fn destinations(&self) -> Vec<Destination> {
-        let queues = self.queues.iter().flat_map(|queues| queues.queues.lock().clone());
+        let queues = self.queues.iter().flat_map(|queues| queues.queues.lock().all());
         let mut all: Vec<_> = queues.map(|queue| queue.destination.clone()).collect();
         all.extend(self.topics.iter().flat_map(|topics| topics.topics()));
         all.extend(self.durable.iter().flat_map(|durable| durable.topics()));
@@ -114,7 +114,7 @@ impl Broker {
             self.router.unlisten(key, destination);
             joined.pulls.lock().cancel();
             let queues = std::mem::take(&mut *joined.queues.lock());
-            for queue in queues {
+            for queue in queues.all() {
                 queue.send(vec![Op::Unsubscribe { key, last_delivered, receipt: None }]).await;
             }
         }

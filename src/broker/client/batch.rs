@@ -12,6 +12,8 @@ pub(super) struct Batch {
     /// The part that got the last operation: the next one is for the same, or goes round.
     last: usize,
     operations: usize,
+    /// How many operations a part of the batch before had: about as many will come again.
+    expected: usize,
 }
 
 /// Operations gathered before they go: bounds what one connection has under way.
@@ -40,13 +42,16 @@ impl Batch {
                 self.last = at;
             }
             None => {
-                self.parts.push((Arc::clone(handle), vec![op]));
+                let mut operations = Vec::with_capacity(self.expected.max(1));
+                operations.push(op);
+                self.parts.push((Arc::clone(handle), operations));
                 self.last = count;
             }
         }
     }
 
     pub(super) fn take(&mut self) -> Vec<(Arc<DestinationHandle>, Vec<Op>)> {
+        self.expected = self.operations / self.parts.len().max(1);
         (self.last, self.operations) = (0, 0);
         std::mem::take(&mut self.parts)
     }

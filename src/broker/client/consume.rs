@@ -15,7 +15,7 @@ use super::super::slow_consumers;
 use super::{Attached, Client, Consumer, Notice, Pulls};
 use crate::jms::info::ConsumerInfo;
 use crate::jms::selector::{Selector, SelectorPool};
-use crate::jms::{AckKind, ConsumerId, Destination, MessageAck, MessagePull, Text};
+use crate::jms::{AckKind, ConsumerId, Destination, MessageAck, MessageId, MessagePull, Text};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -333,7 +333,7 @@ impl Client {
         if joined.several {
             return self.acknowledge_several(&joined, &ack, internal, receipt).await;
         }
-        let Some(queue) = joined.queues.lock().first().cloned() else {
+        let Some(queue) = joined.queues.lock().only() else {
             settle(receipt);
             return Ok(());
         };
@@ -387,28 +387,17 @@ impl Client {
         };
         if internal.kind == AckKind::Delivered {
             joined.window.extend_to(i32::try_from(range.len()).unwrap_or(i32::MAX));
-            joined.wake_starved();
             settle(receipt);
             return Ok(());
         }
-        let mut by_queue: Vec<(u16, Vec<_>)> = Vec::new();
-        for (id, source) in range {
-            match by_queue.iter_mut().find(|(at, _)| *at == source) {
-                Some((_, ids)) => ids.push(id),
-                None => by_queue.push((source, vec![id])),
-            }
-        }
+        let by_queue = by_queue(joined, range);
         let mut receipts = receipt.take().map(|r| r.split(by_queue.len())).unwrap_or_default();
-        for (source, ids) in by_queue {
-            let queue = joined.queues.lock().get(usize::from(source)).map(Arc::clone);
-            let Some(queue) = queue else { continue };
+        for (queue, ids) in by_queue {
             self.bind(ack, internal.kind, &queue)?;
             let range = AckRange::Exactly(ids);
             let part = Ack { range, ..internal.clone() };
             self.hand(&queue, Op::Ack { ack: Box::new(part), receipt: receipts.pop() }).await;
-            self.hand(&queue, Op::RoomFor(Arc::clone(joined))).await;
         }
-        self.flush().await;
         Ok(())
     }
 
@@ -460,7 +449,7 @@ impl Client {
                 drop(ended);
             });
         }
-        let queues: Vec<Arc<DestinationHandle>> = joined.queues.lock().clone();
+        let queues = joined.queues.lock().all();
         for queue in &queues {
             self.hand(queue, Op::Pull { key, pull: pull.clone() }).await;
         }
@@ -474,7 +463,7 @@ impl Client {
         if let Some(joined) = consumer.queues.clone() {
             joined.window.set_prefetch(prefetch);
             self.flush().await;
-            let queues: Vec<Arc<DestinationHandle>> = joined.queues.lock().clone();
+            let queues = joined.queues.lock().all();
             for queue in queues {
                 queue.send(vec![Op::Wake]).await;
             }
@@ -492,6 +481,21 @@ impl Client {
 
 /// The consumer has seen nothing, see [`Op::Unsubscribe`].
 pub(super) const NOTHING_DELIVERED: i64 = -1;
+
+/// The messages of a range, those of each queue together in their order.
+fn by_queue(
+    consumer: &QueueConsumer,
+    mut range: Vec<(MessageId, u32)>,
+) -> Vec<(Arc<DestinationHandle>, Vec<MessageId>)> {
+    range.sort_by_key(|(_, source)| *source);
+    let queues = consumer.queues.lock();
+    let parts = range.chunk_by(|(_, one), (_, other)| one == other);
+    let parts = parts.filter_map(|part| {
+        let (_, source) = part.first()?;
+        Some((queues.get(*source)?, part.iter().map(|(id, _)| id.clone()).collect()))
+    });
+    parts.collect()
+}
 
 /// Whether acknowledgements of this kind take messages away, so that a transaction must know.
 fn binds(kind: AckKind) -> bool {

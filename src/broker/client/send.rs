@@ -35,10 +35,10 @@ impl Client {
             let sent = Arc::make_mut(&mut message);
             names::resolve(&mut sent.destination, self.broker.options.path_separator.as_deref());
         }
-        let destination = message.destination.clone().ok_or(BrokerError::DestinationNameEmpty)?;
+        let destination = message.destination.as_ref().ok_or(BrokerError::DestinationNameEmpty)?;
         let producer = message.producer_id.as_ref().and_then(|id| self.producers.get(id));
         let Some(producer) = producer else {
-            return Err(BrokerError::ProducerUnknown { destination });
+            return Err(BrokerError::ProducerUnknown { destination: destination.clone() });
         };
         // Nobody else writes it.
         let sent = &producer.entry.sent;
@@ -65,14 +65,17 @@ impl Client {
                 stamped.user_id = options.authenticator.get().principal(user).cloned();
             }
         }
-        if known.is_none() && self.broker.scheduler.is_asked_at(&destination) {
+        let destination = match known {
+            Some(handle) if !self.broker.scheduler.takes(&message)? => {
+                return self.route(handle, message, receipt).await;
+            }
+            _ => message.destination.clone().ok_or(BrokerError::DestinationNameEmpty)?,
+        };
+        if self.broker.scheduler.is_asked_at(&destination) {
             return self.ask_scheduler(&message, receipt).await;
         }
         if self.broker.scheduler.takes(&message)? {
             return self.schedule(message, &destination, receipt).await;
-        }
-        if let Some(handle) = known {
-            return self.route(handle, message, receipt).await;
         }
         let interceptors = self.interceptors.look(self.broker.router.interceptors());
         if !destination.is_composite() && !interceptors.intercept(&destination) {

@@ -1,19 +1,19 @@
-//! The pending messages of a queue that only the store has.
+//! The pending messages of a destination that only the store has.
 //!
-//! Each band of priorities is one sequence of messages. Those up to a position are known to the queue: in
-//! memory, with a consumer, or gone. What is above it, the *tail*, is read page by page as consumers take.
+//! Each band of priorities is one sequence of messages. Those of its *gaps* only the store has; all others are
+//! known: in memory, with a consumer, or gone. The last gap may be open to what is yet to come.
 //!
 //! ```text
-//!   sequence --->      skipped            after                       newest
-//!  |  known, in memory | known, dropped  |  tail: in the store only  |
+//!   sequence --->   after          to            after
+//!  |  known         | gap           |  known      | gap, open to what comes
 //! ```
 //!
-//! Messages that no consumer wants are dropped from memory again to make room for later ones (`skipped`);
-//! when somebody may want them, reading begins again there.
+//! A page that is read closes a gap or makes it smaller, from where the reading began. Messages that are dropped
+//! from memory, because those who have room do not want them, leave a gap.
 
 use std::collections::BTreeMap;
 
-/// Where a message that enters the queue is to be.
+/// Where a message that enters the destination is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Memory,
@@ -21,183 +21,238 @@ pub(super) enum Place {
     Store,
 }
 
-/// The tails of a queue, by band.
+/// The gaps of a destination, by band. A band without gaps is not there.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    tails: BTreeMap<u8, Tail>,
-    /// The band that is being read.
-    reading: Option<u8>,
+    bands: BTreeMap<u8, Band>,
+    /// The page on its way.
+    reading: Option<Reading>,
+    /// The page that came last.
+    arrived: Option<Reading>,
     /// What is being read is not what is wanted any more.
     stale: bool,
     /// Above this sequence nothing has come yet.
     newest: i64,
 }
 
-#[derive(Debug, Default)]
-struct Tail {
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    band: u8,
     after: i64,
-    /// There is something above `after`.
-    more: bool,
-    /// How many.
+    /// What was the newest when the page was asked for.
+    newest: i64,
+}
+
+#[derive(Debug, Default)]
+struct Band {
+    /// In their order; they do not touch.
+    gaps: Vec<Gap>,
+    /// How many messages are in them.
     count: u64,
-    /// First and last of those that were dropped from memory.
-    skipped: Option<(i64, i64)>,
-    /// How many were dropped from memory.
-    unwanted: u64,
     /// Up to here what is read may be known already.
     known: i64,
     /// Something came after the page that is being read was asked for.
     late: bool,
 }
 
+/// The sequences above `after` up to `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Gap {
+    after: i64,
+    to: i64,
+}
+
+/// The end of a gap that is open to what comes.
+const OPEN: i64 = i64::MAX;
+
+impl Band {
+    fn has(&self, sequence: i64) -> bool {
+        self.gaps.iter().any(|gap| gap.after < sequence && sequence <= gap.to)
+    }
+
+    fn add(&mut self, new: Gap) {
+        let at = self.gaps.partition_point(|gap| gap.to < new.after);
+        let touched = self.gaps[at..].iter().take_while(|gap| gap.after <= new.to).count();
+        let touched = at..at + touched;
+        let merged = self.gaps[touched.clone()]
+            .iter()
+            .fold(new, |all, gap| Gap { after: all.after.min(gap.after), to: all.to.max(gap.to) });
+        self.gaps.splice(touched, [merged]);
+    }
+
+    /// What is above `after` up to `to` is known.
+    fn cover(&mut self, after: i64, to: i64) {
+        let rest = self.gaps.iter().flat_map(|gap| {
+            let before = Gap { after: gap.after, to: gap.to.min(after) };
+            let behind = Gap { after: gap.after.max(to), to: gap.to };
+            [before, behind].into_iter().filter(|gap| gap.after < gap.to)
+        });
+        self.gaps = rest.collect();
+    }
+}
+
 impl Backlog {
-    /// A band of a queue that was there before the broker started.
+    /// A band of a destination that was there before the broker started.
     pub(super) fn recovered(&mut self, band: u8, messages: u64) {
         if messages > 0 {
-            self.tails.insert(band, Tail { more: true, count: messages, ..Tail::default() });
+            let gaps = vec![Gap { after: 0, to: OPEN }];
+            self.bands.insert(band, Band { gaps, count: messages, ..Band::default() });
         }
     }
 
     /// Messages in the store and not in memory.
     pub(super) fn len(&self) -> u64 {
-        self.tails.values().map(|tail| tail.count + tail.unwanted).sum()
+        self.bands.values().map(|band| band.count).sum()
     }
 
     /// Whether every pending message is in memory.
     pub(super) fn is_empty(&self) -> bool {
-        self.tails.is_empty()
-    }
-
-    /// The last of what was dropped from memory, by band.
-    pub(super) fn skipped(&self) -> impl Iterator<Item = (u8, i64)> {
-        self.tails.iter().filter_map(|(band, tail)| Some((*band, tail.skipped?.1)))
+        self.bands.is_empty()
     }
 
     /// What is not in memory, by band: the sequence to read above.
     pub(super) fn unread(&self) -> Vec<(u8, i64)> {
-        let from =
-            |tail: &Tail| tail.skipped.map_or(tail.after, |(first, _)| tail.after.min(first - 1));
-        self.tails.iter().map(|(band, tail)| (*band, from(tail))).collect()
+        let first = |band: &Band| band.gaps.first().map(|gap| gap.after);
+        self.bands.iter().filter_map(|(number, band)| Some((*number, first(band)?))).collect()
     }
 
-    /// Where the first tail begins, band and sequence: messages above wait until it was read.
+    /// The first of what is not in memory from `from` on and before `until`, both by band and sequence: the
+    /// band, and the sequence to read above.
+    pub(super) fn unread_in(&self, from: (u8, i64), until: (u8, i64)) -> Option<(u8, i64)> {
+        let gaps = self.bands.range(from.0..);
+        let mut gaps = gaps.flat_map(|(band, of)| of.gaps.iter().map(|gap| (*band, *gap)));
+        let (band, gap) = gaps.find(|(band, gap)| (*band, gap.to) >= from)?;
+        let above =
+            if band == from.0 { gap.after.max(from.1.saturating_sub(1)) } else { gap.after };
+        ((band, above.saturating_add(1)) < until).then_some((band, above))
+    }
+
+    /// Where the first gap begins, band and sequence.
     pub(super) fn barrier(&self) -> Option<(u8, i64)> {
-        self.tails.iter().find(|(_, tail)| tail.more).map(|(band, tail)| (*band, tail.after))
+        let (number, band) = self.bands.first_key_value()?;
+        Some((*number, band.gaps.first()?.after))
     }
 
-    /// The first band that has a tail.
+    /// The first band that has a gap.
     pub(super) fn first(&self) -> Option<u8> {
-        self.tails.iter().find(|(_, tail)| tail.more).map(|(band, _)| *band)
+        self.bands.keys().next().copied()
     }
 
     /// Places a message that is, or will be, in the store. `short`: memory is.
     pub(super) fn place(&mut self, band: u8, sequence: i64, short: bool) -> Place {
         let newest = self.newest;
         self.newest = newest.max(sequence);
-        if !short && !self.tails.get(&band).is_some_and(|tail| tail.more) {
+        // A commit brings messages that were numbered before others that are here by now.
+        let overtaken = sequence < newest;
+        // A page on its way may end behind such a message and not have it: nobody would read it again.
+        let is_read = overtaken && self.reading.is_some_and(|reading| reading.band == band);
+        let there = self.bands.get_mut(&band);
+        let is_unread = there.as_ref().is_some_and(|band| band.has(sequence));
+        if !is_unread && short && !overtaken {
+            there_or_new(&mut self.bands, band).add(Gap { after: sequence - 1, to: OPEN });
+        } else if !is_unread || is_read {
+            // Pages may have it as well.
+            if let Some(band) = there {
+                band.known = band.known.max(self.newest);
+            }
             return Place::Memory;
         }
-        let tail = self.tails.entry(band).or_default();
-        // A page on its way may end behind a message that was numbered before and is stored after it was
-        // read: nobody would read it again.
-        let is_read = sequence < newest && self.reading == Some(band);
-        if tail.more && (sequence <= tail.after || is_read) {
-            tail.known = tail.known.max(self.newest);
-            return Place::Memory;
-        }
-        if !tail.more {
-            tail.more = true;
-            tail.after = sequence - 1;
-            // A commit brings messages that were numbered before others that are in memory by now.
-            tail.known = tail.known.max(newest);
-        }
-        tail.count += 1;
-        tail.late = true;
+        let band = there_or_new(&mut self.bands, band);
+        band.count += 1;
+        band.late = true;
         Place::Store
     }
 
-    /// Asks for the next page of the first band, unless one is being read: the band and the sequence to
-    /// read above.
+    /// Asks for the page at the first gap, unless one is being read: the band and the sequence to read above.
     pub(super) fn read(&mut self) -> Option<(u8, i64)> {
+        let (band, after) = self.barrier()?;
+        self.read_above(band, after).then_some((band, after))
+    }
+
+    /// Asks for the page above `after`, unless one is being read.
+    pub(super) fn read_above(&mut self, band: u8, after: i64) -> bool {
         if self.reading.is_some() {
-            return None;
+            return false;
         }
-        let band = self.first()?;
-        let tail = self.tails.get_mut(&band)?;
-        tail.late = false;
-        self.reading = Some(band);
-        Some((band, tail.after))
+        self.reading = Some(Reading { band, after, newest: self.newest });
+        if let Some(band) = self.bands.get_mut(&band) {
+            band.late = false;
+        }
+        true
     }
 
     pub(super) fn is_reading(&self) -> bool {
         self.reading.is_some()
     }
 
-    /// Whether a message read from `band` may be known to the queue already.
+    /// Whether a message read from `band` may be known already.
     pub(super) fn may_know(&self, band: u8, sequence: i64) -> bool {
-        self.tails.get(&band).is_some_and(|tail| sequence <= tail.known)
+        self.bands.get(&band).is_some_and(|band| sequence <= band.known)
     }
 
     /// The page that was asked for has come, or could not be read. False: drop it.
     pub(super) fn arrived(&mut self) -> bool {
-        self.reading = None;
+        self.arrived = self.reading.take();
         !std::mem::take(&mut self.stale)
     }
 
-    /// What a page of `band` had: `taken` of it were not known, `last` is where it ended, `end` says that
-    /// nothing was behind.
+    /// What the page of `band` that came had: `taken` of it were not known, `last` is where it ended, `end`
+    /// says that nothing was behind.
     pub(super) fn page(&mut self, band: u8, taken: u64, last: Option<i64>, end: bool) {
-        self.newest = self.newest.max(last.unwrap_or(0));
-        let Some(tail) = self.tails.get_mut(&band) else { return };
-        tail.count = tail.count.saturating_sub(taken);
-        tail.after = last.unwrap_or(tail.after).max(tail.after);
-        if end && !tail.late {
-            tail.more = false;
-            tail.count = 0;
-        }
-        if !tail.more && tail.skipped.is_none() {
-            self.tails.remove(&band);
+        let Some(Reading { after, newest, .. }) = self.arrived.take() else { return };
+        let last = last.map_or(after, |last| last.max(after));
+        self.newest = self.newest.max(last);
+        let Some(of) = self.bands.get_mut(&band) else { return };
+        of.count = of.count.saturating_sub(taken);
+        of.known = of.known.max(last);
+        let to = match (end, of.late) {
+            (true, false) => OPEN,
+            (true, true) => last.max(newest),
+            (false, _) => last,
+        };
+        of.cover(after, to);
+        if of.gaps.is_empty() {
+            self.bands.remove(&band);
         }
     }
 
-    /// A message nobody wants now is dropped from memory.
+    /// A message is dropped from memory.
     pub(super) fn skip(&mut self, band: u8, sequence: i64) {
-        let newest = self.newest;
-        let tail =
-            self.tails.entry(band).or_insert_with(|| Tail { after: newest, ..Tail::default() });
-        tail.unwanted += 1;
-        let (first, last) = tail.skipped.unwrap_or((sequence, sequence));
-        tail.skipped = Some((first.min(sequence), last.max(sequence)));
+        self.skip_all(band, sequence, sequence, 1);
     }
 
-    /// Somebody may want what was skipped: reading begins again at the first of it.
+    /// Of what is between `first` and `last`, so many messages are dropped from memory.
+    pub(super) fn skip_all(&mut self, band: u8, first: i64, last: i64, messages: u64) {
+        let band = there_or_new(&mut self.bands, band);
+        band.add(Gap { after: first - 1, to: last });
+        band.count += messages;
+        band.known = band.known.max(self.newest).max(last);
+    }
+
+    /// Whatever is being read behind a gap is not wanted before that.
     pub(super) fn rewind(&mut self) {
-        for tail in self.tails.values_mut() {
-            if let Some((first, _)) = tail.skipped.take() {
-                self.stale |= self.reading.is_some();
-                tail.known = self.newest.max(tail.after);
-                tail.after = first - 1;
-                tail.count += std::mem::take(&mut tail.unwanted);
-                tail.more = true;
-                tail.late = true;
-            }
-        }
+        let barrier = self.barrier();
+        let behind =
+            |reading: Reading| barrier.is_some_and(|at| at < (reading.band, reading.after));
+        self.stale |= self.reading.is_some_and(behind);
     }
 
     /// A message that only the store had is gone from there.
-    pub(super) fn gone(&mut self, band: u8, sequence: i64) {
-        if let Some(tail) = self.tails.get_mut(&band) {
-            let skipped = tail.skipped.is_some_and(|(_, last)| sequence <= last);
-            let of = if skipped { &mut tail.unwanted } else { &mut tail.count };
-            *of = of.saturating_sub(1);
+    pub(super) fn gone(&mut self, band: u8) {
+        if let Some(band) = self.bands.get_mut(&band) {
+            band.count = band.count.saturating_sub(1);
         }
     }
 
     /// Everything is gone.
     pub(super) fn clear(&mut self) {
         self.stale |= self.reading.is_some();
-        self.tails.clear();
+        self.bands.clear();
     }
+}
+
+fn there_or_new(bands: &mut BTreeMap<u8, Band>, band: u8) -> &mut Band {
+    bands.entry(band).or_default()
 }
 
 #[cfg(test)]
@@ -205,11 +260,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tail_begins_when_memory_is_short_and_ends_with_its_last_page() {
+    fn a_gap_opens_when_memory_is_short_and_closes_with_its_last_page() {
         let mut backlog = Backlog::default();
         assert_eq!(backlog.place(0, 1, false), Place::Memory);
         assert_eq!(backlog.place(0, 2, true), Place::Store);
-        assert_eq!(backlog.place(0, 3, false), Place::Store, "behind the tail");
+        assert_eq!(backlog.place(0, 3, false), Place::Store, "in the gap");
         assert_eq!((backlog.len(), backlog.read()), (2, Some((0, 1))));
         assert_eq!(backlog.read(), None, "one page at a time");
         assert_eq!(backlog.place(0, 4, false), Place::Store);
@@ -224,19 +279,11 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_was_numbered_before_the_tail_began_stays_in_memory() {
+    fn a_message_that_was_numbered_before_a_gap_opened_stays_in_memory() {
         let mut backlog = Backlog::default();
         assert_eq!(backlog.place(0, 9, true), Place::Store);
         assert_eq!(backlog.place(0, 8, true), Place::Memory);
-    }
-
-    #[test]
-    fn a_tail_that_begins_before_what_is_in_memory_may_have_that_too() {
-        let mut backlog = Backlog::default();
-        assert_eq!(backlog.place(0, 9, false), Place::Memory);
-        assert_eq!(backlog.place(0, 7, true), Place::Store);
-        assert_eq!(backlog.read(), Some((0, 6)));
-        assert!(backlog.may_know(0, 7) && !backlog.may_know(0, 10));
+        assert!(backlog.may_know(0, 8), "a page may have it");
     }
 
     #[test]
@@ -254,20 +301,48 @@ mod tests {
     }
 
     #[test]
-    fn what_was_skipped_is_read_again_after_a_rewind() {
+    fn what_was_dropped_is_a_gap_that_is_read_from_any_place() {
         let mut backlog = Backlog::default();
-        backlog.place(0, 7, false);
-        backlog.skip(0, 5);
-        backlog.skip(0, 3);
-        assert_eq!((backlog.first(), backlog.len()), (None, 2));
-        backlog.rewind();
-        assert_eq!(backlog.read(), Some((0, 2)));
-        assert!(backlog.may_know(0, 7) && !backlog.may_know(0, 8));
+        backlog.place(0, 9, false);
+        backlog.skip_all(0, 3, 7, 4);
+        assert_eq!((backlog.barrier(), backlog.len()), (Some((0, 2)), 4));
+        assert_eq!(backlog.unread_in((0, 1), (0, 3)), None);
+        assert_eq!(backlog.unread_in((0, 1), (0, 4)), Some((0, 2)));
+        assert_eq!(backlog.unread_in((0, 5), (9, 0)), Some((0, 4)));
+        assert_eq!(backlog.unread_in((0, 8), (9, 0)), None);
+        assert!(backlog.read_above(0, 4) && !backlog.read_above(0, 2));
+        assert!(backlog.arrived());
+        backlog.page(0, 1, Some(6), false);
+        assert_eq!(backlog.unread_in((0, 5), (9, 0)), Some((0, 6)));
+        assert_eq!((backlog.unread(), backlog.len()), (vec![(0, 2)], 3));
+        assert!(backlog.may_know(0, 9) && !backlog.may_know(0, 10));
+        assert_eq!(backlog.place(0, 10, false), Place::Memory);
+        assert!(backlog.may_know(0, 10), "a page of the gap may reach it");
+        assert_eq!(backlog.place(0, 11, true), Place::Store);
+        assert!(backlog.read_above(0, 10) && backlog.arrived());
+        backlog.page(0, 1, Some(11), true);
+        assert!(backlog.may_know(0, 11), "it is in memory by now");
+    }
+
+    #[test]
+    fn gaps_that_touch_are_one() {
+        let mut backlog = Backlog::default();
+        backlog.place(0, 20, true);
+        for (first, last) in [(5, 6), (9, 12), (7, 7), (1, 2), (8, 8), (13, 19)] {
+            backlog.skip_all(0, first, last, 1);
+        }
+        let gaps = &backlog.bands[&0].gaps;
+        assert_eq!(*gaps, [Gap { after: 0, to: 2 }, Gap { after: 4, to: OPEN }]);
+    }
+
+    #[test]
+    fn a_rewind_drops_what_is_read_behind_a_gap() {
+        let mut backlog = Backlog::default();
+        backlog.place(0, 7, true);
+        assert_eq!(backlog.read(), Some((0, 6)));
         backlog.rewind();
         assert!(backlog.arrived(), "there was nothing to rewind to");
-        backlog.page(0, 2, Some(5), false);
-        assert_eq!(backlog.first(), Some(0));
-        assert_eq!(backlog.read(), Some((0, 5)));
+        assert_eq!(backlog.read(), Some((0, 6)));
         backlog.skip(0, 4);
         backlog.rewind();
         assert!(!backlog.arrived(), "what was read lies behind what is wanted");

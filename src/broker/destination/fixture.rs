@@ -80,7 +80,7 @@ pub(in crate::broker) fn context(
         dispatches_early: true,
         sequence: Arc::new(AtomicI64::new(0)),
         tell: Arc::new(drop),
-        wake: Arc::new(|| {}),
+        wake: Arc::new(|| true),
         halted: Arc::default(),
         shared: Arc::default(),
         gone: Gone::default(),

@@ -1,5 +1,6 @@
 //! Which consumer owns which message group (semantics.md of JMSXGroupID).
 
+use super::queue::{Key, Span, join};
 use crate::broker::outbox::SubscriptionKey;
 use crate::broker::policy::GroupMapKind;
 use crate::jms::Text;
@@ -11,12 +12,29 @@ use std::collections::BTreeMap;
 pub(super) struct Groups {
     kind: GroupMapKind,
     /// Keyed by group name, or by the text of its bucket number.
-    owners: HashMap<Text, (SubscriptionKey, u64)>,
+    owners: HashMap<Text, Owner>,
     /// Use order, for the cached kind only: stamp to group.
     recent: BTreeMap<u64, Text>,
     /// How many groups each consumer owns.
     counts: HashMap<SubscriptionKey, usize>,
     clock: u64,
+}
+
+#[derive(Debug)]
+struct Owner {
+    consumer: SubscriptionKey,
+    stamp: u64,
+    /// Where messages are that nobody else was given.
+    kept: Option<Span>,
+}
+
+/// A group, or several, have another owner or none.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// Who owned it.
+    pub(super) owner: SubscriptionKey,
+    /// Where messages are that were kept for that one.
+    pub(super) kept: Option<Span>,
 }
 
 impl Groups {
@@ -42,7 +60,15 @@ impl Groups {
         if self.owners.is_empty() {
             return None;
         }
-        self.owners.get(&self.key(group)).map(|(owner, _)| *owner)
+        self.owners.get(&self.key(group)).map(|owner| owner.consumer)
+    }
+
+    /// The message of `group` at `key` is kept for the owner.
+    pub(super) fn keep(&mut self, group: &Text, key: Key) {
+        let group = self.key(group);
+        if let Some(owner) = self.owners.get_mut(&group) {
+            owner.kept = join(owner.kept, Some(Span::of(key)));
+        }
     }
 
     /// How many groups `owner` owns.
@@ -57,33 +83,30 @@ impl Groups {
     }
 
     /// Makes `owner` the owner. Returns who lost the group, or another group to make room.
-    pub(super) fn assign(
-        &mut self,
-        group: &Text,
-        owner: SubscriptionKey,
-    ) -> Option<SubscriptionKey> {
+    pub(super) fn assign(&mut self, group: &Text, owner: SubscriptionKey) -> Option<Lost> {
         let key = self.key(group);
         self.clock += 1;
         let stamp = self.clock;
-        let mut loser = None;
-        if let Some((before, old)) = self.owners.insert(Text::clone(&key), (owner, stamp)) {
-            self.recent.remove(&old);
-            self.uncount(before);
-            loser = Some(before).filter(|before| *before != owner);
+        let mut lost = None;
+        let new = Owner { consumer: owner, stamp, kept: None };
+        if let Some(before) = self.owners.insert(Text::clone(&key), new) {
+            self.recent.remove(&before.stamp);
+            self.uncount(before.consumer);
+            lost = Some(Lost { owner: before.consumer, kept: before.kept });
         }
         *self.counts.entry(owner).or_default() += 1;
-        let GroupMapKind::Cached { size } = self.kind else { return loser };
+        let GroupMapKind::Cached { size } = self.kind else { return lost };
         self.recent.insert(stamp, key);
         if self.owners.len() <= size.max(1) {
-            return loser;
+            return lost;
         }
         if let Some((_, oldest)) = self.recent.pop_first()
-            && let Some((before, _)) = self.owners.remove(&oldest)
+            && let Some(before) = self.owners.remove(&oldest)
         {
-            self.uncount(before);
-            loser = Some(before);
+            self.uncount(before.consumer);
+            lost = Some(Lost { owner: before.consumer, kept: before.kept });
         }
-        loser
+        lost
     }
 
     /// Notes a use of `group` by its owner, so that the cached kind keeps it.
@@ -93,36 +116,39 @@ impl Groups {
         }
         self.clock += 1;
         let stamp = self.clock;
-        if let Some((_, old)) = self.owners.get_mut(group) {
-            if let Some(key) = self.recent.remove(old) {
+        if let Some(owner) = self.owners.get_mut(group) {
+            if let Some(key) = self.recent.remove(&owner.stamp) {
                 self.recent.insert(stamp, key);
             }
-            *old = stamp;
+            owner.stamp = stamp;
         }
     }
 
-    /// Ends `group`: its next message finds a new owner.
-    pub(super) fn close(&mut self, group: &Text) {
+    /// Ends `group`: its next message finds a new owner. Returns where messages are that were kept for the old
+    /// one.
+    pub(super) fn close(&mut self, group: &Text) -> Option<Span> {
         let key = self.key(group);
-        if let Some((owner, stamp)) = self.owners.remove(&key) {
-            self.recent.remove(&stamp);
-            self.uncount(owner);
-        }
+        let owner = self.owners.remove(&key)?;
+        self.recent.remove(&owner.stamp);
+        self.uncount(owner.consumer);
+        owner.kept
     }
 
-    /// Releases the groups of a consumer that leaves. True when it had any.
-    pub(super) fn release(&mut self, owner: SubscriptionKey) -> bool {
-        if self.counts.remove(&owner).is_none_or(|count| count == 0) {
-            return false;
+    /// Releases the groups of a consumer that leaves. Returns where messages are that were kept for it.
+    pub(super) fn release(&mut self, consumer: SubscriptionKey) -> Option<Span> {
+        if self.counts.remove(&consumer).is_none_or(|count| count == 0) {
+            return None;
         }
-        let recent = &mut self.recent;
-        self.owners.retain(|_, (holder, stamp)| {
-            if *holder == owner {
-                recent.remove(stamp);
+        let (recent, mut kept) = (&mut self.recent, None);
+        self.owners.retain(|_, owner| {
+            let stays = owner.consumer != consumer;
+            if !stays {
+                recent.remove(&owner.stamp);
+                kept = join(kept, owner.kept);
             }
-            *holder != owner
+            stays
         });
-        true
+        kept
     }
 }
 
@@ -146,7 +172,8 @@ mod tests {
         assert_eq!(groups.assign(&a, SubscriptionKey(1)), None);
         assert_eq!(groups.assign(&b, SubscriptionKey(2)), None);
         groups.touch(&a);
-        assert_eq!(groups.assign(&c, SubscriptionKey(3)), Some(SubscriptionKey(2)));
+        let lost = Some(Lost { owner: SubscriptionKey(2), kept: None });
+        assert_eq!(groups.assign(&c, SubscriptionKey(3)), lost);
         assert_eq!(groups.owner(&a), Some(SubscriptionKey(1)));
         assert_eq!(groups.owner(&b), None);
     }

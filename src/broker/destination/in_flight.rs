@@ -4,12 +4,13 @@
 //! extension follow OpenWire section 15.
 
 use super::pace::{Pace, Seen};
+use super::waiting::{Waiting, Wake};
 use crate::broker::error::BrokerError;
 use crate::broker::usage::Credit;
 use crate::jms::{AckKind, Message, MessageId, Text, Throwable, TransactionId};
 use crate::store::Cancel;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -129,8 +130,8 @@ pub struct Window {
     prefetch: AtomicI32,
     extension: AtomicI32,
     in_flight: AtomicI32,
-    /// Some destination found no room since that was looked at last.
-    starved: AtomicBool,
+    /// Destinations that have messages for the consumer and found no room.
+    waiting: Waiting,
     pub(super) pace: Pace,
 }
 
@@ -140,7 +141,7 @@ impl Window {
             prefetch: AtomicI32::new(prefetch.max(0)),
             extension: AtomicI32::new(0),
             in_flight: AtomicI32::new(0),
-            starved: AtomicBool::new(false),
+            waiting: Waiting::default(),
             pace: Pace::default(),
         }
     }
@@ -177,42 +178,45 @@ impl Window {
         if self.prefetch() == 0 {
             return 0;
         }
-        match self.rest() {
-            0 => {
-                // Whoever makes room after this sees it; what was made before is seen here.
-                self.starved.store(true, Ordering::SeqCst);
-                self.rest()
-            }
-            rest => rest,
-        }
-    }
-
-    fn rest(&self) -> usize {
         let most = self.prefetch().saturating_add(self.extension.load(Ordering::SeqCst));
         usize::try_from(most.saturating_sub(self.in_flight.load(Ordering::SeqCst))).unwrap_or(0)
-    }
-
-    /// Whether a destination has found no room since this was asked last. To be asked after room was made.
-    pub fn take_starved(&self) -> bool {
-        self.starved.load(Ordering::SeqCst) && self.starved.swap(false, Ordering::SeqCst)
     }
 
     pub fn add(&self, messages: i32) {
         self.in_flight.fetch_add(messages, Ordering::SeqCst);
     }
 
-    /// `messages` were settled or taken back: the window shrinks to its normal size with them.
+    /// `messages` were settled or taken back: the window shrinks to its normal size with them. Who waits for
+    /// room is woken.
     pub fn settle(&self, messages: i32) {
         let less = |now: i32| Some(now.saturating_sub(messages).max(0));
         for counter in [&self.in_flight, &self.extension] {
             counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).unwrap_or_default();
         }
+        self.waiting.wake(usize::try_from(messages).unwrap_or(0));
     }
 
     /// The application has `messages` of those in flight: as many more may be given.
     pub fn extend_to(&self, messages: i32) {
         if self.prefetch() > 0 {
             self.extension.fetch_max(messages, Ordering::SeqCst);
+            self.waiting.wake(usize::try_from(messages).unwrap_or(0));
+        }
+    }
+
+    /// A queue that shares the window has messages for the consumer, but there is no room.
+    pub(super) fn wait(&self, wake: &Wake) {
+        self.waiting.add(wake);
+        if self.has_room() {
+            // It came meanwhile.
+            self.waiting.wake(1);
+        }
+    }
+
+    /// A queue that shares the window needs no more of it: the next one that waits may.
+    pub(super) fn pass_on(&self) {
+        if self.has_room() {
+            self.waiting.wake(1);
         }
     }
 }

@@ -31,12 +31,14 @@ mod task;
 pub mod topic;
 #[cfg(test)]
 mod topic_tests;
+mod waiting;
 
 pub use adds::Adds;
 pub use gauge::{Gauge, Gauges};
 pub use outlet::Outlet;
 pub use queue::{History as QueueHistory, TempShortage};
 pub use task::{DestinationHandle, NewDestination, spawn, spawn_jobs};
+pub use waiting::Wake;
 
 use self::commit::{Decision, Vote};
 use self::counters::Whose;
@@ -51,7 +53,6 @@ use super::dead_letter::{DeadLetter, Leaving, Told};
 use super::error::BrokerError;
 use super::outbox::{Receipt, SubscriptionKey};
 use super::policy::Policy;
-use super::router::QueueConsumer;
 use super::scheduler::{Firing, JobsOp};
 use super::usage::{Credit, Usage};
 use crate::jms::selector::Selector;
@@ -177,8 +178,6 @@ pub enum Op {
     ConnectionClosed(u64),
     /// There may be room for parked sends, or in a window shared with other destinations.
     Wake,
-    /// What was said before may have made room in the window of this consumer of several queues.
-    RoomFor(Arc<QueueConsumer>),
     Purge {
         receipt: Option<Receipt>,
     },

@@ -252,6 +252,7 @@ mod tests {
         context.store_usage = Usage::new(10, None);
         context.wake = Arc::new(move || {
             wake.fetch_add(1, Ordering::SeqCst);
+            true
         });
         let (mut parking, mut out) = (Parking::default(), Effects::default());
         usage.take(100);

@@ -7,6 +7,7 @@ use super::in_flight::Entry;
 use super::outlet::Outlet;
 use super::queue::{History, Queue, QueueContext};
 use super::topic::Topic;
+use super::waiting::Wake;
 use super::{Admission, Effects, Incoming, Now, Op};
 use crate::broker::live::Live;
 use crate::broker::policy::Policy;
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// How many batches one wake-up takes: bounds latency, amortises dispatch.
 const BATCHES_MAX: usize = 64;
@@ -63,11 +65,11 @@ impl DestinationHandle {
     pub fn try_send(&self, ops: Vec<Op>) -> Option<Vec<Op>> {
         match self.mailbox.try_send(ops) {
             Ok(()) => None,
-            Err(mpsc::error::TrySendError::Closed(ops)) => {
+            Err(TrySendError::Closed(ops)) => {
                 discard(ops, &self.usage);
                 None
             }
-            Err(mpsc::error::TrySendError::Full(ops)) => Some(ops),
+            Err(TrySendError::Full(ops)) => Some(ops),
         }
     }
 
@@ -90,9 +92,10 @@ impl DestinationHandle {
         }
     }
 
-    /// Asks for a pass over what is pending. When the mailbox is full one will come anyway.
-    pub fn wake(&self) {
-        drop(self.try_send(vec![Op::Wake]));
+    /// Asks for a pass over what is pending; false if the destination has ended. When the mailbox is full one
+    /// will come anyway.
+    pub fn wake(&self) -> bool {
+        !matches!(self.mailbox.try_send(vec![Op::Wake]), Err(TrySendError::Closed(_)))
     }
 
     pub fn is_gone(&self) -> bool {
@@ -349,11 +352,7 @@ fn teller(handle: &Arc<DestinationHandle>) -> Arc<dyn Fn(Op) + Send + Sync> {
 }
 
 /// Wakes the destination without keeping it alive.
-fn waker(handle: &Arc<DestinationHandle>) -> Arc<dyn Fn() + Send + Sync> {
+fn waker(handle: &Arc<DestinationHandle>) -> Wake {
     let handle = Arc::downgrade(handle);
-    Arc::new(move || {
-        if let Some(handle) = handle.upgrade() {
-            handle.wake();
-        }
-    })
+    Arc::new(move || handle.upgrade().is_some_and(|handle| handle.wake()))
 }

@@ -181,7 +181,7 @@ impl Topic {
             | Op::Subscribe { receipt, .. }
             | Op::Unsubscribe { receipt, .. }
             | Op::RollBack { receipt, .. } => out.resolve(receipt, Ok(())),
-            Op::Wake | Op::RoomFor(_) | Op::Pull { .. } => {}
+            Op::Wake | Op::Pull { .. } => {}
         }
     }
 

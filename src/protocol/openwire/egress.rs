@@ -150,7 +150,8 @@ impl Egress for OpenWireEgress {
     }
 
     fn encode(&mut self, out: &mut WriteBuffer) -> Result<(), Ended> {
-        for ready in std::mem::take(&mut self.ready) {
+        let mut answers = std::mem::take(&mut self.ready);
+        for ready in answers.drain(..) {
             match ready {
                 Ready::Negotiated(agreement) => {
                     self.encoder.apply(&agreement.settings);
@@ -159,6 +160,7 @@ impl Egress for OpenWireEgress {
                 Ready::Command(command) => self.command(&command, out),
             }
         }
+        self.ready = answers;
         if self.items.is_empty() {
             return Ok(());
         }
@@ -175,6 +177,9 @@ impl Egress for OpenWireEgress {
     fn keep_alive(&mut self, out: &mut WriteBuffer) -> Result<(), Ended> {
         // Nothing was sent for a while: a busy connection's lists are not kept for an idle one.
         self.items = Vec::new();
+        self.ready = Vec::new();
+        self.shared.replies.trim();
+        self.shared.outbox.trim();
         if !self.use_keep_alive {
             return Ok(());
         }

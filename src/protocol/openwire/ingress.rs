@@ -103,10 +103,18 @@ impl OpenWireIngress {
         Ok(())
     }
 
+    /// Where the client with this connection id stands.
+    fn position(&self, connection: Option<&Text>) -> Option<usize> {
+        let connection = connection?;
+        self.clients.iter().position(|client| {
+            let id = client.info().connection_id.as_ref();
+            id.and_then(|id| id.value.as_ref()) == Some(connection)
+        })
+    }
+
     /// The client with this connection id.
     fn client(&mut self, connection: Option<&Text>) -> Option<&mut Client> {
-        let connection = connection?;
-        self.clients.iter_mut().find(|client| client.connection_id().as_str() == &**connection)
+        self.position(connection).map(|at| &mut self.clients[at])
     }
 
     /// The client whose object a command names.
@@ -115,16 +123,12 @@ impl OpenWireIngress {
         connection: Option<&Text>,
         action: &'static str,
     ) -> Result<&mut Client, BrokerError> {
-        let missing = || BrokerError::NotRegistered {
-            action,
-            id: connection.cloned().unwrap_or_else(|| "null".into()),
-        };
-        let at = self.clients.iter().position(|client| {
-            connection.is_some_and(|wanted| client.connection_id().as_str() == &**wanted)
-        });
-        match at {
+        match self.position(connection) {
             Some(at) => Ok(&mut self.clients[at]),
-            None => Err(missing()),
+            None => {
+                let id = connection.cloned().unwrap_or_else(|| "null".into());
+                Err(BrokerError::NotRegistered { action, id })
+            }
         }
     }
 
@@ -132,12 +136,11 @@ impl OpenWireIngress {
         let id = message.command_id;
         let wants_response = message.response_required;
         let transaction = message.transaction_id.clone();
-        let connection = message.producer_id.as_ref().and_then(|id| id.connection.clone());
+        let producer = message.producer_id.as_ref();
+        let at = self.position(producer.and_then(|id| id.connection.as_ref()));
         let replies = &self.shared.replies;
-        let producer = message.producer_id.clone();
         // Also in a transaction: the client counts what it sends there.
         let window = producer
-            .as_ref()
             .filter(|id| !wants_response && self.clients.iter().any(|c| c.has_window(id)))
             .cloned();
         let mut receipt: Option<Receipt> = if wants_response {
@@ -151,19 +154,16 @@ impl OpenWireIngress {
         } else {
             None
         };
-        let destination = message.destination.clone();
-        let result = match self.client(connection.as_ref()) {
-            Some(client) => client.send(message, now_ms, &mut receipt).await,
-            None => Err(match destination {
+        let result = match at {
+            Some(at) => self.clients[at].send(message, now_ms, &mut receipt).await,
+            None => Err(match message.destination.clone() {
                 Some(destination) => BrokerError::ProducerUnknown { destination },
                 None => BrokerError::DestinationNameEmpty,
             }),
         };
         let Err(error) = result else { return };
-        if let (false, Some(transaction)) = (wants_response, &transaction)
-            && let Some(client) = self.client(connection.as_ref())
-        {
-            client.mark_rollback_only(transaction, &error);
+        if let (false, Some(transaction), Some(at)) = (wants_response, &transaction, at) {
+            self.clients[at].mark_rollback_only(transaction, &error);
         }
         match receipt.take() {
             Some(receipt) => receipt.resolve(Err(error)),
@@ -194,7 +194,10 @@ impl OpenWireIngress {
             )
             .await;
             match connected {
-                Ok(client) => self.clients.push(client),
+                Ok(client) => {
+                    self.clients.reserve_exact(1); // there is hardly ever another one
+                    self.clients.push(client);
+                }
                 Err(error) => {
                     tracing::warn!(
                         "Failed to add Connection {} due to {error}",

@@ -99,6 +99,13 @@ impl Replies {
         self.drained.notify_one();
     }
 
+    /// Gives back the memory that what waits does not need.
+    pub(super) fn trim(&self) {
+        let mut state = self.state.lock();
+        state.ready.shrink_to_fit();
+        state.waiting.shrink_to_fit();
+    }
+
     /// Waits while too many answers wait.
     pub(super) async fn room(&self) {
         while self.state.lock().len() >= WAITING_MAX {

@@ -21,7 +21,7 @@ impl DurableSubscription {
         let pending = state.pending.keys().find(|key| key.sequence == sequence).copied();
         match pending {
             Some(key) => drop(state.pending.remove(&key)),
-            None => state.backlog.gone(0, sequence),
+            None => state.backlog.gone(0),
         }
     }
 }

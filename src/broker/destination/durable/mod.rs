@@ -356,7 +356,7 @@ impl DurableSubscription {
                 let mut state = me.state.lock();
                 for stored in page.messages {
                     if state.expected.remove(&stored.sequence) {
-                        state.backlog.gone(0, stored.sequence);
+                        state.backlog.gone(0);
                         state.orphans.push((transaction, me.stored_entry(stored)));
                     }
                 }

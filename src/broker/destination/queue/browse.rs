@@ -173,6 +173,13 @@ impl Queue {
         self.read_for_browsers(out);
         // Where there is nothing to read after all, this is the end.
         self.send_to_browsers();
+        for browser in self.browsers.iter().filter(|browser| browser.new.source.is_some()) {
+            if browser.has_room() {
+                browser.new.window.pass_on();
+            } else if !browser.finished {
+                browser.new.window.wait(&self.context.wake);
+            }
+        }
     }
 
     fn send_to_browsers(&mut self) {

@@ -7,7 +7,9 @@
 
 use super::super::groups::Groups;
 use super::super::in_flight::Entry;
+use super::judged::{Judged, Pass, Span, join};
 use super::{Key, Subscription};
+use crate::broker::destination::backlog::Backlog;
 use crate::broker::outbox::{Item, SubscriptionKey};
 use hashbrown::HashMap;
 use std::cmp::Reverse;
@@ -96,6 +98,27 @@ impl Consumers {
         self.all.iter().filter(|s| self.is_eligible(s) && s.wants_more())
     }
 
+    /// The first place that only the store has and somebody has to judge, of those who would take a message
+    /// now, if any of them, else of all.
+    pub(super) fn unread(&self, backlog: &Backlog, hungry: bool) -> Option<Key> {
+        let all = self.all.iter().filter(|s| self.is_eligible(s) && (!hungry || s.wants_more()));
+        all.filter_map(|s| s.judged.unread(backlog)).min()
+    }
+
+    /// As [`Self::unread`], of those that have had room in this pass so far.
+    pub(super) fn barrier(&self, backlog: &Backlog) -> Option<Key> {
+        if backlog.is_empty() {
+            return None;
+        }
+        let open = self.ready.values().map(|at| &self.all[*at]);
+        open.filter(|s| self.is_eligible(s)).filter_map(|s| s.judged.unread(backlog)).min()
+    }
+
+    /// What is before this everybody has judged.
+    pub(super) fn judged_by_all(&self) -> Key {
+        self.all.iter().map(|s| s.judged.first()).min().unwrap_or(Key::MIN)
+    }
+
     fn is_eligible(&self, subscription: &Subscription) -> bool {
         self.exclusive.is_none_or(|exclusive| exclusive == subscription.new.key)
     }
@@ -181,9 +204,9 @@ impl Consumers {
         }
     }
 
-    /// A dispatch pass begins: where the first message is that somebody with room has not judged.
-    pub(super) fn begin_pass(&mut self) -> Option<Key> {
-        let mut first = None;
+    /// A dispatch pass begins; none if nobody has room.
+    pub(super) fn begin_pass(&mut self) -> Option<Pass> {
+        let (mut again, mut from) = (None, None);
         for at in 0..self.all.len() {
             let open = self.all[at].wants_more();
             let subscription = &mut self.all[at];
@@ -197,17 +220,19 @@ impl Consumers {
             }
             let subscription = &self.all[at];
             if open && self.is_eligible(subscription) {
-                first = first.min(Some(subscription.scanned)).or(Some(subscription.scanned));
+                let judged = &subscription.judged;
+                again = join(again, judged.again());
+                let up_to = judged.up_to();
+                from = Some(from.map_or(up_to, |from: Key| from.min(up_to)));
             }
         }
-        first
+        Some(Pass::new(again, from?))
     }
 
     /// The pass has come to `from`: all that still have room have judged what is before.
     pub(super) fn end_pass(&mut self, from: Key) {
         for at in self.ready.values() {
-            let scanned = &mut self.all[*at].scanned;
-            *scanned = from.max(*scanned);
+            self.all[*at].judged.advance(from);
         }
     }
 
@@ -215,7 +240,7 @@ impl Consumers {
     fn close(&mut self, at: usize, key: Key) {
         let subscription = &mut self.all[at];
         subscription.open = false;
-        subscription.scanned = subscription.scanned.max(key);
+        subscription.judged.advance(key);
         self.ready.remove(&subscription.rank);
     }
 
@@ -238,7 +263,7 @@ impl Consumers {
     }
 
     /// Whether anybody may still be given something in this pass.
-    fn is_any_open(&self) -> bool {
+    pub(super) fn is_any_open(&self) -> bool {
         match self.exclusive {
             Some(only) => self.get(only).is_some_and(|subscription| subscription.open),
             None => !self.ready.is_empty(),
@@ -336,10 +361,17 @@ impl Consumers {
         std::mem::replace(&mut self.exclusive, chosen) != chosen
     }
 
-    /// What is at `key` and behind may be acceptable now.
-    pub(super) fn look_from(&mut self, key: Key) {
+    /// What is in `span` may be acceptable now.
+    pub(super) fn look_at(&mut self, span: Span) {
         for subscription in &mut self.all {
-            subscription.scanned = subscription.scanned.min(key);
+            subscription.judged.look_at(span);
+        }
+    }
+
+    /// Everything may be.
+    pub(super) fn look_again(&mut self) {
+        for subscription in &mut self.all {
+            subscription.judged = Judged::NOTHING;
         }
     }
 }

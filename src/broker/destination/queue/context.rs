@@ -2,7 +2,7 @@
 
 use crate::broker::dead_letter::{Cause, DeadLetter};
 use crate::broker::destination::counters::{Gone, SharedCounts};
-use crate::broker::destination::{Effects, Incoming, Op};
+use crate::broker::destination::{Effects, Incoming, Op, Wake};
 use crate::broker::outbox::Receipt;
 use crate::broker::policy::{Cursor, Policy};
 use crate::broker::usage::Usage;
@@ -32,7 +32,7 @@ pub struct QueueContext {
     /// Tells the destination something of its own, without waiting.
     pub tell: Arc<dyn Fn(Op) + Send + Sync>,
     /// Wakes the queue's task; called when there is room for parked sends.
-    pub wake: Arc<dyn Fn() + Send + Sync>,
+    pub wake: Wake,
     /// The broker stops, and no consumer gets anything any more.
     pub halted: Arc<AtomicBool>,
     /// What others count for it.

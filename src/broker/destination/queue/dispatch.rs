@@ -2,6 +2,7 @@
 
 use super::super::{Effects, Now};
 use super::consumers::Choice;
+use super::judged::{Pass, Span, join};
 use super::{Entry, Key, Queue, Subscription};
 use crate::broker::candidate::Candidate;
 use crate::broker::outbox::{Delivery, Item};
@@ -15,13 +16,23 @@ impl Queue {
         if is_held || self.context.halted.load(Ordering::Relaxed) {
             return;
         }
-        self.read_again_for_wanting();
-        let Some(mut from) = self.consumers.begin_pass() else { return };
-        // What is still in the store goes before all that is behind it.
-        let barrier = self.backlog.barrier().map_or(Key::MAX, |(band, after)| Key::at(band, after));
-        while let Some((&key, entry)) = self.pending.range(from..).next() {
-            if key > barrier {
+        let Some(mut pass) = self.consumers.begin_pass() else { return };
+        // What only the store has goes before all that is behind it.
+        let mut barrier = self.barrier();
+        while self.consumers.is_any_open() {
+            let Some((&key, entry)) = self.pending.range(pass.at()..).next() else {
+                self.end_of_pending(&mut pass);
                 break;
+            };
+            if key > barrier {
+                // Those who have yet to judge what is there may be full by now.
+                barrier = self.barrier();
+                if key > barrier {
+                    break;
+                }
+            }
+            if pass.leaps_before(key) {
+                continue;
             }
             if entry.message.is_expired(now.wall_ms) {
                 if let Some(entry) = self.remove(key) {
@@ -29,50 +40,86 @@ impl Queue {
                 }
                 continue;
             }
+            pass.go_on(key);
             match self.consumers.choose(key, entry, &self.groups) {
                 Choice::Give { at, group_first } => {
                     if !self.consumers.at(at).claim() {
                         continue;
                     }
-                    from = key.next();
+                    pass.go_on(key.next());
                     let Some(entry) = self.remove(key) else { continue };
-                    if self.give(at, key, entry, group_first, now) {
-                        from = from.min(self.look_at_kept());
+                    if let Some(span) = self.give(at, key, entry, group_first, now) {
+                        self.consumers.look_at(span);
+                        pass.go_back(span);
+                        barrier = self.barrier();
                     }
                 }
                 Choice::Nobody { kept } => {
-                    if kept {
-                        self.kept_for_owner = self.kept_for_owner.min(Some(key)).or(Some(key));
+                    if let (true, Some(group)) = (kept, &entry.message.group_id) {
+                        self.groups.keep(group, key);
                     }
-                    from = key.next();
+                    pass.go_on(key.next());
                 }
-                Choice::AllFull => {
-                    from = key;
-                    break;
-                }
+                Choice::AllFull => break,
             }
         }
-        self.consumers.end_pass(from);
-        self.scanned_max = self.scanned_max.max(from);
+        self.consumers.end_pass(pass.at());
+        self.scanned_max = self.scanned_max.max(pass.farthest());
+    }
+
+    /// Up to where what those with room have to judge is in memory.
+    fn barrier(&self) -> Key {
+        self.consumers.barrier(&self.backlog).unwrap_or(Key::MAX)
+    }
+
+    /// Nothing more is pending in memory: all have judged what there is up to what only the store has.
+    fn end_of_pending(&self, pass: &mut Pass) {
+        pass.finish(self.consumers.barrier(&self.backlog).map_or(Key::MAX, Key::next));
     }
 
     /// Notes which consumers are full while messages wait for them.
     pub(super) fn note_pace(&self) {
-        let behind = !self.backlog.is_empty();
         for subscription in self.consumers.iter() {
             let pace = &subscription.new.window.pace;
-            let waiting = || behind || self.pending.range(subscription.scanned..).next().is_some();
             pace.takes(subscription.staged.len() as u64);
             if !subscription.new.window.is_full() {
                 pace.keeps_up();
-            } else if !pace.is_behind() && waiting() {
+            } else if !pace.is_behind() && self.has_more_for(subscription) {
                 pace.falls_behind();
             }
         }
     }
 
-    /// Hands `entry` to a consumer. True when some group lost its owner by that.
-    fn give(&mut self, at: usize, key: Key, mut entry: Entry, group_first: bool, now: Now) -> bool {
+    /// Where other queues share a consumer's window: waits for room there, or leaves what there is to them.
+    pub(super) fn share_windows(&self) {
+        for subscription in self.consumers.iter().filter(|s| s.new.source.is_some()) {
+            let window = &subscription.new.window;
+            if !window.is_full() {
+                window.pass_on();
+            } else if self.has_more_for(subscription) {
+                window.wait(&self.context.wake);
+            }
+        }
+    }
+
+    /// Whether messages wait that the consumer has not judged.
+    fn has_more_for(&self, subscription: &Subscription) -> bool {
+        let judged = &subscription.judged;
+        self.pending.range(judged.first()..).next().is_some()
+            || judged.unread(&self.backlog).is_some()
+            || self.spill.len() > 0
+    }
+
+    /// Hands `entry` to a consumer. Returns where messages are that were kept for the owners of groups which
+    /// have lost them by that.
+    fn give(
+        &mut self,
+        at: usize,
+        key: Key,
+        mut entry: Entry,
+        group_first: bool,
+        now: Now,
+    ) -> Option<Span> {
         let (came, redeliveries) = (entry.message.broker_in_time, entry.redeliveries);
         self.mark_delivered(&mut entry);
         let subscription = self.consumers.at(at);
@@ -96,36 +143,35 @@ impl Queue {
         lost
     }
 
-    /// Keeps the owners of message groups as this delivery changes them. True when some group lost its
-    /// owner.
-    fn keep_groups(&mut self, at: usize, entry: &Entry, group_first: bool) -> bool {
-        let Some(group) = &entry.message.group_id else { return false };
+    /// Keeps the owners of message groups as this delivery changes them. Returns where messages are that were
+    /// kept for owners who have lost their groups.
+    fn keep_groups(&mut self, at: usize, entry: &Entry, group_first: bool) -> Option<Span> {
+        let group = entry.message.group_id.as_ref()?;
         let owner = self.consumers.at(at).new.key;
         let closes = entry.message.group_sequence < 0;
-        let mut loser = None;
+        let mut kept = None;
         if group_first {
-            loser = self.groups.assign(group, owner);
+            if let Some(lost) = self.groups.assign(group, owner) {
+                self.consumers.has_other_groups(lost.owner);
+                kept = lost.kept;
+            }
         } else {
             self.groups.touch(group);
         }
         if closes {
-            self.groups.close(group);
+            kept = join(kept, self.groups.close(group));
         }
         if group_first || closes {
             self.consumers.has_other_groups(owner);
         }
-        if let Some(loser) = loser {
-            self.consumers.has_other_groups(loser);
-        }
-        closes || loser.is_some()
+        kept
     }
 
-    /// Messages that were kept for the owners of their groups may go to others now. Returns where they
-    /// begin.
-    pub(super) fn look_at_kept(&mut self) -> Key {
-        let Some(from) = self.kept_for_owner.take() else { return Key::MAX };
-        self.consumers.look_from(from);
-        from
+    /// What is in `span` may be acceptable to consumers that have judged it.
+    pub(super) fn look_at(&mut self, span: Span) {
+        if span.from < self.scanned_max {
+            self.consumers.look_at(span);
+        }
     }
 
     /// Tells consumers that pulled and waited long enough that there is nothing: not before that is known.
@@ -161,7 +207,7 @@ impl Subscription {
     /// consumer a message may be meant for.
     pub(super) fn takes(&self, key: Key, entry: &Entry) -> bool {
         let candidate = Candidate { message: &entry.message, redeliveries: entry.redeliveries };
-        self.scanned <= key
+        !self.judged.has(key)
             && super::super::accepts(&self.new.info, self.new.selector.as_ref(), &candidate)
     }
 }

@@ -66,7 +66,7 @@ impl Queue {
     /// These were acknowledged in a prepared transaction.
     pub(super) fn lock(&mut self, transaction: TransactionKey, sequences: Vec<i64>) {
         let band = self.backlog.first().unwrap_or(0);
-        sequences.iter().for_each(|_| self.backlog.gone(band, i64::MAX));
+        sequences.iter().for_each(|_| self.backlog.gone(band));
         self.withheld.extend(sequences.iter().copied());
         self.locked.held.push((transaction, sequences));
     }

@@ -15,14 +15,15 @@
 //!         +--> pending    consumer gone: back in its place, redeliveries + 1
 //! ```
 //!
-//! Pending messages are ordered by `(priority rank, sequence)`. Each subscription remembers up to where
-//! it has looked (`Subscription::scanned`), so that a message that nobody wants is looked at once per
-//! subscription and not once per pass.
+//! Pending messages are ordered by `(priority rank, sequence)`. Each subscription remembers what it has
+//! looked at (`Judged`), so that a message that nobody wants is looked at once per subscription and not
+//! once per pass, and read from the store only for those who have not.
 
 mod browse;
 mod consumers;
 mod context;
 mod dispatch;
+mod judged;
 mod locked;
 mod marks;
 mod paging;
@@ -39,6 +40,7 @@ mod transact;
 use self::consumers::Consumers;
 pub(crate) use self::context::Shortage;
 pub use self::context::{History, QueueContext, TempShortage};
+pub(super) use self::judged::{Span, join};
 use self::locked::Locked;
 use self::marks::Marks;
 pub use self::pull::{OpenPulls, Pull};
@@ -136,10 +138,12 @@ pub struct Queue {
     browsers: Vec<browse::Browser>,
     /// Above this key nobody has looked yet.
     scanned_max: Key,
+    /// What is in memory before this cannot be dropped.
+    dropped_to: Key,
+    /// How many messages in memory could not be dropped when all were tried.
+    undroppable: usize,
     starting: Starting,
     groups: Groups,
-    /// The first message that was passed over because its group has an owner.
-    kept_for_owner: Option<Key>,
     audit: Option<Audit>,
     parking: Parking,
     marks: Marks,
@@ -187,9 +191,10 @@ impl Queue {
             consumers: Consumers::new(policy.use_consumer_priority),
             browsers: Vec::new(),
             scanned_max: Key::MIN,
+            dropped_to: Key::MIN,
+            undroppable: 0,
             starting: Starting::default(),
             groups: Groups::new(policy.groups),
-            kept_for_owner: None,
             audit,
             parking: Parking::default(),
             marks: Marks::default(),
@@ -274,7 +279,7 @@ impl Queue {
                     out.removals.push(StoreOp::Delete { destination });
                 }
                 self.parking.clear();
-                // Other queues may share these windows. The client's next acknowledgement wakes them.
+                // Other queues may share these windows.
                 for subscription in self.consumers.iter_mut() {
                     let held = subscription.in_flight.take_back(NONE_DELIVERED).len();
                     subscription.new.window.settle(i32::try_from(held).unwrap_or(i32::MAX));
@@ -295,7 +300,6 @@ impl Queue {
                 self.counters.fetch(&self.context.shared);
                 self.counters.reset(whose);
             }
-            Op::RoomFor(consumer) => consumer.wake_starved(),
             Op::Policy(policy) => {
                 self.consumers.use_priority(policy.use_consumer_priority, &self.groups);
                 self.context.policy = policy;
@@ -316,6 +320,7 @@ impl Queue {
         self.expire_due(now, out);
         self.dispatch(now, out);
         self.note_pace();
+        self.share_windows();
         self.read_unlocked(out);
         self.page_in(out);
         self.spill(out);
@@ -399,7 +404,7 @@ impl Queue {
             out.when_added(receipt);
             return;
         }
-        let place = self.backlog.place(entry.band, entry.sequence, self.context.is_short());
+        let place = self.place(&entry);
         if place == Place::Memory {
             entry.cancel = Some(Cancel::default());
         }
@@ -407,7 +412,7 @@ impl Queue {
         out.move_along(moved);
         out.when_added(receipt);
         match place {
-            Place::Memory => self.insert(entry, now),
+            Place::Memory => self.put(entry, now),
             Place::Store => {
                 self.leave_in_store(&entry, now);
                 let hold = Credit::taken(Arc::clone(&self.context.usage), bytes);
@@ -464,16 +469,26 @@ impl Queue {
         self.counters.now.message_bytes.add(bytes);
     }
 
-    /// Puts an entry in its place among the pending ones.
+    /// A message that is, or will be, in the store becomes pending: where it is to be.
+    fn place(&mut self, entry: &Entry) -> Place {
+        self.look_at(Span::of(Key::of(entry)));
+        self.backlog.place(entry.band, entry.sequence, self.context.is_short())
+    }
+
+    /// A message becomes pending, again or for the first time.
     fn insert(&mut self, entry: Entry, now: Now) {
+        self.look_at(Span::of(Key::of(&entry)));
+        self.put(entry, now);
+    }
+
+    /// Puts an entry in its place among the pending ones.
+    fn put(&mut self, entry: Entry, now: Now) {
         let key = Key::of(&entry);
-        if key < self.scanned_max {
-            self.consumers.look_from(key);
-        }
         if entry.message.expiration > 0 {
             self.expiring.insert((entry.message.expiration, key));
             self.watch_expiry(now);
         }
+        self.dropped_to = self.dropped_to.min(key);
         self.pending.insert(key, entry);
     }
 

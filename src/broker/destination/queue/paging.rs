@@ -16,15 +16,14 @@ impl Queue {
         if idle || self.reading_expired || self.retry_at.is_some() {
             return;
         }
+        let wanted = self.consumers.unread(&self.backlog, true);
+        let hungry = wanted.is_some();
+        let Some(from) = wanted.or_else(|| self.consumers.unread(&self.backlog, false)) else {
+            return;
+        };
         let mut page = self.page_limit();
-        self.read_again_for_wanting();
-        let seen = self.consumers.hungry().map(|subscription| subscription.scanned).min();
-        let hungry = seen.is_some();
-        if let Some(seen) = seen
-            && self.pending.len() >= page.messages
-            && !self.backlog.is_reading()
-        {
-            self.drop_unwanted(seen);
+        if hungry && !self.backlog.is_reading() {
+            self.make_room(page.messages);
         }
         let enough = self.pending.len() >= page.messages / 2;
         let full = !self.pending.is_empty() && self.context.is_short();
@@ -36,7 +35,8 @@ impl Queue {
             let room = self.consumers.hungry().map(|subscription| subscription.room()).sum();
             page.messages = page.messages.min(room).max(1);
         }
-        if let Some((band, after)) = self.backlog.read() {
+        let Key { rank: band, sequence: after } = from;
+        if self.backlog.read_above(band, after) {
             let destination = self.context.destination.clone();
             let fetch = Fetch::Queue { destination, band, after, limit: page };
             out.fetches.push((PageOf::Band(band), fetch));
@@ -61,37 +61,44 @@ impl Queue {
         self.withheld.remove(&sequence);
     }
 
-    /// Who wants more may not have seen what was dropped from memory.
-    pub(super) fn read_again_for_wanting(&mut self) {
-        let Some(last) = self.backlog.skipped().map(|(band, last)| Key::at(band, last)).max()
-        else {
+    /// Memory has `page` messages or more, and another page is to come: what all have judged is dropped, and when
+    /// there is still much left, all that the store has. Those who had no room will read theirs again: not
+    /// each time somebody else reads a page.
+    fn make_room(&mut self, page: usize) {
+        if self.pending.len() < page {
             return;
-        };
-        if self.consumers.hungry().any(|s| s.scanned <= last) {
-            self.backlog.rewind();
+        }
+        let judged = self.consumers.judged_by_all();
+        if self.dropped_to < judged {
+            self.drop_stored(self.dropped_to, judged);
+            self.dropped_to = judged;
+        }
+        let pages = if self.context.is_short() { KEPT_SHORT } else { KEPT };
+        let stays = self.undroppable.min(self.pending.len());
+        if self.pending.len() - stays >= page.saturating_mul(pages) {
+            self.drop_stored(Key::MIN, Key::MAX);
+            self.dropped_to = Key::MAX;
+            self.undroppable = self.pending.len();
         }
     }
 
-    /// Every consumer that could take a message has looked at what is before `seen`: that makes room for
-    /// what is behind. Messages that came back from a consumer stay, the store does not know that they did.
-    fn drop_unwanted(&mut self, seen: Key) {
-        let (context, backlog, expiring) = (&self.context, &mut self.backlog, &mut self.expiring);
-        let withheld = &mut self.withheld;
-        let mut expires = false;
-        self.pending.retain(|key, entry| {
-            if *key >= seen || entry.came_back() || !context.stores(&entry.message) {
-                return true;
-            }
-            backlog.skip(entry.band, entry.sequence);
-            withheld.remove(&entry.sequence);
-            context.usage.release(entry.bytes);
-            if entry.message.expiration > 0 {
-                expiring.remove(&(entry.message.expiration, *key));
-                expires = true;
-            }
-            false
-        });
-        self.backlog_expires |= expires;
+    /// Drops from memory what is in the store as well. Messages that came back from a consumer stay, the store
+    /// does not know that they did.
+    fn drop_stored(&mut self, from: Key, until: Key) {
+        let droppable = |entry: &Entry| !entry.came_back() && self.context.stores(&entry.message);
+        let range = self.pending.range(from..until);
+        let keys: Vec<Key> =
+            range.filter(|(_, entry)| droppable(entry)).map(|(key, _)| *key).collect();
+        for run in keys.chunk_by(|one, other| one.rank == other.rank) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            self.backlog.skip_all(first.rank, first.sequence, last.sequence, run.len() as u64);
+        }
+        for key in keys {
+            let Some(entry) = self.remove(key) else { continue };
+            self.withheld.remove(&entry.sequence);
+            self.context.usage.release(entry.bytes);
+            self.backlog_expires |= entry.message.expiration > 0;
+        }
     }
 
     /// A page has come.
@@ -153,7 +160,7 @@ impl Queue {
                     entry.bytes = 0;
                 }
                 self.context.usage.take(entry.bytes);
-                self.insert(entry, now);
+                self.put(entry, now);
             }
         }
         self.backlog.page(band, taken, page.last, page.end);
@@ -206,7 +213,7 @@ impl Queue {
             if !known.contains(&stored.sequence) {
                 // It takes no memory.
                 let entry = Entry { bytes: 0, ..self.stored_entry(stored) };
-                self.backlog.gone(entry.band, entry.sequence);
+                self.backlog.gone(entry.band);
                 self.expired(entry, None, out);
             }
         }
@@ -228,8 +235,8 @@ impl Queue {
             .collect();
         let dispatched = lost.iter().filter(|sequence| held.contains(*sequence)).count();
         let stored = lost.len().saturating_sub(keys.len() + dispatched);
-        let (band, last) = (self.backlog.first().unwrap_or(0), i64::MAX);
-        (0..stored).for_each(|_| self.backlog.gone(band, last));
+        let band = self.backlog.first().unwrap_or(0);
+        (0..stored).for_each(|_| self.backlog.gone(band));
         for key in keys {
             if let Some(entry) = self.remove(key) {
                 self.context.usage.release(entry.bytes);
@@ -266,8 +273,8 @@ impl Queue {
 
     /// A message that is in the store already becomes pending.
     pub(super) fn enter_stored(&mut self, entry: Entry, now: Now) {
-        match self.backlog.place(entry.band, entry.sequence, self.context.is_short()) {
-            Place::Memory => self.insert(entry, now),
+        match self.place(&entry) {
+            Place::Memory => self.put(entry, now),
             Place::Store => {
                 self.leave_in_store(&entry, now);
                 self.context.usage.release(entry.bytes);
@@ -278,3 +285,9 @@ impl Queue {
 
 /// How long to wait after messages could not be read.
 pub(super) const READ_RETRY: Duration = Duration::from_secs(1);
+
+/// Pages that memory may hold, while there is enough of it, before it is emptied for another one. Consumers
+/// whose next messages are far apart have a page each.
+const KEPT: usize = 8;
+/// While there is not.
+const KEPT_SHORT: usize = 2;

@@ -43,7 +43,7 @@ impl Queue {
                 // It was consumed.
                 out.resolve(receipt, Ok(()));
             } else {
-                self.backlog.gone(add.band, i64::MAX);
+                self.backlog.gone(add.band);
                 let bytes = self.bytes_of(&add.message);
                 let entry = self.entry(add.message, sequence, bytes);
                 self.send_again(entry, receipt, now, out);

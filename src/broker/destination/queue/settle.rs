@@ -2,6 +2,7 @@
 
 use super::super::in_flight::{Ack, Entry};
 use super::super::{Effects, Now, Op};
+use super::judged::Span;
 use super::{Key, Queue};
 use crate::broker::advisory::Notice;
 use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
@@ -144,7 +145,7 @@ impl Queue {
             *dequeued = dequeued.saturating_sub(1);
             self.backlog.skip(band, sequence);
             self.backlog_expires = true;
-            self.consumers.look_from(Key::at(band, sequence));
+            self.look_at(Span::of(Key::at(band, sequence)));
         }
         if self.dying.is_empty() && std::mem::take(&mut self.more_expired) {
             self.read_expired(now, out);

@@ -1,6 +1,7 @@
 //! The consumers of a queue: how they come and go, which one is exclusive, what they ask for.
 
 use super::consumers::Rank;
+use super::judged::{Judged, Span, join};
 use super::{Key, Pull, Queue};
 use crate::broker::destination::Now;
 use crate::broker::destination::in_flight::{InFlightList, Window};
@@ -19,8 +20,17 @@ pub struct NewSubscription {
     pub selector: Option<Selector>,
     pub outbox: Arc<Outbox>,
     pub window: Arc<Window>,
-    /// Index of this destination in the consumer's list, for consumers that have several.
-    pub source: Option<u16>,
+    /// The number of this destination among those of the consumer, for consumers that have several.
+    pub source: Option<u32>,
+}
+
+/// The queue may have been woken for room in a window that others share.
+impl Drop for NewSubscription {
+    fn drop(&mut self) {
+        if self.source.is_some() {
+            self.window.pass_on();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -28,8 +38,7 @@ pub(super) struct Subscription {
     pub(super) new: NewSubscription,
     pub(super) in_flight: InFlightList,
     pub(super) pulls: VecDeque<Pull>,
-    /// No pending message below this key is acceptable.
-    pub(super) scanned: Key,
+    pub(super) judged: Judged,
     /// Deliveries of this pass, pushed to the outbox together.
     pub(super) staged: Vec<Item>,
     pub(super) dispatched: u64,
@@ -54,7 +63,7 @@ impl Queue {
             new,
             in_flight: InFlightList::default(),
             pulls: VecDeque::new(),
-            scanned: Key::MIN,
+            judged: Judged::NOTHING,
             staged: Vec::new(),
             dispatched: 0,
             dequeued: 0,
@@ -75,7 +84,7 @@ impl Queue {
 
     /// What was not acceptable may be so now.
     pub(super) fn look_again(&mut self) {
-        self.consumers.look_from(Key::MIN);
+        self.consumers.look_again();
         self.scanned_max = Key::MIN;
     }
 
@@ -85,16 +94,21 @@ impl Queue {
         self.forget_waiting(key);
         let held = gone.in_flight.take_back(last_delivered);
         gone.new.window.settle(i32::try_from(held.len()).unwrap_or(i32::MAX));
+        let mut returned = None;
         for held in held {
             match held.transaction {
                 _ if held.purged => {}
                 Some(transaction) => self.orphans.push((transaction, held.entry)),
-                None => self.insert(held.entry, now),
+                None => {
+                    returned = join(returned, Some(Span::of(Key::of(&held.entry))));
+                    self.put(held.entry, now);
+                }
             }
         }
         self.choose_exclusive(None);
-        if self.groups.release(key) {
-            self.look_at_kept();
+        let kept = self.groups.release(key);
+        for span in returned.into_iter().chain(kept) {
+            self.look_at(span);
         }
     }
 }

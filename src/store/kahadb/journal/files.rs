@@ -306,20 +306,20 @@ impl Files {
         Ok(())
     }
 
+    /// What keeps it out is the folder's name, which is durable with the next sync of the journal's folder; the
+    /// text in it is for people.
     fn keep_java_out(&self) -> Result<(), JournalError> {
         let guard = self.folder.join(JAVA_STOPPER);
         self.fs.create_folder(&guard).map_err(JournalError::io("create", &guard))?;
         let path = guard.join("README");
         match self.fs.open(&path, Access::Create) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => {
                 let file = made.map_err(JournalError::io("create", &path))?;
                 write_all_at(&*file, &mut [IoSlice::new(README.as_bytes())], 0)
-                    .and_then(|()| file.sync())
-                    .map_err(JournalError::io("write", &path))?;
+                    .map_err(JournalError::io("write", &path))
             }
         }
-        self.sync_folder(&guard)
     }
 }
 

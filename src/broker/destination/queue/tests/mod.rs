@@ -6,4 +6,5 @@ mod paging;
 mod policies;
 mod room;
 mod rules;
+mod shared;
 mod walk;

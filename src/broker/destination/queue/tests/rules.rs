@@ -221,21 +221,6 @@ fn an_exclusive_consumer_of_higher_priority_takes_over() {
 }
 
 #[test]
-fn a_queue_that_found_no_room_is_told_of_some() {
-    let mut bench = Bench::new(Policy::default());
-    let client = bench.subscribe(2);
-    // One place is taken by another queue.
-    client.window.add(1);
-    bench.send_numbers(0..2);
-    assert_eq!(numbers(&client.outbox), [0]);
-    assert!(client.window.take_starved());
-    assert!(!client.window.take_starved(), "once");
-    client.window.settle(1);
-    bench.run([Op::Wake]);
-    assert_eq!(numbers(&client.outbox), [1]);
-}
-
-#[test]
 fn a_queue_that_is_removed_gives_its_part_of_the_windows_back() {
     let mut bench = Bench::new(Policy::default());
     let client = bench.subscribe(2);

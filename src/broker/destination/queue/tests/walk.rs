@@ -91,7 +91,10 @@ impl World {
         let woken = Arc::new(AtomicBool::new(false));
         let mut context = context(Destination::queue("Q"), policy.clone(), &usage);
         let wake = Arc::clone(&woken);
-        context.wake = Arc::new(move || wake.store(true, Ordering::SeqCst));
+        context.wake = Arc::new(move || {
+            wake.store(true, Ordering::SeqCst);
+            true
+        });
         Self {
             random,
             clock: Clock::new(),
