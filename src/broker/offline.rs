@@ -1,8 +1,8 @@
 //! The end of durable subscriptions: asked for by their client, or because nobody comes back for them.
 
 use super::Broker;
+use super::destination::Op;
 use super::destination::durable::DurableKey;
-use super::destination::{DestinationHandle, Op};
 use super::error::BrokerError;
 use super::outbox::SubscriptionKey;
 use crate::jms::Destination;
@@ -59,24 +59,16 @@ impl Broker {
             return Err(BrokerError::DurableActive);
         }
         self.registry.durable_removed(owner);
-        for topic in self.leave(durable.key, &durable.destination).await {
-            topic.gauges.consumers.remove();
-        }
+        self.leave(durable.key, &durable.destination).await;
         let subscription = durable.number;
         Ok(self.store_now(vec![StoreOp::Unsubscribe { subscription }]).await?)
     }
 
-    /// Takes a subscription off the topics that `destination` names, and returns them.
-    pub(super) async fn leave(
-        &self,
-        key: SubscriptionKey,
-        destination: &Destination,
-    ) -> Vec<Arc<DestinationHandle>> {
-        let mut topics = self.router.unlisten(key, destination);
-        topics.retain(|handle| !handle.destination.kind().is_queue());
-        for topic in &topics {
-            topic.send(vec![Op::Leave { key, receipt: None }]).await;
+    /// Takes a subscription off the topics that `destination` names.
+    pub(super) async fn leave(&self, key: SubscriptionKey, destination: &Destination) {
+        let handles = self.router.unlisten(key, destination);
+        for handle in handles.iter().filter(|handle| !handle.destination.kind().is_queue()) {
+            handle.send(vec![Op::Leave { key, receipt: None }]).await;
         }
-        topics
     }
 }

@@ -109,7 +109,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Joins a durable subscription to its topics, of which it counts as a consumer.
+    /// Joins a durable subscription to its topics.
     async fn rejoin(
         &self,
         durable: &Arc<DurableSubscription>,
@@ -119,7 +119,6 @@ impl Broker {
         for part in parts {
             let listener = Listener::Topic(member.clone());
             for handle in self.listen(durable.key, part, listener, None).await? {
-                handle.gauges.consumers.add();
                 let member = member.clone();
                 handle.send(vec![Op::Join { member, receipt: None, past: None }]).await;
             }

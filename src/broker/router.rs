@@ -105,11 +105,25 @@ impl Listener {
         }
     }
 
-    /// Whether it counts as a consumer.
+    /// Whether it counts as a consumer. A browser takes nothing.
     fn counts(&self) -> bool {
         match self {
             Self::Queue(consumer) => !consumer.info.browser,
             Self::Topic(_) => true,
+        }
+    }
+
+    /// It listens to `handle`, whose consumer it is.
+    fn comes_to(&self, handle: &DestinationHandle) {
+        if self.counts() {
+            handle.gauges.add_consumer(self.is_network());
+        }
+    }
+
+    /// It listens to `handle` no more.
+    fn goes_from(&self, handle: &DestinationHandle) {
+        if self.counts() {
+            handle.gauges.remove_consumer(self.is_network());
         }
     }
 }
@@ -210,7 +224,7 @@ impl Router {
     }
 
     /// The destination, made by `make` if it does not exist; true when it was made. Its listeners are
-    /// joined before anybody else sees it; those that listen by name count as its consumers.
+    /// joined before anybody else sees it, and count as its consumers.
     pub fn find_or_insert<E>(
         &self,
         destination: &Destination,
@@ -222,13 +236,13 @@ impl Router {
         }
         let handle = make(Present(&table.destinations))?;
         self.insert(&mut table, Arc::clone(&handle));
-        let listeners = table.patterns.iter().filter(|p| self.reads(&p.pattern, destination));
-        let mut ops: Vec<Op> =
-            listeners.flat_map(|pattern| pattern.listener.join_ops(&handle)).collect();
-        for (_, listener) in table.named.get(destination).into_iter().flatten() {
-            if listener.counts() {
-                handle.gauges.add_consumer(listener.is_network());
-            }
+        let patterns = table.patterns.iter().filter(|p| self.reads(&p.pattern, destination));
+        let named = table.named.get(destination).into_iter().flatten();
+        let listeners =
+            patterns.map(|pattern| &pattern.listener).chain(named.map(|(_, listener)| listener));
+        let mut ops = Vec::new();
+        for listener in listeners {
+            listener.comes_to(&handle);
             ops.extend(listener.join_ops(&handle));
         }
         if !ops.is_empty() {
@@ -289,9 +303,9 @@ impl Router {
         let interceptors = self.interceptors.get();
         let virtual_topics = interceptors.virtual_topics.iter();
         let fed = virtual_topics.filter(|of| of.fed_part(destination).is_some()).count();
-        // Each of those consumers knows it as counted there, and a queue also as one of its queues.
-        let each = if destination.kind().is_queue() { 2 } else { 1 };
-        let ignored = handle.ignored_consumers() as usize * each;
+        // Each of those consumers knows a queue as one of its queues.
+        let known = destination.kind().is_queue();
+        let ignored = if known { handle.ignored_consumers() as usize } else { 0 };
         if Arc::strong_count(handle) > 1 + fed + ignored {
             return None;
         }
@@ -337,7 +351,7 @@ impl Router {
         consumers.collect()
     }
 
-    /// Notes a listener of a pattern; returns the destinations it matches now.
+    /// Notes a listener of a pattern; returns the destinations it matches now, whose consumer it is.
     pub fn listen(
         &self,
         key: SubscriptionKey,
@@ -348,6 +362,7 @@ impl Router {
         let present = table.destinations.values();
         let present: Vec<_> =
             present.filter(|handle| self.reads(&pattern, &handle.destination)).cloned().collect();
+        present.iter().for_each(|handle| listener.comes_to(handle));
         table.patterns.push(Pattern { key, pattern, listener });
         present
     }
@@ -363,6 +378,7 @@ impl Router {
         let present = table.destinations.get(&handle.destination);
         let there = present.is_some_and(|present| Arc::ptr_eq(present, handle));
         if there {
+            listener.comes_to(handle);
             let listeners = table.named.entry(handle.destination.clone()).or_default();
             listeners.push((key, listener));
         }
@@ -381,16 +397,25 @@ impl Router {
         let mut table = self.table.write();
         let mut handles = Vec::new();
         for name in names {
+            let handle = table.destinations.get(&name).cloned();
             if let Some(listeners) = table.named.get_mut(&name) {
-                listeners.retain(|(of, _)| *of != key);
+                for (_, gone) in listeners.extract_if(.., |(of, _)| *of == key) {
+                    handle.iter().for_each(|handle| gone.goes_from(handle));
+                }
                 if listeners.is_empty() {
                     table.named.remove(&name);
                 }
             }
-            handles.extend(table.destinations.get(&name).cloned());
+            handles.extend(handle);
         }
         if !patterns.is_empty() {
-            table.patterns.retain(|pattern| pattern.key != key);
+            let gone: Vec<Pattern> =
+                table.patterns.extract_if(.., |pattern| pattern.key == key).collect();
+            for Pattern { pattern, listener, .. } in gone {
+                let present = table.destinations.values();
+                let read = present.filter(|handle| self.reads(&pattern, &handle.destination));
+                read.for_each(|handle| listener.goes_from(handle));
+            }
             let present = table.destinations.values();
             let of = |handle: &&Arc<DestinationHandle>| {
                 patterns.iter().any(|pattern| matches(pattern, &handle.destination))
@@ -456,5 +481,9 @@ mod tests {
             drop(router.remove(&name));
         }
         assert_eq!(consumer.queues.lock().all().len(), 2);
+        let stays = make(&router, &Destination::queue("STAYS"));
+        assert_eq!(stays.gauges.consumers.count(), 1);
+        router.unlisten(consumer.key, &Destination::queue(">"));
+        assert_eq!(stays.gauges.consumers.count(), 0);
     }
 }

@@ -387,10 +387,26 @@ pub fn shown(id: &Arc<XaId>) -> Text {
 
 #[cfg(test)]
 mod tests {
+    use super::super::destination::fixture::handle;
     use super::*;
 
     fn xid(number: i32) -> Arc<XaId> {
         Arc::new(XaId { format_id: number, ..XaId::default() })
+    }
+
+    #[tokio::test]
+    async fn what_gets_room_after_the_end_of_its_transaction_is_dropped() {
+        let handle = handle(Destination::queue("A"));
+        let mut transaction = Transactions::default().begin_own();
+        let waiting = [(); 2].map(|()| transaction.when_room(Arc::clone(&handle)));
+        let [first, second] = waiting;
+        let message = Arc::new(Message::default());
+        handle.usage.take(2);
+        assert!(first(Arc::clone(&message), 1));
+        transaction.close();
+        assert_eq!(transaction.sends.len(), 1);
+        assert!(!second(message, 1));
+        assert_eq!(handle.usage.used(), 1, "its memory is given back");
     }
 
     #[test]

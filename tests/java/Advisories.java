@@ -355,6 +355,39 @@ final class Advisories extends Rules {
         equal(1, last.getIntProperty("consumerCount"), "consumerCount");
     }
 
+    /** The next number of consumers that is told with one of `destination`. */
+    private static int consumersTold(MessageConsumer watch, Destination destination) throws Exception {
+        while (true) {
+            ActiveMQMessage told = advisory(watch);
+            if (told.getDataStructure() instanceof ConsumerInfo
+                    && destination.equals(((ConsumerInfo) told.getDataStructure()).getDestination())) {
+                return told.getIntProperty("consumerCount");
+            }
+        }
+    }
+
+    @Rule
+    void consumersOfPatternsCountWhereverTheyListen() throws Exception {
+        String base = unique("TEST");
+        Session session = session();
+        Destination[][] kinds = {
+            {session.createQueue(base + ".>"), session.createQueue(base + ".a")},
+            {session.createTopic(base + ".>"), session.createTopic(base + ".a")},
+        };
+        for (Destination[] kind : kinds) {
+            MessageConsumer all = session.createConsumer(kind[0]);
+            MessageConsumer watch = watch(AdvisorySupport.getConsumerAdvisoryTopic(kind[1]));
+            MessageConsumer first = session.createConsumer(kind[1]);
+            equal(2, consumersTold(watch, kind[1]), "with one of all");
+            all.close();
+            session.createConsumer(kind[1]).close();
+            equal(2, consumersTold(watch, kind[1]), "without one of all");
+            first.close();
+            session.createConsumer(kind[1]);
+            equal(1, consumersTold(watch, kind[1]), "alone");
+        }
+    }
+
     @Rule
     void deletedDurableSubscriptionIsAnnounced() throws Exception {
         Topic topic = topic();

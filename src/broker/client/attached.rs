@@ -6,11 +6,10 @@ use super::super::destination::pace::Seen;
 use super::super::destination::subscription::TopicSubscription;
 use super::super::destination::{DestinationHandle, Op};
 use super::super::outbox::{Outbox, SubscriptionKey};
-use super::super::router::{QueueConsumer, matches};
+use super::super::router::QueueConsumer;
 use super::Notice;
 use crate::jms::info::{ConsumerInfo, ObjectId, RemoveInfo};
 use crate::jms::{Destination, Text};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,8 +25,6 @@ pub(in crate::broker) struct Attached {
     pub(super) durable: Option<Arc<DurableSubscription>>,
     /// The connector its connection came through.
     pub(super) connector_url: Text,
-    /// Where it is counted.
-    pub(super) counted: Mutex<Vec<Arc<DestinationHandle>>>,
     /// It was taken off.
     pub(super) off: AtomicBool,
 }
@@ -69,7 +66,6 @@ impl Attached {
         if self.off.swap(true, Ordering::AcqRel) {
             return;
         }
-        let mut counted = std::mem::take(&mut *self.counted.lock());
         let info = &self.info;
         let parts = info.destination.iter().flat_map(Destination::parts).collect::<Vec<_>>();
         broker.withdraw(self, last_delivered).await;
@@ -81,28 +77,9 @@ impl Attached {
         if super::consume::hears_notices(&parts) {
             broker.outlet.forward.listener_removed();
         }
-        if !info.browser && self.durable.is_none() {
-            // Where it was joined again, it was counted again.
-            let names = parts.iter().filter(|part| !part.is_pattern());
-            for present in names.filter_map(|name| broker.router.find(name)) {
-                if !counted.iter().any(|counted| Arc::ptr_eq(counted, &present)) {
-                    counted.push(present);
-                }
-            }
-        }
-        let mut counts = Vec::new();
-        for handle in &counted {
-            let gauges = &handle.gauges;
-            // A durable subscription counts until it is deleted.
-            let count = match self.durable {
-                Some(_) => gauges.consumers.count(),
-                None => gauges.remove_consumer(info.network_subscription),
-            };
-            counts.push((&handle.destination, count));
-        }
         for part in parts.iter().filter(|part| !part.is_advisory()) {
-            let mine = counts.iter().filter(|(of, _)| matches(part, of));
-            let count = mine.map(|(_, count)| count).sum();
+            // A durable subscription counts until it is deleted.
+            let count = broker.consumers_at(part);
             let removed = RemoveInfo {
                 object_id: Some(ObjectId::Consumer(id.clone())),
                 response_required: info.response_required,
@@ -116,6 +93,19 @@ impl Attached {
 }
 
 impl Broker {
+    /// How many consumers there are where `part`, a name or a pattern, leads.
+    pub(super) fn consumers_at(&self, part: &Destination) -> u32 {
+        let count = |handle: &Arc<DestinationHandle>| handle.gauges.consumers.count();
+        match self.router.find(part) {
+            Some(handle) => count(&handle),
+            None if part.is_pattern() => {
+                let all = self.router.all();
+                all.iter().filter(|h| self.router.reads(part, &h.destination)).map(count).sum()
+            }
+            None => 0,
+        }
+    }
+
     /// Takes a consumer off its queues and topics.
     pub(super) async fn withdraw(&self, consumer: &Attached, last_delivered: i64) {
         let key = consumer.key;

@@ -71,12 +71,11 @@ impl Client {
             topics: None,
             durable: None,
             pulls: Pulls::default(),
-            counted: Vec::new(),
             attached: None,
         };
-        let counts_already = match durable_name {
+        match durable_name {
             Some(name) => {
-                self.activate_durable(&mut consumer, name, &destination, selector).await?
+                self.activate_durable(&mut consumer, name, &destination, selector).await?;
             }
             None => {
                 if let Err(error) = self.subscribe(&mut consumer, &parts, selector).await {
@@ -84,15 +83,13 @@ impl Client {
                     self.broker.withdraw(&attached, NOTHING_DELIVERED).await;
                     return Err(error);
                 }
-                // A browser takes nothing.
-                info.browser
             }
-        };
+        }
         if changed {
             let (consumer, prefetch) = (Arc::clone(&info), info.prefetch_size);
             self.outbox.push(Item::Prefetch { consumer, prefetch });
         }
-        self.count_consumer(&mut consumer, &parts, counts_already).await;
+        self.tell_of_consumer(&info, &parts).await;
         self.broker.registry.consumer_added(id.clone(), Arc::clone(&info));
         if hears_notices(&parts) {
             self.broker.outlet.forward.listener_added();
@@ -121,7 +118,6 @@ impl Client {
             topics: consumer.topics.clone(),
             durable: consumer.durable.clone(),
             connector_url: Text::clone(&self.transport.connector_url),
-            counted: Mutex::new(std::mem::take(&mut consumer.counted)),
             off: AtomicBool::new(false),
         })
     }
@@ -237,36 +233,12 @@ impl Client {
         self.broker.listen(key, part, listener, Some(&self.connection_id())).await
     }
 
-    /// Counts a consumer at its destinations, unless it `counts_already`, and tells who watches.
-    async fn count_consumer(
-        &self,
-        consumer: &mut Consumer,
-        parts: &[Destination],
-        counts_already: bool,
-    ) {
-        for part in parts {
-            let handles = match self.broker.router.find(part) {
-                Some(handle) => vec![handle],
-                None if part.is_pattern() => {
-                    let all = self.broker.router.all().into_iter();
-                    all.filter(|h| self.broker.router.reads(part, &h.destination)).collect()
-                }
-                None => Vec::new(),
-            };
-            let mut count = 0;
-            for handle in handles {
-                count += if counts_already {
-                    handle.gauges.consumers.count()
-                } else {
-                    let now = handle.gauges.add_consumer(consumer.info.network_subscription);
-                    consumer.counted.push(handle);
-                    now
-                };
-            }
-            if !part.is_advisory() {
-                self.announce(Notice::consumer_added(part, &consumer.info, count)).await;
-                self.broker.virtual_consumer_added(part, &consumer.info).await;
-            }
+    /// Tells who watches of a consumer that has come.
+    async fn tell_of_consumer(&self, info: &Arc<ConsumerInfo>, parts: &[Destination]) {
+        for part in parts.iter().filter(|part| !part.is_advisory()) {
+            let count = self.broker.consumers_at(part);
+            self.announce(Notice::consumer_added(part, info, count)).await;
+            self.broker.virtual_consumer_added(part, info).await;
         }
     }
 

@@ -17,14 +17,14 @@ use std::sync::Arc;
 
 impl Client {
     /// Takes a durable subscription, creating it or, when it asks for something else than before,
-    /// creating it anew. True when it was there: its topics count it already.
+    /// creating it anew.
     pub(super) async fn activate_durable(
         &self,
         consumer: &mut Consumer,
         name: Text,
         destination: &Destination,
         selector: Option<Selector>,
-    ) -> Result<bool, BrokerError> {
+    ) -> Result<(), BrokerError> {
         if self.broker.options.reject_durables {
             return Err(BrokerError::DurablesRejected);
         }
@@ -58,7 +58,7 @@ impl Client {
                     let (member, past) = (TopicMember::Durable(present.clone()), looking.clone());
                     topic.send(vec![Op::Join { member, receipt: None, past }]).await;
                 }
-                return Ok(true);
+                return Ok(());
             }
             self.broker.destroy_durable(&owner).await?;
         }
@@ -92,8 +92,7 @@ impl Client {
         })?;
         self.broker.registry.durable_added(Arc::clone(&durable));
         consumer.durable = Some(Arc::clone(&durable));
-        self.join_durable(looking, info, &parts).await?;
-        Ok(false)
+        self.join_durable(looking, info, &parts).await
     }
 
     /// Joins a new durable subscription to its topics. Returns when what it shares of their past is stored.

@@ -112,8 +112,6 @@ struct Consumer {
     durable: Option<Arc<DurableSubscription>>,
     /// Those of topics, of durable subscriptions and of several queues.
     pulls: Pulls,
-    /// Where it is counted, until it is attached.
-    counted: Vec<Arc<DestinationHandle>>,
     attached: Option<Arc<Attached>>,
 }
 
