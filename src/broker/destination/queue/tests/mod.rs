@@ -4,6 +4,7 @@ mod bench;
 mod model;
 mod paging;
 mod policies;
+mod reading;
 mod room;
 mod rules;
 mod shared;

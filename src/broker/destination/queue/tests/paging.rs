@@ -73,18 +73,18 @@ impl Shelf {
     }
 }
 
-struct Side {
-    queue: Queue,
+pub(super) struct Side {
+    pub(super) queue: Queue,
     out: Effects,
     shelf: Shelf,
     outboxes: BTreeMap<u64, Arc<Outbox>>,
     dead: Vec<i64>,
     /// Messages that pages had.
-    read: usize,
+    pub(super) read: usize,
 }
 
 /// A delivery: producer's number, redeliveries, first of its group. None: the end of a browse.
-type Seen = Option<(i64, i32, bool)>;
+pub(super) type Seen = Option<(i64, i32, bool)>;
 
 impl Side {
     fn new(policy: Policy, keeps: bool, early: bool, limit: u64) -> Self {
@@ -104,7 +104,7 @@ impl Side {
 
     /// A queue that has been started on a store with messages 1 to `types.len()` of these types. The
     /// number of their producer is one less.
-    fn restarted(policy: Policy, types: &[&str]) -> Self {
+    pub(super) fn restarted(policy: Policy, types: &[&str]) -> Self {
         let clock = Clock::new();
         let mut before = Self::new(policy.clone(), true, true, 0);
         for (number, jms_type) in (0..).zip(types) {
@@ -122,7 +122,7 @@ impl Side {
         }
     }
 
-    fn subscribe(&mut self, key: u64, info: ConsumerInfo, clock: &Clock) {
+    pub(super) fn subscribe(&mut self, key: u64, info: ConsumerInfo, clock: &Clock) {
         let outbox = Arc::new(Outbox::default());
         self.outboxes.insert(key, Arc::clone(&outbox));
         let selector = info.selector.as_ref().map(|text| Selector::parse(text).expect("valid"));
@@ -138,7 +138,7 @@ impl Side {
         self.handle(Op::Subscribe { new: Box::new(new), receipt: None }, clock);
     }
 
-    fn handle(&mut self, op: Op, clock: &Clock) {
+    pub(super) fn handle(&mut self, op: Op, clock: &Clock) {
         self.queue.handle(op, clock.now(), &mut self.out);
     }
 
@@ -157,7 +157,7 @@ impl Side {
     }
 
     /// Ends a batch, and what follows from it.
-    fn settle(&mut self, clock: &Clock) -> BTreeMap<u64, Vec<Seen>> {
+    pub(super) fn settle(&mut self, clock: &Clock) -> BTreeMap<u64, Vec<Seen>> {
         loop {
             self.queue.settle_batch(clock.now(), &mut self.out);
             if !self.carry_out(clock) {
@@ -178,7 +178,7 @@ impl Side {
     }
 
     /// Does what the task does; true when pages came.
-    fn carry_out(&mut self, clock: &Clock) -> bool {
+    pub(super) fn carry_out(&mut self, clock: &Clock) -> bool {
         let out = std::mem::take(&mut self.out);
         out.adds.into_iter().chain(out.removals).for_each(|op| self.shelf.apply(op));
         for letter in out.dead_letters {
@@ -375,128 +375,10 @@ fn walk(mut random: Random) {
     }
 }
 
-/// Drains what `key` wants, which has a window of one, while others have room for what is not there; how many
-/// messages were read for each that was consumed, and the most that was in memory.
-fn drain_slowly(
-    side: &mut Side,
-    key: u64,
-    mut behind: impl FnMut(&mut Side, usize),
-) -> (f64, usize) {
-    let clock = Clock::new();
-    let (mut consumed, mut most) = (0, 0);
-    let mut seen = side.settle(&clock).remove(&key).expect("it is there");
-    while let Some(Some((number, ..))) = seen.pop() {
-        let last = message("c0", number).message_id.expect("it has an id");
-        let ack = Ack {
-            subscription: SubscriptionKey(key),
-            kind: AckKind::Standard,
-            range: AckRange::Span { first: None, last },
-            count: 1,
-            transaction: None,
-            rollback_only: None,
-            cause: None,
-        };
-        side.handle(Op::Ack { ack: Box::new(ack), receipt: None }, &clock);
-        consumed += 1;
-        behind(side, consumed);
-        seen = side.settle(&clock).remove(&key).expect("it is there");
-        most = most.max(side.queue.pending.len());
-    }
-    (side.read as f64 / consumed as f64, most)
-}
-
-fn selecting(key: u64, jms_type: &str, prefetch: i32) -> ConsumerInfo {
+/// A consumer of messages of one type.
+pub(super) fn selecting(key: u64, jms_type: &str, prefetch: i32) -> ConsumerInfo {
     let selector = Some(format!("JMSType = '{jms_type}'").into());
     ConsumerInfo { selector, ..consumer("c1", key, prefetch) }
-}
-
-#[test]
-fn a_backlog_is_read_once_though_a_consumer_has_room_and_wants_nothing_of_it() {
-    let clock = Clock::new();
-    for use_cache in [true, false] {
-        let policy = Policy { page_max: 20, use_cache, ..Policy::default() };
-        let mut side = Side::restarted(policy, &["a"; 5000]);
-        side.subscribe(1, selecting(1, "b", 100), &clock);
-        side.subscribe(2, selecting(2, "a", 1), &clock);
-        let (read, most) = drain_slowly(&mut side, 2, |_, _| {});
-        assert!(read < 2.5, "{read} messages read for each that is consumed");
-        assert!(most <= 1000, "{most} messages in memory");
-        assert_eq!(side.queue.report().size, 0);
-    }
-}
-
-#[test]
-fn a_backlog_is_read_once_though_another_consumer_gets_what_comes_behind_it() {
-    let clock = Clock::new();
-    for use_cache in [true, false] {
-        let policy = Policy { page_max: 20, use_cache, ..Policy::default() };
-        let mut side = Side::restarted(policy, &["a"; 3000]);
-        side.subscribe(1, selecting(1, "b", 10_000), &clock);
-        side.subscribe(2, selecting(2, "a", 1), &clock);
-        let (read, _) = drain_slowly(&mut side, 2, |side, consumed| {
-            let number = 10_000 + i64::try_from(consumed).expect("few");
-            let message =
-                Message { persistent: true, jms_type: Some("b".into()), ..message("c0", number) };
-            side.handle(Op::Send(incoming(message, None)), &clock);
-        });
-        assert!(read < 5.0, "{read} messages read for each that is consumed");
-        assert_eq!(side.queue.report().in_flight, 3000, "the other one has all of its own");
-    }
-}
-
-#[test]
-fn the_backlog_of_a_busy_group_is_read_once_beside_consumers_of_no_group() {
-    let clock = Clock::new();
-    let policy = Policy { page_max: 20, ..Policy::default() };
-    let mut side = Side::restarted(policy, &["a"; 0]);
-    for number in 0..3000 {
-        let group_id = Some("busy".into());
-        let message = Message { persistent: true, group_id, ..message("c0", number) };
-        side.handle(Op::Send(incoming(message, None)), &clock);
-    }
-    side.carry_out(&clock);
-    let context = side.queue.context.clone();
-    let history = History { bands: vec![(0, 3000)], ..History::default() };
-    side.queue = Queue::new(context, history);
-    side.subscribe(1, consumer("c1", 1, 1), &clock);
-    side.subscribe(2, consumer("c1", 2, 100), &clock);
-    let (read, _) = drain_slowly(&mut side, 1, |_, _| {});
-    assert!(read < 2.5, "{read} messages read for each that is consumed");
-    assert_eq!(side.queue.report().size, 0);
-}
-
-#[test]
-fn a_message_that_comes_back_does_not_have_the_backlog_read_again() {
-    let clock = Clock::new();
-    let policy = Policy { page_max: 20, ..Policy::default() };
-    let mut side = Side::restarted(policy, &["a"; 3000]);
-    side.subscribe(1, selecting(1, "b", 100), &clock);
-    side.settle(&clock);
-    let before = side.read;
-    for key in 2..102 {
-        side.subscribe(key, selecting(key, "a", 10), &clock);
-        assert_eq!(side.settle(&clock)[&key].len(), 10);
-        let key = SubscriptionKey(key);
-        side.handle(Op::Unsubscribe { key, last_delivered: -1, receipt: None }, &clock);
-        side.settle(&clock);
-    }
-    let read = side.read - before;
-    assert!(read < 100 * 200, "{read} messages read");
-}
-
-#[test]
-fn a_selector_finds_its_message_behind_any_number_of_others_in_bounded_memory() {
-    let clock = Clock::new();
-    for lazy_dispatch in [false, true] {
-        let mut types = vec!["a"; 20_000];
-        types[19_998] = "b";
-        let policy = Policy { page_max: 100, lazy_dispatch, ..Policy::default() };
-        let mut side = Side::restarted(policy, &types);
-        side.subscribe(1, selecting(1, "b", if lazy_dispatch { 500 } else { 1 }), &clock);
-        assert_eq!(side.settle(&clock)[&1], [Some((19_998, 0, false))]);
-        assert!(side.read <= 20_000, "{} messages read", side.read);
-        assert!(side.queue.pending.len() <= 9 * 500, "{}", side.queue.pending.len());
-    }
 }
 
 /// What consumer `key` has got, by the producer's numbers; -1: there was nothing.
