@@ -7,8 +7,8 @@
 mod clients;
 mod harness;
 
-use broker::client::{ClientError, Connection, ConsumerOptions, Options};
-use broker::jms::Destination;
+use broker::client::{ClientError, Connection, ConsumerOptions, Options, text_message};
+use broker::jms::{Destination, DestinationKind};
 use clients::{Drain, Flood, Sender, until};
 use harness::Broker;
 
@@ -156,4 +156,53 @@ async fn an_empty_name_is_no_destination() {
         refused.contains("Invalid destination name: a non-empty name is required"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn a_temporary_queue_comes_back_with_a_message_only_where_that_is_allowed() {
+    let mut broker = Broker::start();
+    for allowed in [false, true] {
+        if allowed {
+            broker.change_configuration("<broker ", "<broker allowTempAutoCreationOnSend='true' ");
+            assert_eq!(broker.stop(), Some(0));
+            broker.restart();
+        }
+        let connection = Connection::open(&broker.uri("")).await.unwrap();
+        let session = connection.session().await.unwrap();
+        let gone = Destination::new(DestinationKind::TempQueue, Some("ID:gone-1-1:1:1".into()));
+        let mut producer = session.producer(gone).await.unwrap();
+        let sent = producer.send(&mut text_message("reply"), true).await;
+        match sent {
+            Ok(()) => assert!(allowed),
+            Err(error) => {
+                assert!(
+                    !allowed && error.to_string().contains("DestinationDoesNotExistException"),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn more_than_memory_has_room_for_comes_in_order_with_each_cursor() {
+    for cursor in ["storeCursor", "fileQueueCursor"] {
+        let mut broker = Broker::start_persistent(&format!(
+            "<destinationPolicy><policyMap><policyEntries><policyEntry queue='&gt;'>
+             <pendingQueuePolicy><{cursor}/></pendingQueuePolicy>
+             </policyEntry></policyEntries></policyMap></destinationPolicy>
+             <persistenceAdapter><kahaDB directory='${{activemq.data}}/kahadb'/></persistenceAdapter>
+             <systemUsage><systemUsage><memoryUsage><memoryUsage limit='1 mb'/></memoryUsage>
+             </systemUsage></systemUsage>"
+        ));
+        for (queue, persistent) in [("STORED", true), ("SPOOLED", false)] {
+            Flood::start(&broker, queue, 3000, 1000, persistent).await.succeed().await;
+        }
+        for queue in ["STORED", "SPOOLED"] {
+            let mut drain = Drain::start(&broker, queue).await;
+            drain.expect(0..3000).await;
+            drain.expect_end().await;
+        }
+        broker.assert_healthy();
+    }
 }
