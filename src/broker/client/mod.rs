@@ -127,7 +127,7 @@ impl Consumer {
 const OBJECTS_MAX: u32 = 65_536;
 
 /// How many destinations a connection remembers the way to.
-const ROUTES_MAX: usize = 256;
+const ROUTES_MAX: usize = 16_384;
 
 impl Client {
     /// Admits a client. Waits for an older connection with the same id to be cleaned up.
