@@ -99,6 +99,8 @@ struct Record {
     /// How often it had fallen behind when it was last not slow, but for the spell that went on then.
     times_before: u32,
     taken_before: u64,
+    /// Checks in a row that found messages in its hands, since one that found none.
+    held: Option<u32>,
 }
 
 impl Record {
@@ -108,7 +110,11 @@ impl Record {
             None => seen.slow && seen.taken == self.taken_before,
             Some(silence) => {
                 let idle = silence.ignores_idle && seen.in_flight == 0;
-                !idle && seen.silent_for > silence.longest
+                self.held = if idle { Some(0) } else { self.held.map(|checks| checks + 1) };
+                // Who had nothing to acknowledge was not silent.
+                let checks = self.held.map(|checks| checks.saturating_sub(1));
+                let held = checks.is_none_or(|n| strategy.check_period * n >= silence.longest);
+                !idle && held && seen.silent_for > silence.longest
             }
         };
         self.taken_before = seen.taken;
@@ -190,6 +196,10 @@ mod tests {
         let fast = strategy(None, Some(100), silence(true));
         assert_eq!(end(&fast, &[seen(true, 9, 500, 1), seen(false, 0, 501, 1)]), Some(1));
         assert_eq!(end(&fast, &[seen(false, 0, 900, 0)]), None, "it has nothing");
+        let (idle, given) = (seen(false, 0, 900, 0), seen(false, 0, 1000, 1));
+        let after_a_wait = |checks| [vec![idle], vec![given; checks]].concat();
+        assert_eq!(end(&fast, &after_a_wait(5)), None, "it had nothing until 400 to 500 ms ago");
+        assert_eq!(end(&fast, &after_a_wait(6)), Some(6));
         let strict = strategy(None, Some(100), silence(false));
         assert_eq!(end(&strict, &[seen(false, 0, 900, 0)]), Some(0));
         let silent = seen(false, 0, 900, 1);
