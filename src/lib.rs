@@ -16,7 +16,7 @@
 //! | queue or topic: pending messages, subscriptions, groups, counters | its one task | `DestinationHandle`, a bounded mailbox |
 //! | topic and durable subscriptions | a small lock each, taken by topics and one connection | `offer`, `acknowledge` |
 //! | scheduled messages | the task of [`broker::scheduler::Jobs`], a destination that no client can name | its handle |
-//! | open transactions | the client that began them; XA branches: [`broker::transaction`] | broker calls |
+//! | open transactions | the client that began them; XA branches: [`broker::transaction`]; a send that waited for room: the destination that has it | broker calls; `Transaction::when_room` |
 //! | journal tail; index | the store's writer thread, or who leads it; its index thread | `Store::submit`, `Store::fetch` and what they call back |
 //! | temp store | its one thread | [`store::spool::Channel`] |
 //! | the right to open the store | [`ha`]: one thread with the lock | `Mastership::check`, `lost` |
