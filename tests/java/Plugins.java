@@ -52,6 +52,20 @@ final class Plugins extends Rules {
     }
 
     @Rule
+    void deadLettersKeepTheirTime() throws Exception {
+        Queue queue = queue("KEEP");
+        poison(queue);
+        MessageConsumer dead = session().createConsumer(new ActiveMQQueue("ActiveMQ.DLQ"));
+        Message letter = next(dead);
+        while (!nameOf(queue).equals(text(letter))) {
+            letter = next(dead);
+        }
+        long stamped = letter.getLongProperty("originalExpiration") - OVERRIDE_MS;
+        equal(stamped, letter.getJMSTimestamp(), "JMSTimestamp");
+        equal(0L, letter.getJMSExpiration(), "JMSExpiration");
+    }
+
+    @Rule
     void messagesListTheBrokersTheyCameThrough() throws Exception {
         equal("judged", sent(0).getStringProperty("BrokerPath"), "BrokerPath");
     }

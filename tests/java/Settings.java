@@ -115,6 +115,23 @@ final class Settings extends Rules {
     }
 
     @Rule
+    void selectorsOfConsumersThatAreAwayCount() throws Exception {
+        Topic topic = topic("VirtualTopic");
+        Queue queue = new ActiveMQQueue("Consumer.A." + nameOf(topic));
+        Session session = session();
+        session.createConsumer(queue, "JMSType = 'x'").close();
+        MessageProducer producer = session.createProducer(topic);
+        for (int i = 0; i < 4; i++) {
+            Message message = session.createTextMessage(Integer.toString(i));
+            message.setJMSType(i % 2 == 0 ? "x" : "y");
+            producer.send(message);
+        }
+        equal(List.of("0", "2"), take(session.createConsumer(queue), 2), "copies");
+        session.close();
+        isEmpty(queue);
+    }
+
+    @Rule
     void durableSubscriptionsAreRefused() throws Exception {
         Topic topic = topic();
         Session session = auto(connectAs(unique("client")));
