@@ -8,6 +8,7 @@ use super::scheduler::SchedulerOptions;
 use super::usage::{MemoryShare, Usage};
 use super::{Broker, BrokerOptions, OfflineDurables, PreparedFate, UserId, VirtualSubscriptions};
 use crate::jms::BrokerId;
+use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub(super) fn options() -> BrokerOptions {
         dispatches_early: true,
         prepared_fate: PreparedFate::Wait,
         deletes_all: false,
-        offline_durables: OfflineDurables { timeout: None, check_every: Duration::from_secs(60) },
+        offline_durables: OfflineDurables { timeout: None, check_every: Duration::ZERO },
         inactive_sweeps: InactiveSweeps::default(),
         scheduler: SchedulerOptions::default(),
         plugins: Plugins::default(),
@@ -55,5 +56,9 @@ pub(super) fn options() -> BrokerOptions {
 }
 
 pub(super) async fn start(options: BrokerOptions) -> Arc<Broker> {
-    Broker::start(options, Arc::new(MemoryStore)).await.expect("nothing is in its way")
+    start_on(options, Arc::new(MemoryStore)).await
+}
+
+pub(super) async fn start_on(options: BrokerOptions, store: Arc<dyn Store>) -> Arc<Broker> {
+    Broker::start(options, store).await.expect("nothing is in its way")
 }

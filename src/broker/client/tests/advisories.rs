@@ -1,6 +1,7 @@
 //! Section 15: what is announced, and where.
 
 use super::*;
+use crate::broker::policy::Policy;
 use crate::jms::Described;
 
 async fn announcing() -> Arc<Broker> {
@@ -132,5 +133,35 @@ async fn nothing_is_announced_where_advisories_are_switched_off() {
     }
     let mut peer = Peer::connect(&broker, "c").await;
     peer.send(&Destination::queue("Q")).await.expect("there is room");
+    watcher.has_no_more(&broker).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_and_its_producer_are_announced_once_where_the_policy_says_so() {
+    let broker = broker_with(|options| {
+        options.advisories = true;
+        options.policy = Box::new(|of| Policy {
+            memory_limit_bytes: if of.name() == "Q" { 1024 } else { 0 },
+            advisory_when_full: true,
+            advisory_for_fast_producers: true,
+            ..Policy::default()
+        });
+    })
+    .await;
+    let mut watcher = Peer::connect(&broker, "watcher").await;
+    watcher.watch("FULL.>").await;
+    watcher.watch("FastProducer.>").await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    let queue = Destination::queue("Q");
+    peer.send(&queue).await.expect("there is room");
+    watcher.has_no_more(&broker).await;
+    let mut parked = Vec::new();
+    for _ in 0..3 {
+        let message = peer.message(&queue);
+        parked.push(peer.begin_send(message).await.expect("it waits"));
+    }
+    let mut topics = watcher.topics_told(2).await;
+    topics.sort();
+    assert_eq!(topics, ["FULL.Queue.Q", "FastProducer.Queue.Q"]);
     watcher.has_no_more(&broker).await;
 }

@@ -1,6 +1,7 @@
 //! Section 1.2 and 19.1: who is let in.
 
 use super::*;
+use crate::broker::UserId;
 use crate::security::{Authenticator, SimpleAuthentication};
 
 async fn admitted(
@@ -93,4 +94,65 @@ async fn what_a_lost_connection_had_is_gone() {
     other.consume(&queue).await.expect("it is let in");
     let again = other.delivery().await;
     assert_eq!(again.redeliveries, 1, "it was dispatched before");
+}
+
+#[tokio::test]
+async fn without_authentication_everybody_is_let_in() {
+    let broker = broker_with(|_| {}).await;
+    let info = ConnectionInfo {
+        user_name: Some("anybody".into()),
+        password: Some("anything".into()),
+        ..introduction("c", Some("c"))
+    };
+    admitted(&broker, "c", info).await.expect("nobody is asked");
+}
+
+#[tokio::test]
+async fn a_connection_has_so_many_producers_and_consumers_and_no_more() {
+    let broker = broker_with(|_| {}).await;
+    // One producer is there already.
+    let narrow = Transport { producers_max: 1, consumers_max: 1, ..transport() };
+    let info = introduction("c", Some("c"));
+    let mut peer = Peer::admitted(&broker, "c", info, narrow).await.expect("it is let in");
+    let another = ProducerInfo { producer_id: Some(peer.producer(2)), ..Default::default() };
+    let refused = peer.client.add_producer(another).await.expect_err("one too many").to_string();
+    assert_eq!(refused, "Can't add producer on connection c: at maximum limit: 1");
+    let queue = Destination::queue("Q");
+    let first = peer.consume(&queue).await.expect("one is allowed");
+    peer.consume(&queue).await.expect_err("one too many");
+    peer.close(&first).await;
+    peer.consume(&queue).await.expect("there is none");
+}
+
+/// As after a reconnect that the broker did not notice.
+#[tokio::test]
+async fn what_is_opened_again_is_as_it_was() {
+    let broker = broker_with(|_| {}).await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    let info = peer.consumer(&Destination::queue("Q"));
+    for _ in 0..2 {
+        peer.client
+            .add_session(SessionId { connection: Some("c".into()), value: 1 })
+            .expect("fine");
+        peer.open(info.clone()).await.expect("it may be there");
+        let producer = ProducerInfo { producer_id: Some(peer.producer(1)), ..Default::default() };
+        peer.client.add_producer(producer).await.expect("it may be there");
+    }
+    assert_eq!((broker.registry.consumers().len(), broker.registry.producers().len()), (1, 1));
+}
+
+/// With `populateJMSXUserID`.
+#[tokio::test]
+async fn messages_carry_the_user_of_their_connection_where_that_is_wanted() {
+    for (wanted, seen) in [(UserId::AsSent, "claimed"), (UserId::User, "user")] {
+        let broker = broker_with(|options| options.user_id = wanted).await;
+        let info =
+            ConnectionInfo { user_name: Some("user".into()), ..introduction("c", Some("c")) };
+        let mut peer = admitted(&broker, "c", info).await.expect("it is let in");
+        let queue = Destination::queue("Q");
+        peer.consume(&queue).await.expect("it is let in");
+        let message = Message { user_id: Some("claimed".into()), ..peer.message(&queue) };
+        peer.send_message(message).await.expect("there is room");
+        assert_eq!(peer.takes().await.user_id.as_deref(), Some(seen));
+    }
 }

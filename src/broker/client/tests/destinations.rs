@@ -1,6 +1,7 @@
 //! Section 1: destinations come and go.
 
 use super::*;
+use crate::broker::interceptors::{Interceptors, VirtualTopic};
 use crate::broker::policy::Policy;
 use crate::jms::DestinationKind;
 
@@ -158,7 +159,45 @@ async fn a_wildcard_consumer_gets_what_is_there_and_what_comes_later() {
     peer.send(&Destination::queue("A.c")).await.expect("there is room");
     peer.send(&Destination::queue("A.c.d")).await.expect("there is room");
     assert_eq!(peer.takes_numbers(2).await, [1, 2]);
+    peer.create(&Destination::topic("A.b")).await.expect("no limit");
+    peer.consume(&Destination::topic("A.>")).await.expect("it is let in");
+    for topic in ["A.b", "A", "A.c.d", "B"] {
+        peer.send(&Destination::topic(topic)).await.expect("there is room");
+    }
+    assert_eq!(peer.takes_numbers(3).await, [4, 5, 6]);
     peer.has_no_more(&broker).await;
+}
+
+/// With `dropOnResourceLimit`.
+#[tokio::test]
+async fn a_virtual_topic_may_pass_over_queues_that_are_full() {
+    for drops in [true, false] {
+        let broker = broker_with(|options| {
+            let mut interceptors = Interceptors::default();
+            let topic = VirtualTopic { drop_on_resource_limit: drops, ..VirtualTopic::default() };
+            interceptors.add_virtual_topic(topic);
+            options.interceptors = Arc::new(interceptors);
+            options.policy = Box::new(|of| Policy {
+                memory_limit_bytes: if of.name().starts_with("Consumer.A") { 1 } else { 0 },
+                send_fail_if_no_space: true,
+                ..Policy::default()
+            });
+        })
+        .await;
+        let mut peer = Peer::connect(&broker, "c").await;
+        for queue in ["Consumer.A.VirtualTopic.T", "Consumer.B.VirtualTopic.T"] {
+            peer.create(&Destination::queue(queue)).await.expect("no limit");
+        }
+        let topic = Destination::topic("VirtualTopic.T");
+        peer.send(&topic).await.expect("there is room");
+        assert_eq!(peer.send(&topic).await.is_ok(), drops);
+        peer.consume(&Destination::queue("Consumer.B.VirtualTopic.T")).await.expect("it is let in");
+        assert_eq!(
+            peer.takes_numbers(if drops { 2 } else { 1 }).await.len(),
+            1 + usize::from(drops)
+        );
+        peer.has_no_more(&broker).await;
+    }
 }
 
 #[tokio::test]

@@ -155,3 +155,23 @@ async fn a_wildcard_subscription_is_of_present_and_later_topics() {
     assert_eq!(peer.takes_numbers(2).await, [1, 2]);
     peer.has_no_more(&broker).await;
 }
+
+/// With `offlineDurableSubscriberTimeout`.
+#[tokio::test]
+async fn a_subscription_that_nobody_comes_back_for_ends_and_one_in_use_does_not() {
+    let timeout = Some(Duration::from_millis(1));
+    let broker = broker_with(|options| options.offline_durables.timeout = timeout).await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    peer.subscribe(&topic(), "used", None).await.expect("it is new");
+    let consumer = peer.subscribe(&topic(), "left", None).await.expect("it is new");
+    peer.close(&consumer).await;
+    let ended = async {
+        while broker.registry.durables().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("it ends");
+    let left: Vec<_> = broker.registry.durables().iter().map(|d| d.owner.name.clone()).collect();
+    assert_eq!(left, ["used".into()]);
+    peer.client.forget_durable(named("c", "left")).await.expect_err("it is gone");
+}

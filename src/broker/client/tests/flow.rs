@@ -183,3 +183,31 @@ async fn senders_to_a_topic_wait_when_memory_and_temp_store_are_full_even_withou
         stopped.await.expect("no panic").expect(lets_in);
     }
 }
+
+#[tokio::test]
+async fn a_full_temp_store_keeps_transient_messages_out_of_queues() {
+    let temp = Usage::new(10, None);
+    temp.take(10);
+    let broker = broker_with(|options| {
+        options.spool = Some(spool());
+        options.temp_usage = temp;
+        options.policy = Box::new(|_| Policy { send_fail_if_no_space: true, ..Policy::default() });
+    })
+    .await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    let refused = peer.send(&queue()).await.expect_err("there is no room").to_string();
+    assert!(refused.starts_with("Temp Store is Full (100% of 10). Stopping producer (c:1:1)"));
+    peer.send(&Destination::topic("T")).await.expect("topics need none of it");
+}
+
+#[tokio::test]
+async fn a_small_message_counts_as_the_policy_says() {
+    let policy = |_: &Destination| Policy { minimum_message_bytes: 5000, ..Policy::default() };
+    let broker = broker_with(|options| options.policy = Box::new(policy)).await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    for _ in 0..2 {
+        peer.send(&queue()).await.expect("there is room");
+    }
+    let handle = broker.router.find(&queue()).expect("it is there");
+    assert_eq!((handle.usage.used(), broker.memory.used()), (10_000, 10_000));
+}

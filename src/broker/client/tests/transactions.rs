@@ -1,7 +1,14 @@
 //! Section 12: transactions.
 
 use super::*;
+use crate::broker::PreparedFate;
+use crate::jms::properties::{PropertyMap, PropertyValue};
 use crate::jms::{TransactionId, XaId};
+use crate::store::memory::MemoryStore;
+use crate::store::{
+    Fetch, FetchDone, PreparedBranch, Recovered, Store, StoreError, StoreStatus, Submit,
+};
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 
 const XAER_NOTA: i32 = -4;
@@ -195,4 +202,119 @@ async fn what_failed_without_an_answer_makes_the_commit_fail_unless_that_is_swit
             }
         }
     }
+}
+
+/// A store that was closed with something in it.
+#[derive(Debug)]
+struct Reopened(Mutex<Recovered>);
+
+impl Store for Reopened {
+    fn name(&self) -> String {
+        MemoryStore.name()
+    }
+
+    fn keeps(&self) -> bool {
+        false
+    }
+
+    fn recovered(&self) -> Recovered {
+        std::mem::take(&mut self.0.lock())
+    }
+
+    fn submit(&self, submit: Submit) {
+        MemoryStore.submit(submit);
+    }
+
+    fn fetch(&self, fetch: Fetch, done: FetchDone) {
+        MemoryStore.fetch(fetch, done);
+    }
+
+    fn status(&self) -> StoreStatus {
+        MemoryStore.status()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// With `purgeRecoveredXATransactionStrategy`.
+#[tokio::test]
+async fn a_branch_prepared_before_the_restart_waits_or_ends_as_configured() {
+    for fate in [PreparedFate::Wait, PreparedFate::Commit, PreparedFate::RollBack] {
+        let branch_of_old = Arc::new(XaId { format_id: 1, ..XaId::default() });
+        let message = Message { destination: Some(queue()), ..fixture::message("gone", 7) };
+        let prepared = vec![PreparedBranch {
+            xid: Arc::clone(&branch_of_old),
+            sends: vec![(queue(), Arc::new(message))],
+            removals: Vec::new(),
+            acknowledgements: Vec::new(),
+        }];
+        let store = Reopened(Mutex::new(Recovered { prepared, ..Recovered::default() }));
+        let options = BrokerOptions { prepared_fate: fate, ..broker::options() };
+        let broker = broker::start_on(options, Arc::new(store)).await;
+        let mut peer = Peer::connect(&broker, "c").await;
+        peer.consume(&queue()).await.expect("it is let in");
+        let waits = fate == PreparedFate::Wait;
+        assert_eq!(peer.client.recover().len(), usize::from(waits), "{fate:?}");
+        if waits {
+            peer.has_no_more(&broker).await;
+            peer.commit(&branch(1), true).await.expect("it waits for that");
+        }
+        if fate != PreparedFate::RollBack {
+            assert_eq!(peer.takes_numbers(1).await, [7], "{fate:?}");
+        }
+        peer.has_no_more(&broker).await;
+    }
+}
+
+/// `message` with a delay of 1 ms.
+fn delayed(message: Message) -> Message {
+    let delay = ("AMQ_SCHEDULED_DELAY".into(), PropertyValue::Long(1));
+    let properties: PropertyMap = [delay].into_iter().collect();
+    Message { properties: properties.encode().ok(), ..message }
+}
+
+#[tokio::test]
+async fn delayed_messages_are_scheduled_at_the_commit_and_for_each_part_of_a_composite_name() {
+    let broker = broker_with(|options| options.scheduler.is_active = true).await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    for name in ["A", "B"] {
+        peer.consume(&Destination::queue(name)).await.expect("it is let in");
+    }
+    let both = Destination::queue("A,B");
+    let id = local("c", 1);
+    peer.client.begin(id.clone()).expect("no limit");
+    let message = delayed(peer.message(&both));
+    let message = Message { transaction_id: Some(id.clone()), ..message };
+    peer.send_message(message).await.expect("it is kept");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    peer.has_no_more(&broker).await;
+    peer.commit(&id, false).await.expect("it is open");
+    let mut reached = Vec::new();
+    for _ in 0..2 {
+        let message = peer.takes().await;
+        reached.push(message.destination.as_ref().map(ToString::to_string).unwrap_or_default());
+    }
+    reached.sort();
+    assert_eq!(reached, ["queue://A", "queue://B"]);
+}
+
+#[tokio::test]
+async fn a_topic_message_that_expires_before_the_commit_is_not_delivered() {
+    let broker = broker_with(|_| {}).await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    let topic = Destination::topic("T");
+    peer.consume(&topic).await.expect("it is let in");
+    let id = local("c", 1);
+    peer.client.begin(id.clone()).expect("no limit");
+    for expiration in [1, i64::MAX] {
+        let message = peer.message(&topic);
+        let message = Message { expiration, transaction_id: Some(id.clone()), ..message };
+        peer.send_message(message).await.expect("there is room");
+    }
+    peer.commit(&id, false).await.expect("it is open");
+    let came = peer.takes().await;
+    assert_eq!(came.expiration, i64::MAX, "the broker does not change it");
+    peer.has_no_more(&broker).await;
 }

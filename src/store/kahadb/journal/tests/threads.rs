@@ -32,7 +32,8 @@ fn open(
     sync: SyncPolicy,
 ) -> Result<Journal, JournalError> {
     let archive = folder.join("archive");
-    let files = Arc::new(Files::open(fs, FilesOptions { folder, file_bytes: 64 << 10, archive, sync })?);
+    let files =
+        Arc::new(Files::open(fs, FilesOptions { folder, file_bytes: 64 << 10, archive, sync })?);
     let (_, end) = read(&files)?;
     Journal::open(files, end, options(sync, end.epoch + 1), Box::new(drop))
 }
