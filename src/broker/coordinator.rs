@@ -52,6 +52,7 @@ impl Broker {
         let outlet = self.outlet.clone();
         let after = After {
             durables,
+            topics: std::mem::take(&mut transaction.topics),
             outbox: Arc::clone(outbox),
             carry_out: Box::new(move |effects: &mut Effects| outlet.run(effects, None)),
             receipt,
@@ -78,6 +79,7 @@ impl Broker {
         let mut branch = self.transactions.of_key(transaction.key);
         branch.queues = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
         branch.durables = durables.to_vec();
+        branch.topics = transaction.topics.clone();
         branch.stored = Some(Arc::clone(&xid));
         let sends: Vec<_> = parts
             .iter()
@@ -120,6 +122,7 @@ impl Broker {
         for durable in std::mem::take(&mut transaction.durables) {
             durable.end_transaction(key, false, now, &mut effects);
         }
+        std::mem::take(&mut transaction.topics).end(false, now, &mut effects);
         self.outlet.run(&mut effects, None);
     }
 

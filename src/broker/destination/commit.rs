@@ -21,6 +21,7 @@ use super::DestinationHandle;
 use super::Effects;
 use super::durable::DurableSubscription;
 use super::in_flight::{Entry, RollbackOnly, TransactionKey};
+use super::topic_acks::TopicAcks;
 use super::{Now, Op};
 use crate::broker::dead_letter::{Leaving, Told};
 use crate::broker::error::BrokerError;
@@ -113,6 +114,8 @@ struct Part {
 pub struct After {
     /// Durable subscriptions with messages acknowledged in it.
     pub durables: Vec<Arc<DurableSubscription>>,
+    /// What it acknowledges of other subscriptions of topics.
+    pub topics: TopicAcks,
     /// Of the consumers that acknowledged.
     pub outbox: Arc<Outbox>,
     /// Carries out what the durable subscriptions leave to do.
@@ -245,7 +248,7 @@ impl Commit {
         told.into_iter().for_each(|told| told.tell(outcome.is_ok()));
         let refused = after.as_mut().and_then(|after| after.refused.take());
         let waits_on = refused.is_some() && outcome.is_err();
-        if let Some(After { durables, outbox, carry_out, receipt, .. }) = after {
+        if let Some(After { durables, topics, outbox, carry_out, receipt, .. }) = after {
             let (now, mut effects) = (Now::read(), Effects::default());
             if let Some(transaction) = self.transaction.filter(|_| !waits_on) {
                 let commit = outcome.is_ok();
@@ -253,6 +256,7 @@ impl Commit {
                 for durable in durables {
                     durable.end_transaction(transaction, commit, now, &mut effects);
                 }
+                topics.end(commit, now, &mut effects);
             }
             carry_out(&mut effects);
             if let Some(receipt) = receipt {

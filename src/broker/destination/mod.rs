@@ -29,6 +29,7 @@ pub mod subscription;
 mod tally;
 mod task;
 pub mod topic;
+pub mod topic_acks;
 #[cfg(test)]
 mod topic_tests;
 mod waiting;
