@@ -141,6 +141,34 @@ fn connectors_stop_and_start_with_the_space_of_the_store_if_they_are_to() {
     });
 }
 
+/// The disk does not fail, but something is in the place of a file that is needed: first of one of the journal,
+/// then, for the start, of the folder of the temp store.
+#[test]
+fn a_store_that_failed_is_opened_again_until_it_works_if_all_errors_are_to_be_ignored() {
+    run(async {
+        let elements = r#"<persistenceAdapter>
+              <kahaDB directory="${activemq.data}/kahadb" journalMaxFileLength="1mb"/>
+            </persistenceAdapter>
+            <ioExceptionHandler>
+              <defaultIOExceptionHandler ignoreAllErrors="true" resumeCheckSleepPeriod="50"/>
+            </ioExceptionHandler>"#;
+        let mut broker = Broker::start_persistent(elements);
+        fs::create_dir(broker.data().join("kahadb/db-4.log")).unwrap();
+        let obstacle = broker.data().join("localhost");
+        fs::write(&obstacle, "").unwrap();
+        let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
+        let confirmed = flood.confirmed_until_cut().await;
+        assert!((1..COUNT).contains(&confirmed), "{confirmed}");
+        let failed = |log: String| log.matches("Failed to start").count() >= 2;
+        until("a second failure", || failed(broker.log())).await;
+        fs::remove_file(&obstacle).unwrap();
+        broker.await_restart();
+        let mut drain = Drain::start(&broker, "Q").await;
+        drain.expect(0..confirmed).await;
+        broker.assert_healthy();
+    });
+}
+
 #[test]
 fn what_was_confirmed_survives_restarts_on_a_full_disk() {
     with_disk("what_was_confirmed_survives_restarts_on_a_full_disk", 64, |disk| {
