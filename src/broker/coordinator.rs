@@ -3,6 +3,7 @@
 use super::Broker;
 use super::destination::commit::{After, Commit, CommittedSend, Vote};
 use super::destination::durable::DurableSubscription;
+use super::destination::patience::Patience;
 use super::destination::{DestinationHandle, Effects, Op};
 use super::error::BrokerError;
 use super::outbox::{Outbox, Receipt};
@@ -49,6 +50,7 @@ impl Broker {
             Some(receipt) if !alone => (receipt.split(parts.len()), None),
             receipt => (Vec::new(), receipt),
         };
+        let handles: Vec<_> = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
         let outlet = self.outlet.clone();
         let after = After {
             durables,
@@ -57,9 +59,9 @@ impl Broker {
             carry_out: Box::new(move |effects: &mut Effects| outlet.run(effects, None)),
             receipt,
             refused: again,
+            patience: Patience::of(&handles),
             rollback_only: transaction.rollback_only.take(),
         };
-        let handles = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
         let store = Arc::clone(&self.outlet.store);
         let ballots = Commit::begin(key, store, handles, ops, after);
         for ((handle, sends), ballot) in parts.into_iter().zip(ballots) {

@@ -9,7 +9,7 @@ mod harness;
 mod limits;
 
 use broker::client::ClientError;
-use clients::{Drain, Flood, Sender, UNDER_WAY, until};
+use clients::{Commits, Drain, Flood, Sender, UNDER_WAY, until};
 use disk::{Disk, with_disk};
 use harness::Broker;
 use std::fs;
@@ -83,6 +83,28 @@ fn producers_wait_on_a_full_disk_until_somebody_frees_it() {
             let mut drain = Drain::start(&broker, "Q").await;
             drain.expect(0..COUNT).await;
             drain.expect_end().await;
+        });
+    });
+}
+
+#[test]
+fn what_goes_to_several_destinations_waits_on_a_full_disk_until_somebody_frees_it() {
+    let name = "what_goes_to_several_destinations_waits_on_a_full_disk_until_somebody_frees_it";
+    with_disk(name, 64, |disk| {
+        run(async {
+            let broker = Broker::start_persistent(&store_on(disk, ""));
+            disk.fill();
+            let copies = Flood::start(&broker, "P,Q", COUNT, BYTES, true).await;
+            let commits = Commits::start(&broker, COUNT, BYTES).await;
+            full(&broker).await;
+            disk.free();
+            copies.succeed().await;
+            commits.succeed().await;
+            for queue in ["P", "Q"] {
+                let mut drain = Drain::start(&broker, queue).await;
+                drain.expect(0..COUNT).await;
+                drain.expect_end().await;
+            }
         });
     });
 }

@@ -20,6 +20,7 @@ mod members;
 pub mod outlet;
 pub mod pace;
 mod parking;
+pub mod patience;
 pub mod queue;
 mod recovery;
 pub mod report;

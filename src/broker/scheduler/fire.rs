@@ -48,6 +48,7 @@ impl Broker {
         let after = After {
             durables: Vec::new(),
             topics: TopicAcks::default(),
+            patience: None,
             outbox: Arc::new(Outbox::default()),
             carry_out: Box::new(|_| ()),
             receipt,
