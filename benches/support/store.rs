@@ -53,6 +53,7 @@ pub(crate) fn journal(folder: &Path) -> Outcome<Journal> {
             folder: folder.join("store"),
             file_bytes: 32 << 20,
             archive: folder.join("archive"),
+            sync: SyncPolicy::Always,
         },
     )?);
     let scan = Scan::from_start(files.clone(), Gaps::default(), OnDamage::Refuse)?;

@@ -7,6 +7,7 @@
 //! last [`DiskFile::sync`], and names as of the last [`Filesystem::sync_folder`]. Later changes are
 //! there or not, each 512-byte sector and each name for itself; a rename is never half done.
 
+mod direct;
 pub mod overlay;
 pub mod real;
 #[cfg(test)]
@@ -20,6 +21,13 @@ use std::sync::Arc;
 /// A place that has files.
 pub trait Filesystem: fmt::Debug + Send + Sync {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file that is written from front to back and synced after every write, with as little
+    /// between it and the disk as there can be. What is behind a write may become zero, up to the
+    /// next multiple of 4 KiB, of which the file's length is one too.
+    fn open_log(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path, access)
+    }
 
     /// What is in `folder`, in no order. Names that are not UTF-8 are left out.
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>>;

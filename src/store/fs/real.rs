@@ -1,5 +1,6 @@
 //! The machine's files.
 
+use super::direct::DirectFile;
 use super::{Access, DiskFile, Entry, Filesystem};
 use crate::ha::ofd_lock;
 use rustix::fs::FallocateFlags;
@@ -15,12 +16,14 @@ pub struct RealFilesystem;
 
 impl Filesystem for RealFilesystem {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        let file = match access {
-            Access::Read => File::open(path)?,
-            Access::Write => File::options().read(true).write(true).open(path)?,
-            Access::Create => File::options().read(true).write(true).create_new(true).open(path)?,
-        };
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile::open(path, access)?))
+    }
+
+    fn open_log(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(match DirectFile::open(RealFile::open(path, access)?, path) {
+            Ok(direct) => Arc::new(direct),
+            Err(cached) => Arc::new(cached),
+        })
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
@@ -61,7 +64,17 @@ impl Filesystem for RealFilesystem {
 }
 
 #[derive(Debug)]
-struct RealFile(File);
+pub(super) struct RealFile(pub(super) File);
+
+impl RealFile {
+    fn open(path: &Path, access: Access) -> io::Result<Self> {
+        Ok(Self(match access {
+            Access::Read => File::open(path)?,
+            Access::Write => File::options().read(true).write(true).open(path)?,
+            Access::Create => File::options().read(true).write(true).create_new(true).open(path)?,
+        }))
+    }
+}
 
 impl DiskFile for RealFile {
     fn length(&self) -> io::Result<u64> {

@@ -284,8 +284,13 @@ impl File {
     }
 }
 
-impl Filesystem for SimulatedDisk {
-    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+impl SimulatedDisk {
+    fn open_file(
+        &self,
+        path: &Path,
+        access: Access,
+        is_log: bool,
+    ) -> io::Result<Arc<dyn DiskFile>> {
         let mut disk = self.0.lock();
         let file = match (disk.file(path), access) {
             (Err(e), Access::Create) if e.kind() == io::ErrorKind::NotFound => {
@@ -298,7 +303,18 @@ impl Filesystem for SimulatedDisk {
             (Ok(_), Access::Create) => return Err(io::ErrorKind::AlreadyExists.into()),
             (found, _) => found?,
         };
-        Ok(Arc::new(SimulatedFile { disk: self.clone(), file, lock: Mutex::new(false) }))
+        let (disk, lock) = (self.clone(), Mutex::new(false));
+        Ok(Arc::new(SimulatedFile { disk, file, is_log, lock }))
+    }
+}
+
+impl Filesystem for SimulatedDisk {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        self.open_file(path, access, false)
+    }
+
+    fn open_log(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        self.open_file(path, access, true)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
@@ -379,6 +395,8 @@ impl Filesystem for SimulatedDisk {
 struct SimulatedFile {
     disk: SimulatedDisk,
     file: usize,
+    /// Whether the rest of the last block of a write becomes zero.
+    is_log: bool,
     /// Whether this handle has the file's lock.
     lock: Mutex<bool>,
 }
@@ -414,9 +432,14 @@ impl DiskFile for SimulatedFile {
         if bytes.is_empty() {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        let written = bytes.len();
+        if self.is_log {
+            let block_end = (offset + written).next_multiple_of(LOG_BLOCK).min(old);
+            bytes.resize(written.max(block_end.saturating_sub(offset)), 0);
+        }
         disk.files[self.file].write(&bytes, offset);
         outcome.map_err(|_| failure())?;
-        Ok(bytes.len())
+        Ok(written)
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
@@ -497,6 +520,8 @@ impl Random {
 
 /// What a disk writes as a whole or not at all, bytes.
 const SECTOR: usize = 512;
+/// What is written to a log ends with whole blocks of so many bytes.
+const LOG_BLOCK: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -139,7 +139,7 @@ impl<'a> Opening<'a> {
         let archive = archive.unwrap_or_else(|| folder.join("data-archive"));
         let file_bytes = options.journal_max_file_length;
         let index_folder = options.index_folder().to_owned();
-        let files = FilesOptions { folder, file_bytes, archive };
+        let files = FilesOptions { folder, file_bytes, archive, sync: options.sync };
         let files = Arc::new(Files::open(fs.clone(), files)?);
         let storage = Folder::new(fs.clone(), &index_folder, options.enable_index_disk_syncs);
         let gives_up =

@@ -13,6 +13,7 @@
 use super::error::JournalError;
 use super::format::{BLOCK_BYTES, FIRST_BATCH, FileHeader, FileStart};
 use super::record::DropAction;
+use super::writer::SyncPolicy;
 use crate::store::kahadb::fs::{
     Access, DiskFile, Filesystem, make_folder, read_exact_at, write_all_at,
 };
@@ -30,6 +31,7 @@ pub struct FilesOptions {
     pub file_bytes: u32,
     /// Where archived files go.
     pub archive: PathBuf,
+    pub sync: SyncPolicy,
 }
 
 /// The journal's folder. One per store; the store's lock is held by the caller.
@@ -39,6 +41,7 @@ pub struct Files {
     folder: PathBuf,
     archive: PathBuf,
     file_bytes: u64,
+    sync: SyncPolicy,
     state: Mutex<State>,
 }
 
@@ -62,10 +65,11 @@ impl Files {
     /// Looks at `options.folder`, which is made if it is not there. Refuses the folder of a Java
     /// broker without changing anything.
     pub fn open(fs: Arc<dyn Filesystem>, options: FilesOptions) -> Result<Self, JournalError> {
-        let FilesOptions { folder, file_bytes, archive } = options;
+        let FilesOptions { folder, file_bytes, archive, sync } = options;
         let file_bytes = u64::from(file_bytes).next_multiple_of(BLOCK_BYTES as u64);
         let file_bytes = file_bytes.clamp(2 * BLOCK_BYTES as u64, FILE_BYTES_MAX);
-        let files = Self { fs, folder, archive, file_bytes, state: Mutex::new(State::default()) };
+        let state = Mutex::new(State::default());
+        let files = Self { fs, folder, archive, file_bytes, sync, state };
         let folder = &files.folder;
         files.make_folder(folder)?;
         let entries = files.fs.list(folder).map_err(JournalError::io("list", folder))?;
@@ -147,7 +151,15 @@ impl Files {
 
     pub(super) fn writer(&self, number: u32) -> Result<Arc<dyn DiskFile>, JournalError> {
         let path = self.path(number);
-        self.fs.open(&path, Access::Write).map_err(JournalError::io("open", &path))
+        self.open_to_write(&path, Access::Write).map_err(JournalError::io("open", &path))
+    }
+
+    /// What is not synced at once is better kept in memory until it is.
+    fn open_to_write(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        match self.sync {
+            SyncPolicy::Always => self.fs.open_log(path, access),
+            SyncPolicy::Periodic(_) | SyncPolicy::Never => self.fs.open(path, access),
+        }
     }
 
     pub(super) fn first_block(&self, number: u32) -> Result<Vec<u8>, JournalError> {
@@ -205,7 +217,7 @@ impl Files {
     /// Writes a whole new file of this length, or the first block of a used one, with zeros.
     fn fill(&self, path: &Path, new: Option<u64>) -> Result<Arc<dyn DiskFile>, JournalError> {
         let access = if new.is_some() { Access::Create } else { Access::Write };
-        let file = self.fs.open(path, access).map_err(JournalError::io("create", path))?;
+        let file = self.open_to_write(path, access).map_err(JournalError::io("create", path))?;
         if let Some(length) = new {
             file.allocate(length).map_err(JournalError::io("allocate", path))?;
         }

@@ -32,7 +32,7 @@ fn open(
     sync: SyncPolicy,
 ) -> Result<Journal, JournalError> {
     let archive = folder.join("archive");
-    let files = Arc::new(Files::open(fs, FilesOptions { folder, file_bytes: 64 << 10, archive })?);
+    let files = Arc::new(Files::open(fs, FilesOptions { folder, file_bytes: 64 << 10, archive, sync })?);
     let (_, end) = read(&files)?;
     Journal::open(files, end, options(sync, end.epoch + 1), Box::new(drop))
 }
@@ -52,6 +52,7 @@ fn submits_of_many_threads_are_answered_in_their_order_and_found_again() {
         folder: folder.path().into(),
         file_bytes: 256 << 10,
         archive: folder.path().join("archive"),
+        sync: SyncPolicy::Always,
     };
     let files = Arc::new(Files::open(Arc::new(RealFilesystem), files).unwrap());
     let followed = Arc::new(Mutex::new(Vec::new()));
