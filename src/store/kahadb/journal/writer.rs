@@ -174,8 +174,10 @@ struct Queue {
     calling: usize,
     /// The thread was told of them.
     is_told: bool,
-    /// The thread looks for those that do not call within [`PATIENCE`].
+    /// The thread looks for those that do not call, which have to wait for [`PATIENCE`] at most.
     is_looking: bool,
+    /// When the first of `waiting` came.
+    since: Option<Instant>,
     is_closing: bool,
     stopped: Option<Arc<JournalError>>,
 }
@@ -263,6 +265,9 @@ impl Journal {
                     None => {
                         self.shared.queued_bytes.fetch_add(waiting.bytes_max, Ordering::Relaxed);
                         let calls = waiting.calls();
+                        if queue.waiting.is_empty() && !calls {
+                            queue.since = Some(Instant::now());
+                        }
                         queue.waiting.push_back(waiting);
                         queue.calling += usize::from(calls);
                         if calls
@@ -423,7 +428,7 @@ impl Shared {
         let mut queue = self.queue.lock();
         queue.is_looking = true;
         let mut look_at = None;
-        while queue.calling == 0 && queue.stopped.is_none() && !queue.is_closing {
+        while !queue.is_told && queue.stopped.is_none() && !queue.is_closing {
             if queue.is_looking && look_at.is_none() {
                 look_at = Some(Instant::now() + PATIENCE);
             }
@@ -432,10 +437,12 @@ impl Shared {
                 continue;
             };
             if self.changed.wait_until(&mut queue, until).timed_out() {
-                if !queue.waiting.is_empty() || sync_at == Some(until) {
+                // What waits now may have come after others that have gone.
+                look_at = queue.since.map(|since| since + PATIENCE);
+                if sync_at == Some(until) || look_at.is_some_and(|at| at <= Instant::now()) {
                     break;
                 }
-                (queue.is_looking, look_at) = (false, None);
+                queue.is_looking = look_at.is_some();
             }
         }
         !(queue.is_closing && queue.waiting.is_empty() && queue.stopped.is_none())
@@ -466,7 +473,7 @@ impl Writer {
     fn take(&mut self, shared: &Shared) {
         let mut queue = shared.queue.lock();
         std::mem::swap(&mut queue.waiting, &mut self.waiting);
-        (queue.calling, queue.is_told) = (0, false);
+        (queue.calling, queue.is_told, queue.since) = (0, false, None);
         shared.awaits_lead.store(false, Ordering::Release);
     }
 
