@@ -20,6 +20,7 @@ mod members;
 pub mod outlet;
 pub mod pace;
 mod parking;
+pub mod patience;
 pub mod queue;
 mod recovery;
 pub mod report;
@@ -29,6 +30,7 @@ pub mod subscription;
 mod tally;
 mod task;
 pub mod topic;
+pub mod topic_acks;
 #[cfg(test)]
 mod topic_tests;
 mod waiting;

@@ -199,6 +199,7 @@ impl TopicSubscription {
         self.limit_pending(&mut state, now, out);
         state.sources.tell();
         let sent = items.len() as u64;
+        // Within the lock, as in `send_pending`: who dispatches next does so behind these.
         self.outbox.push_all(&mut items);
         sent
     }
@@ -223,6 +224,20 @@ impl TopicSubscription {
             }
         }
         self.send_pending(&mut state, now, out);
+    }
+
+    /// The client has settled `count` messages in a transaction, whose end is to bring the rest.
+    pub fn acknowledge_later(&self, kind: AckKind, count: i32, now: Now, out: &mut Effects) {
+        self.pace.acknowledged(now.instant);
+        if kind == AckKind::Individual {
+            self.acknowledge(AckKind::Delivered, count, now, out);
+        }
+    }
+
+    /// The transaction in which the client has settled `count` messages is rolled back.
+    pub(super) fn takes_back(&self, count: i32) {
+        let mut state = self.state.lock();
+        state.extension = (state.extension - count).max(0);
     }
 
     /// Changes the prefetch.

@@ -24,6 +24,7 @@ pub(super) struct DirectFile {
 }
 
 /// The end of what was written last.
+#[derive(Default)]
 struct End {
     /// Where the block begins in which it is; `None`: it is not known what is there.
     block: Option<u64>,
@@ -123,12 +124,6 @@ impl DiskFile for DirectFile {
 
     fn try_lock(&self) -> io::Result<bool> {
         self.cached.try_lock()
-    }
-}
-
-impl Default for End {
-    fn default() -> Self {
-        Self { block: None, length: 0, buffer: Buffer::default() }
     }
 }
 

@@ -514,7 +514,8 @@ impl Writer {
         let begin = Instant::now();
         let step = self.committer.step(&mut self.waiting, now_ms, &mut self.taken)?;
         let calling = step.calling + self.waiting.len() + shared.queue.lock().calling;
-        self.pace.note(calling == 1, begin.elapsed());
+        let is_alone = calling == 1 && self.taken.len() <= 2;
+        self.pace.note(is_alone, begin.elapsed());
         shared.may_lead.store(self.pace.may_lead(), Ordering::Relaxed);
         shared.queued_bytes.fetch_sub(step.bytes_max, Ordering::Relaxed);
         shared.publish(&self.committer.appender);
