@@ -8,8 +8,9 @@ use super::scheduler::SchedulerOptions;
 use super::usage::{MemoryShare, Usage};
 use super::{Broker, BrokerOptions, OfflineDurables, PreparedFate, UserId, VirtualSubscriptions};
 use crate::jms::BrokerId;
-use crate::store::Store;
 use crate::store::memory::MemoryStore;
+use crate::store::{Fetch, FetchDone, Recovered, Store, StoreError, StoreStatus, Submit};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,45 @@ pub(super) async fn start(options: BrokerOptions) -> Arc<Broker> {
     start_on(options, Arc::new(MemoryStore)).await
 }
 
-pub(super) async fn start_on(options: BrokerOptions, store: Arc<dyn Store>) -> Arc<Broker> {
+/// A broker whose store had this when it was opened.
+pub(super) async fn restart(options: BrokerOptions, recovered: Recovered) -> Arc<Broker> {
+    start_on(options, Arc::new(Reopened(Mutex::new(recovered)))).await
+}
+
+async fn start_on(options: BrokerOptions, store: Arc<dyn Store>) -> Arc<Broker> {
     Broker::start(options, store).await.expect("nothing is in its way")
+}
+
+/// A store that was closed with something in it.
+#[derive(Debug)]
+struct Reopened(Mutex<Recovered>);
+
+impl Store for Reopened {
+    fn name(&self) -> String {
+        MemoryStore.name()
+    }
+
+    fn keeps(&self) -> bool {
+        false
+    }
+
+    fn recovered(&self) -> Recovered {
+        std::mem::take(&mut self.0.lock())
+    }
+
+    fn submit(&self, submit: Submit) {
+        MemoryStore.submit(submit);
+    }
+
+    fn fetch(&self, fetch: Fetch, done: FetchDone) {
+        MemoryStore.fetch(fetch, done);
+    }
+
+    fn status(&self) -> StoreStatus {
+        MemoryStore.status()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

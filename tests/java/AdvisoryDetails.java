@@ -101,8 +101,9 @@ final class AdvisoryDetails extends Rules {
         MessageConsumer[] producers = {watch("Producer." + kindOf(one)), watch("Producer." + kindOf(two))};
         Session session = session();
         Queue both = session.createQueue(nameOf(one) + "," + nameOf(two));
-        MessageConsumer consumer = session.createConsumer(both);
+        // It makes the queues; a consumer of several names makes none.
         MessageProducer producer = session.createProducer(both);
+        MessageConsumer consumer = session.createConsumer(both);
         for (MessageConsumer watch : watches) {
             ActiveMQMessage message = advisory(watch);
             check(message.getDataStructure() instanceof ConsumerInfo, "no ConsumerInfo");

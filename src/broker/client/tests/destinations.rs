@@ -1,7 +1,7 @@
 //! Section 1: destinations come and go.
 
 use super::*;
-use crate::broker::interceptors::{Interceptors, VirtualTopic};
+use crate::broker::interceptors::{Interceptors, Layer, VirtualTopic};
 use crate::broker::policy::Policy;
 use crate::jms::DestinationKind;
 
@@ -175,7 +175,8 @@ async fn a_virtual_topic_may_pass_over_queues_that_are_full() {
         let broker = broker_with(|options| {
             let mut interceptors = Interceptors::default();
             let topic = VirtualTopic { drop_on_resource_limit: drops, ..VirtualTopic::default() };
-            interceptors.add_virtual_topic(topic);
+            let rule = interceptors.add_virtual_topic(topic);
+            interceptors.layers.push(Layer::Virtual(vec![rule]));
             options.interceptors = Arc::new(interceptors);
             options.policy = Box::new(|of| Policy {
                 memory_limit_bytes: if of.name().starts_with("Consumer.A") { 1 } else { 0 },

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::jms::info::RemoveSubscriptionInfo;
+use crate::store::{Recovered, RecoveredDestination, RecoveredSubscription, StoredSubscription};
 
 const TOPIC: &str = "T";
 
@@ -174,4 +175,39 @@ async fn a_subscription_that_nobody_comes_back_for_ends_and_one_in_use_does_not(
     let left: Vec<_> = broker.registry.durables().iter().map(|d| d.owner.name.clone()).collect();
     assert_eq!(left, ["used".into()]);
     peer.client.forget_durable(named("c", "left")).await.expect_err("it is gone");
+}
+
+#[tokio::test]
+async fn what_the_store_has_is_there_again_at_the_start() {
+    let queue = Destination::queue("Q");
+    let subscription = StoredSubscription {
+        number: 3,
+        client: "c".into(),
+        name: "s".into(),
+        destination: topic(),
+        selector: Some("JMSPriority = 4".into()),
+        no_local: false,
+    };
+    let stored = |destination| RecoveredDestination {
+        destination,
+        bands: Vec::new(),
+        expiring: false,
+        producers: Vec::new(),
+    };
+    let recovered = Recovered {
+        destinations: vec![stored(queue), stored(topic())],
+        subscriptions: vec![RecoveredSubscription { subscription, pending: 0 }],
+        last_subscription: 3,
+        ..Recovered::default()
+    };
+    let broker = broker::restart(broker::options(), recovered).await;
+    assert_eq!(names(&broker), ["queue://Q", "topic://T"]);
+    let mut peer = Peer::connect(&broker, "c").await;
+    for priority in [4, 5] {
+        let message = Message { priority, ..peer.message(&topic()) };
+        peer.send_message(message).await.expect("there is room");
+    }
+    peer.subscribe(&topic(), "s", Some("JMSPriority = 4")).await.expect("nobody has it");
+    assert_eq!(peer.takes_numbers(1).await, [1], "it was there while its client was away");
+    peer.has_no_more(&broker).await;
 }

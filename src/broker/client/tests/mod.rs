@@ -1,10 +1,11 @@
-//! Rules of semantics.md that are decided for a client, without sockets: sections 1, 4, 8, 12, 15 and 22.
+//! Rules of semantics.md that are decided for a client, without sockets: sections 1, 4, 7, 8, 12, 15, 19 and 22.
 
 mod advisories;
 mod connections;
 mod destinations;
 mod durables;
 mod flow;
+mod slow;
 mod transactions;
 
 use super::{Client, Closing, Transport};

@@ -4,11 +4,7 @@ use super::*;
 use crate::broker::PreparedFate;
 use crate::jms::properties::{PropertyMap, PropertyValue};
 use crate::jms::{TransactionId, XaId};
-use crate::store::memory::MemoryStore;
-use crate::store::{
-    Fetch, FetchDone, PreparedBranch, Recovered, Store, StoreError, StoreStatus, Submit,
-};
-use parking_lot::Mutex;
+use crate::store::{PreparedBranch, Recovered};
 use std::collections::BTreeSet;
 
 const XAER_NOTA: i32 = -4;
@@ -204,40 +200,6 @@ async fn what_failed_without_an_answer_makes_the_commit_fail_unless_that_is_swit
     }
 }
 
-/// A store that was closed with something in it.
-#[derive(Debug)]
-struct Reopened(Mutex<Recovered>);
-
-impl Store for Reopened {
-    fn name(&self) -> String {
-        MemoryStore.name()
-    }
-
-    fn keeps(&self) -> bool {
-        false
-    }
-
-    fn recovered(&self) -> Recovered {
-        std::mem::take(&mut self.0.lock())
-    }
-
-    fn submit(&self, submit: Submit) {
-        MemoryStore.submit(submit);
-    }
-
-    fn fetch(&self, fetch: Fetch, done: FetchDone) {
-        MemoryStore.fetch(fetch, done);
-    }
-
-    fn status(&self) -> StoreStatus {
-        MemoryStore.status()
-    }
-
-    fn close(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
 /// With `purgeRecoveredXATransactionStrategy`.
 #[tokio::test]
 async fn a_branch_prepared_before_the_restart_waits_or_ends_as_configured() {
@@ -250,9 +212,9 @@ async fn a_branch_prepared_before_the_restart_waits_or_ends_as_configured() {
             removals: Vec::new(),
             acknowledgements: Vec::new(),
         }];
-        let store = Reopened(Mutex::new(Recovered { prepared, ..Recovered::default() }));
+        let recovered = Recovered { prepared, ..Recovered::default() };
         let options = BrokerOptions { prepared_fate: fate, ..broker::options() };
-        let broker = broker::start_on(options, Arc::new(store)).await;
+        let broker = broker::restart(options, recovered).await;
         let mut peer = Peer::connect(&broker, "c").await;
         peer.consume(&queue()).await.expect("it is let in");
         let waits = fate == PreparedFate::Wait;
