@@ -3,6 +3,7 @@
 use super::Broker;
 use super::destination::commit::{After, Commit, CommittedSend, Vote};
 use super::destination::durable::DurableSubscription;
+use super::destination::patience::Patience;
 use super::destination::{DestinationHandle, Effects, Op};
 use super::error::BrokerError;
 use super::outbox::{Outbox, Receipt};
@@ -49,16 +50,18 @@ impl Broker {
             Some(receipt) if !alone => (receipt.split(parts.len()), None),
             receipt => (Vec::new(), receipt),
         };
+        let handles: Vec<_> = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
         let outlet = self.outlet.clone();
         let after = After {
             durables,
+            topics: std::mem::take(&mut transaction.topics),
             outbox: Arc::clone(outbox),
             carry_out: Box::new(move |effects: &mut Effects| outlet.run(effects, None)),
             receipt,
             refused: again,
+            patience: Patience::of(&handles),
             rollback_only: transaction.rollback_only.take(),
         };
-        let handles = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
         let store = Arc::clone(&self.outlet.store);
         let ballots = Commit::begin(key, store, handles, ops, after);
         for ((handle, sends), ballot) in parts.into_iter().zip(ballots) {
@@ -78,6 +81,7 @@ impl Broker {
         let mut branch = self.transactions.of_key(transaction.key);
         branch.queues = parts.iter().map(|(handle, _)| Arc::clone(handle)).collect();
         branch.durables = durables.to_vec();
+        branch.topics = transaction.topics.clone();
         branch.stored = Some(Arc::clone(&xid));
         let sends: Vec<_> = parts
             .iter()
@@ -120,6 +124,7 @@ impl Broker {
         for durable in std::mem::take(&mut transaction.durables) {
             durable.end_transaction(key, false, now, &mut effects);
         }
+        std::mem::take(&mut transaction.topics).end(false, now, &mut effects);
         self.outlet.run(&mut effects, None);
     }
 

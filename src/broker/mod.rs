@@ -16,6 +16,8 @@ mod deliver;
 mod departed;
 pub mod destination;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod forward;
 mod inactive;
 pub mod interceptors;
@@ -343,12 +345,8 @@ impl Broker {
             }
             return Ok(self.router.listen(key, part.clone(), listener));
         }
-        loop {
-            let handle = self.destination(part, creator).await?;
-            if self.router.listen_by_name(key, &handle, listener.clone()) {
-                return Ok(vec![handle]);
-            }
-        }
+        self.destination(part, creator).await?;
+        Ok(self.router.listen_by_name(key, part, listener).into_iter().collect())
     }
 
     /// The destination, entered into the table with `history` if it is not there; true when it was not.

@@ -367,22 +367,18 @@ impl Router {
         present
     }
 
-    /// Notes a listener of `handle` by its name. False when that is not the one there is any more.
+    /// Notes a listener of a name; returns the destination of that name, if there is one, whose consumer it is.
     pub fn listen_by_name(
         &self,
         key: SubscriptionKey,
-        handle: &Arc<DestinationHandle>,
+        name: &Destination,
         listener: Listener,
-    ) -> bool {
+    ) -> Option<Arc<DestinationHandle>> {
         let mut table = self.table.write();
-        let present = table.destinations.get(&handle.destination);
-        let there = present.is_some_and(|present| Arc::ptr_eq(present, handle));
-        if there {
-            listener.comes_to(handle);
-            let listeners = table.named.entry(handle.destination.clone()).or_default();
-            listeners.push((key, listener));
-        }
-        there
+        let present = table.destinations.get(name).cloned();
+        present.iter().for_each(|handle| listener.comes_to(handle));
+        table.named.entry(name.clone()).or_default().push((key, listener));
+        present
     }
 
     /// Ends what `key` listens to as `destination`, a name, a pattern or several; returns the destinations
@@ -453,12 +449,11 @@ mod tests {
     async fn who_listens_by_name_is_there_when_the_name_comes_again() {
         let (router, name) = (Router::default(), Destination::queue("A"));
         let consumer = queue_consumer(1, false);
+        let listener = Listener::Queue(Arc::clone(&consumer));
+        assert!(router.listen_by_name(consumer.key, &name, listener).is_none());
         let first = make(&router, &name);
-        let listener = || Listener::Queue(Arc::clone(&consumer));
-        assert!(router.listen_by_name(consumer.key, &first, listener()));
-        assert!(consumer.subscribe_op(&first).is_some());
+        assert_eq!(first.gauges.consumers.count(), 1);
         drop(router.remove(&name));
-        assert!(!router.listen_by_name(consumer.key, &first, listener()), "it is gone");
         let second = make(&router, &name);
         assert_eq!(second.gauges.consumers.count(), 1);
         let queues = consumer.queues.lock().all();

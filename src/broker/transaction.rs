@@ -6,6 +6,7 @@
 use super::destination::DestinationHandle;
 use super::destination::durable::DurableSubscription;
 use super::destination::in_flight::{RollbackOnly, TransactionKey};
+use super::destination::topic_acks::TopicAcks;
 use super::error::BrokerError;
 use crate::jms::{Destination, Message, Text, TransactionId, XaId};
 use hashbrown::HashMap;
@@ -70,6 +71,8 @@ pub struct Transaction {
     /// Queues with messages acknowledged in it.
     pub queues: Vec<Arc<DestinationHandle>>,
     pub durables: Vec<Arc<DurableSubscription>>,
+    /// What is acknowledged in it of other subscriptions of topics.
+    pub topics: TopicAcks,
     /// The XA branch as the store has it, when it was prepared.
     pub stored: Option<Arc<XaId>>,
     /// None where nothing in it can fail without an answer.
@@ -84,6 +87,7 @@ impl Transaction {
             late: Late::default(),
             queues: Vec::new(),
             durables: Vec::new(),
+            topics: TopicAcks::default(),
             stored: None,
             rollback_only,
         }
@@ -121,7 +125,10 @@ impl Transaction {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.sends.is_empty() && self.queues.is_empty() && self.durables.is_empty()
+        self.sends.is_empty()
+            && self.queues.is_empty()
+            && self.durables.is_empty()
+            && self.topics.is_empty()
     }
 
     /// Why it cannot be committed.

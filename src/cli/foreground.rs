@@ -7,7 +7,7 @@ use super::scheduling;
 use super::source::{self, Source};
 use super::{CliError, footprint, terminal};
 use crate::config::Config;
-use crate::server::{After, Server};
+use crate::server::{After, Server, after_failed_restart};
 use std::fs;
 use std::io;
 use std::process::ExitCode;
@@ -102,11 +102,17 @@ async fn serve(
     mut mode: Mode,
 ) -> io::Result<ExitCode> {
     let mut signals = Signals::new()?;
+    let mut was_up = false;
     loop {
-        match serve_once(&config, log, &mut mode, &mut signals).await {
+        match serve_once(&config, log, &mut mode, &mut signals, was_up).await {
             After::Exit(code) => return Ok(exit_code(code)),
             After::Restart => {}
+            After::RestartIn(pause) => tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = signals.stop(log) => return Ok(ExitCode::SUCCESS),
+            },
         }
+        was_up = true;
         info!("Restarting broker");
         if !matches!(mode, Mode::Detached(_)) {
             terminal::line("INFO: Restarting broker");
@@ -127,6 +133,7 @@ async fn serve_once(
     log: &log::Handle,
     mode: &mut Mode,
     signals: &mut Signals,
+    was_up: bool,
 ) -> After {
     let started = tokio::select! {
         started = Server::start(config, || mode.waits()) => started,
@@ -139,7 +146,10 @@ async fn serve_once(
         Ok(server) => server,
         Err(e) => {
             error!("Failed to start: {}", Chain(&e));
-            return After::Exit(1);
+            return match was_up {
+                true => after_failed_restart(&config.broker),
+                false => After::Exit(1),
+            };
         }
     };
     match mode {

@@ -255,8 +255,8 @@ choice! {
 
 element! {
     pub struct IoExceptions = "defaultIOExceptionHandler" {
-        ignore_all_errors: bool = "ignoreAllErrors", false,
-            ignored("a store that failed is not written to again: the broker stops");
+        /// A store that failed is opened again.
+        ignore_all_errors: bool = "ignoreAllErrors", false, active;
         ignore_no_space_errors: bool = "ignoreNoSpaceErrors", true, active;
         ignore_sql_exceptions: bool = "ignoreSQLExceptions", true, later;
         /// Connectors stop while the store has no space (unless that is ignored), and start again.
@@ -271,8 +271,8 @@ element! {
 
 element! {
     pub struct LeaseIoExceptions = "leaseLockerIOExceptionHandler" | "jDBCIOExceptionHandler" {
-        ignore_all_errors: bool = "ignoreAllErrors", false,
-            ignored("a store that failed is not written to again: the broker stops");
+        /// A store that failed is opened again.
+        ignore_all_errors: bool = "ignoreAllErrors", false, active;
         ignore_no_space_errors: bool = "ignoreNoSpaceErrors", true, active;
         ignore_sql_exceptions: bool = "ignoreSQLExceptions", false, later;
         stop_start_connectors: bool = "stopStartConnectors", true, active;

@@ -1,6 +1,6 @@
 //! What comes after a lost lock, a failed disk or a full one, as the configuration says.
 
-use crate::config::{BrokerConfig, IoExceptionHandler};
+use crate::config::{BrokerConfig, IoExceptionHandler, IoExceptions};
 use std::time::Duration;
 
 /// What comes after a broker that cannot go on.
@@ -8,6 +8,8 @@ use std::time::Duration;
 pub enum After {
     /// It starts again, and is a slave where another broker has the store (`restartAllowed`).
     Restart,
+    /// It could not start again, and tries once more after so long.
+    RestartIn(Duration),
     /// The process ends with this code.
     Exit(i32),
 }
@@ -17,7 +19,8 @@ pub enum After {
 pub(super) struct Endings {
     /// It is no longer the master of its store.
     pub(super) lost_lock: After,
-    /// What a failed disk has of the last writes is not known: somebody has to look.
+    /// What a failed disk has of the last writes is not known: somebody has to look, unless the broker is to go
+    /// on all the same (`ignoreAllErrors`), with what was confirmed.
     pub(super) store_failed: After,
 }
 
@@ -28,20 +31,32 @@ impl Endings {
     pub(super) fn of_config(broker: &BrokerConfig) -> Self {
         let code = broker.system_exit_on_shutdown_exit_code;
         let exits = broker.system_exit_on_shutdown;
-        let handler_exits = match &broker.io_exception_handler {
-            Some(IoExceptionHandler::Default(of)) => of.system_exit_on_shutdown,
-            Some(IoExceptionHandler::LeaseLocker(of)) => of.system_exit_on_shutdown,
-            None => false,
-        };
+        let handler = Handler::of_config(broker.io_exception_handler.as_ref());
         let lost_lock = match broker.restart_allowed {
             _ if exits => After::Exit(code),
             true => After::Restart,
             false => After::Exit(FAILURE_CODE),
         };
-        let store_failed = After::Exit(if exits || handler_exits { code } else { FAILURE_CODE });
+        let store_failed = match exits || handler.exits {
+            _ if handler.ignores_all => After::Restart,
+            true => After::Exit(code),
+            false => After::Exit(FAILURE_CODE),
+        };
         Self { lost_lock, store_failed }
     }
 }
+
+/// What comes when a broker that was up cannot start again.
+pub fn after_failed_restart(broker: &BrokerConfig) -> After {
+    let handler = Handler::of_config(broker.io_exception_handler.as_ref());
+    match handler.ignores_all {
+        true => After::RestartIn(handler.period.max(SHORTEST_PERIOD)),
+        false => After::Exit(FAILURE_CODE),
+    }
+}
+
+/// A period of zero would never rest.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 
 impl Default for Endings {
     fn default() -> Self {
@@ -62,17 +77,38 @@ pub(super) enum WithoutSpace {
 
 impl WithoutSpace {
     pub(super) fn of_config(handler: Option<&IoExceptionHandler>) -> Self {
+        match Handler::of_config(handler) {
+            of if of.ignores_no_space || of.ignores_all => Self::Waits,
+            of if of.pauses => Self::Pauses(of.period),
+            _ => Self::Stops,
+        }
+    }
+}
+
+/// What the kinds of `ioExceptionHandler` have in common.
+struct Handler {
+    ignores_all: bool,
+    ignores_no_space: bool,
+    pauses: bool,
+    period: Duration,
+    exits: bool,
+}
+
+impl Handler {
+    fn of_config(handler: Option<&IoExceptionHandler>) -> Self {
         macro_rules! of {
             ($handler:expr) => {
-                match $handler {
-                    of if of.ignore_no_space_errors || of.ignore_all_errors => Self::Waits,
-                    of if of.stop_start_connectors => Self::Pauses(of.resume_check_sleep_period),
-                    _ => Self::Stops,
+                Self {
+                    ignores_all: $handler.ignore_all_errors,
+                    ignores_no_space: $handler.ignore_no_space_errors,
+                    pauses: $handler.stop_start_connectors,
+                    period: $handler.resume_check_sleep_period,
+                    exits: $handler.system_exit_on_shutdown,
                 }
             };
         }
         match handler {
-            None => Self::Waits,
+            None => of!(IoExceptions::default()),
             Some(IoExceptionHandler::Default(of)) => of!(of),
             Some(IoExceptionHandler::LeaseLocker(of)) => of!(of),
         }
@@ -82,7 +118,6 @@ impl WithoutSpace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::IoExceptions;
 
     #[test]
     fn a_broker_that_lost_its_lock_starts_again_and_one_that_lost_its_disk_does_not() {
@@ -100,7 +135,23 @@ mod tests {
         let of = IoExceptions { system_exit_on_shutdown: true, ..IoExceptions::default() };
         let io_exception_handler = Some(IoExceptionHandler::Default(of));
         let expected = Endings { lost_lock: After::Restart, store_failed: After::Exit(7) };
-        assert_eq!(Endings::of_config(&BrokerConfig { io_exception_handler, ..code }), expected);
+        let handled = BrokerConfig { io_exception_handler, ..code };
+        assert_eq!(Endings::of_config(&handled), expected);
+        assert_eq!(after_failed_restart(&handled), failed);
+    }
+
+    #[test]
+    fn all_errors_are_ignored_by_starting_again_until_it_works() {
+        let of = IoExceptions {
+            ignore_all_errors: true,
+            system_exit_on_shutdown: true,
+            resume_check_sleep_period: Duration::ZERO,
+            ..IoExceptions::default()
+        };
+        let io_exception_handler = Some(IoExceptionHandler::Default(of));
+        let broker = BrokerConfig { io_exception_handler, ..BrokerConfig::default() };
+        assert_eq!(Endings::of_config(&broker).store_failed, After::Restart);
+        assert_eq!(after_failed_restart(&broker), After::RestartIn(SHORTEST_PERIOD));
     }
 
     #[test]

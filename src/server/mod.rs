@@ -21,7 +21,7 @@ mod shares;
 mod space;
 pub mod store;
 
-pub use endings::After;
+pub use endings::{After, after_failed_restart};
 pub use kept::Kept;
 pub use note::Note;
 pub use plan::Plan;

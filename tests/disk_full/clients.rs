@@ -129,6 +129,40 @@ impl Flood {
     }
 }
 
+/// Transactions of several connections, each with a message for two queues.
+pub(crate) struct Commits {
+    tasks: Vec<JoinHandle<Result<(), ClientError>>>,
+}
+
+impl Commits {
+    /// `count` in all.
+    pub(crate) async fn start(broker: &Broker, count: usize, bytes: usize) -> Self {
+        let mut tasks = Vec::new();
+        for task in 0..UNDER_WAY {
+            let connection = connect(broker).await;
+            let session = connection.session().await.unwrap();
+            let queue = Destination::queue(format!("C{task},D{task}"));
+            let mut producer = session.producer(queue).await.unwrap();
+            tasks.push(tokio::spawn(async move {
+                for number in 0..count / UNDER_WAY {
+                    session.begin().await?;
+                    producer.send(&mut message(number, bytes, true), true).await?;
+                    session.commit().await?;
+                }
+                connection.close().await
+            }));
+        }
+        Self { tasks }
+    }
+
+    /// Waits until all are committed.
+    pub(crate) async fn succeed(self) {
+        for task in self.tasks {
+            timeout(PATIENCE, task).await.expect("it goes on").unwrap().unwrap();
+        }
+    }
+}
+
 /// Messages sent and not answered.
 pub(crate) const UNDER_WAY: usize = 20;
 

@@ -9,7 +9,7 @@ mod harness;
 mod limits;
 
 use broker::client::ClientError;
-use clients::{Drain, Flood, Sender, UNDER_WAY, until};
+use clients::{Commits, Drain, Flood, Sender, UNDER_WAY, until};
 use disk::{Disk, with_disk};
 use harness::Broker;
 use std::fs;
@@ -88,6 +88,28 @@ fn producers_wait_on_a_full_disk_until_somebody_frees_it() {
 }
 
 #[test]
+fn what_goes_to_several_destinations_waits_on_a_full_disk_until_somebody_frees_it() {
+    let name = "what_goes_to_several_destinations_waits_on_a_full_disk_until_somebody_frees_it";
+    with_disk(name, 64, |disk| {
+        run(async {
+            let broker = Broker::start_persistent(&store_on(disk, ""));
+            disk.fill();
+            let copies = Flood::start(&broker, "P,Q", COUNT, BYTES, true).await;
+            let commits = Commits::start(&broker, COUNT, BYTES).await;
+            full(&broker).await;
+            disk.free();
+            copies.succeed().await;
+            commits.succeed().await;
+            for queue in ["P", "Q"] {
+                let mut drain = Drain::start(&broker, queue).await;
+                drain.expect(0..COUNT).await;
+                drain.expect_end().await;
+            }
+        });
+    });
+}
+
+#[test]
 fn producers_wait_for_the_one_of_several_stores_whose_disk_is_full() {
     with_disk("producers_wait_for_the_one_of_several_stores_whose_disk_is_full", 64, |disk| {
         run(async {
@@ -138,6 +160,34 @@ fn connectors_stop_and_start_with_the_space_of_the_store_if_they_are_to() {
             let mut drain = Drain::start(&broker, "Q").await;
             drain.expect(0..confirmed).await;
         });
+    });
+}
+
+/// The disk does not fail, but something is in the place of a file that is needed: first of one of the journal,
+/// then, for the start, of the folder of the temp store.
+#[test]
+fn a_store_that_failed_is_opened_again_until_it_works_if_all_errors_are_to_be_ignored() {
+    run(async {
+        let elements = r#"<persistenceAdapter>
+              <kahaDB directory="${activemq.data}/kahadb" journalMaxFileLength="1mb"/>
+            </persistenceAdapter>
+            <ioExceptionHandler>
+              <defaultIOExceptionHandler ignoreAllErrors="true" resumeCheckSleepPeriod="50"/>
+            </ioExceptionHandler>"#;
+        let mut broker = Broker::start_persistent(elements);
+        fs::create_dir(broker.data().join("kahadb/db-4.log")).unwrap();
+        let obstacle = broker.data().join("localhost");
+        fs::write(&obstacle, "").unwrap();
+        let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
+        let confirmed = flood.confirmed_until_cut().await;
+        assert!((1..COUNT).contains(&confirmed), "{confirmed}");
+        let failed = |log: String| log.matches("Failed to start").count() >= 2;
+        until("a second failure", || failed(broker.log())).await;
+        fs::remove_file(&obstacle).unwrap();
+        broker.await_restart();
+        let mut drain = Drain::start(&broker, "Q").await;
+        drain.expect(0..confirmed).await;
+        broker.assert_healthy();
     });
 }
 

@@ -137,6 +137,12 @@ impl Broker {
         (self.child, self.output, self.port) = spawn(self.folder.path());
     }
 
+    /// Waits until it has started again by itself, for the first time. Its port is another one.
+    pub fn await_restart(&mut self) {
+        let line = self.output.wait_for_nth(LISTENS, 2);
+        self.port = line.rsplit(':').next().unwrap().trim().parse().unwrap();
+    }
+
     /// Fails unless the broker lives, serves a client, and no part of it has panicked.
     pub fn assert_healthy(&mut self) {
         assert_eq!(self.child.try_wait().unwrap(), None, "the broker has ended: {}", self.log());
@@ -207,6 +213,9 @@ fn spawn(folder: &Path) -> (Child, Arc<Output>, u16) {
     (child, output, port)
 }
 
+/// What a broker says of its connector, before the address.
+const LISTENS: &str = "INFO: Connector openwire listens at ";
+
 /// What a process writes, gathered as it comes.
 #[derive(Default)]
 pub struct Output {
@@ -243,7 +252,7 @@ impl Output {
 
     /// Waits for the connector to listen.
     pub fn port(&self) -> u16 {
-        let line = self.wait_for("INFO: Connector openwire listens at ");
+        let line = self.wait_for(LISTENS);
         line.rsplit(':').next().unwrap().trim().parse().unwrap()
     }
 

@@ -1,4 +1,5 @@
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Enumeration;
 import java.util.List;
 import java.util.Map;
@@ -13,12 +14,14 @@ import javax.jms.Message;
 import javax.jms.MessageConsumer;
 import javax.jms.MessageProducer;
 import javax.jms.Queue;
+import javax.jms.QueueBrowser;
 import javax.jms.Session;
 import javax.jms.TemporaryQueue;
 import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTopic;
+import org.apache.activemq.command.ConsumerInfo;
 
 /** Counters by message. */
 final class Statistics extends Rules {
@@ -115,6 +118,16 @@ final class Statistics extends Rules {
         }
     }
 
+    /** Nor does the question go where it was sent to. */
+    @Rule
+    void theDotBeforeTheNameMayBeMissing() throws Exception {
+        Queue queue = queue();
+        send(session(), queue, 0, 1);
+        Queue about = new ActiveMQQueue(PREFIX + "Destination" + nameOf(queue));
+        has(one(about), "destinationName", queue.toString());
+        isEmpty(about);
+    }
+
     @Rule
     void aTopicTellsItsCounters() throws Exception {
         Topic topic = topic();
@@ -134,6 +147,79 @@ final class Statistics extends Rules {
         has(fields, "inflightCount", 1L);
         has(fields, "consumerCount", 2L);
         has(fields, "size", 0L);
+    }
+
+    @Rule
+    void whatBrowsersSeeIsDispatched() throws Exception {
+        Queue queue = queue();
+        Session session = session();
+        send(session, queue, 0, 3);
+        QueueBrowser browser = session.createBrowser(queue);
+        equal(3, Collections.list((Enumeration<?>) browser.getEnumeration()).size(), "browsed");
+        browser.close();
+        settled();
+        Map<String, Object> fields = one(aboutQueues(nameOf(queue)));
+        has(fields, "dispatchCount", 3L);
+        has(fields, "dequeueCount", 0L);
+        has(fields, "inflightCount", 0L);
+        has(fields, "size", 3L);
+    }
+
+    @Rule
+    void messagesThatABrowserHasNotTakenAreInFlight() throws Exception {
+        Queue queue = queue();
+        send(session(), queue, 0, 3);
+        RawClient client = new RawClient(connect());
+        ConsumerInfo browser = client.consumer(queue, 10);
+        browser.setBrowser(true);
+        client.connection.syncSendPacket(browser);
+        client.takes(0, 3);
+        has(one(aboutQueues(nameOf(queue))), "inflightCount", 3L);
+        client.close(browser, 0);
+        has(one(aboutQueues(nameOf(queue))), "inflightCount", 0L);
+    }
+
+    @Rule
+    void acknowledgementsOfTopicsCountWhenTheyAreCommitted() throws Exception {
+        Topic topic = topic();
+        Topic about = new ActiveMQTopic(PREFIX + "Destination." + nameOf(topic));
+        Session session = transacted(connect());
+        MessageConsumer consumer = session.createConsumer(topic);
+        send(session(), topic, 0, 4);
+        takes(consumer, 0, 2);
+        session.rollback();
+        settled();
+        Map<String, Object> fields = one(about);
+        has(fields, "dequeueCount", 0L);
+        has(fields, "inflightCount", 4L);
+        takes(consumer, 0, 3);
+        session.commit();
+        fields = one(about);
+        has(fields, "dequeueCount", 3L);
+        has(fields, "inflightCount", 1L);
+    }
+
+    @Rule
+    void aConsumerOfSeveralNamesCreatesNone() throws Exception {
+        Session session = session();
+        for (boolean queues : new boolean[] {true, false}) {
+            String one = unique("ONE");
+            String two = unique("TWO");
+            String names = one + "," + two;
+            Destination both = queues ? new ActiveMQQueue(names) : new ActiveMQTopic(names);
+            MessageConsumer consumer = session.createConsumer(both);
+            equal(0, ask(about(queues, one), true, ENDS).size(), "destinations");
+            Destination first = queues ? new ActiveMQQueue(one) : new ActiveMQTopic(one);
+            send(session, first, 0, 1);
+            takes(consumer, 0, 1);
+            equal(0, ask(about(queues, two), true, ENDS).size(), "destinations");
+            has(one(about(queues, one)), "consumerCount", 1L);
+        }
+    }
+
+    private static Destination about(boolean queue, String name) {
+        String about = PREFIX + "Destination." + name;
+        return queue ? new ActiveMQQueue(about) : new ActiveMQTopic(about);
     }
 
     @Rule
@@ -230,9 +316,13 @@ final class Statistics extends Rules {
         MessageConsumer told = asking.createConsumer(answers);
         Message question = asking.createMessage();
         question.setJMSReplyTo(answers);
+        question.setJMSCorrelationID("asked");
         asking.createProducer(new ActiveMQQueue(PREFIX + "Subscription")).send(question);
         while (true) {
-            Map<String, Object> fields = fields((MapMessage) next(told));
+            MapMessage answer = (MapMessage) next(told);
+            equal("Advisory", answer.getJMSType(), "JMSType");
+            equal(null, answer.getJMSCorrelationID(), "JMSCorrelationID");
+            Map<String, Object> fields = fields(answer);
             if (name.equals(fields.get("destinationName"))) {
                 return fields;
             }

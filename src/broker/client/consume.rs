@@ -175,9 +175,9 @@ impl Client {
             }
             consumer.queues = Some(Arc::clone(&joined));
             for part in queues {
-                let handles =
-                    self.resolve(consumer.key, part, Listener::Queue(Arc::clone(&joined))).await?;
-                for handle in handles {
+                let listener = Listener::Queue(Arc::clone(&joined));
+                let creates = parts.len() == 1;
+                for handle in self.resolve(consumer.key, part, listener, creates).await? {
                     if let Some(op) = joined.subscribe_op(&handle) {
                         handle.send(vec![op]).await;
                     }
@@ -201,7 +201,8 @@ impl Client {
                 memory,
             );
             consumer.topics = Some(Arc::clone(&subscription));
-            self.join(consumer.key, &topics, &TopicMember::Plain(subscription)).await?;
+            let member = TopicMember::Plain(subscription);
+            self.join(consumer.key, &topics, &member, parts.len() == 1).await?;
         }
         Ok(())
     }
@@ -212,10 +213,11 @@ impl Client {
         key: SubscriptionKey,
         topics: &[&Destination],
         member: &TopicMember,
+        creates: bool,
     ) -> Result<(), BrokerError> {
         for part in topics {
             let listener = Listener::Topic(member.clone());
-            for handle in self.resolve(key, part, listener).await? {
+            for handle in self.resolve(key, part, listener, creates).await? {
                 let member = member.clone();
                 handle.send(vec![Op::Join { member, receipt: None, past: None }]).await;
             }
@@ -223,13 +225,19 @@ impl Client {
         Ok(())
     }
 
-    /// The destinations a name or pattern stands for.
+    /// The destinations a name or pattern stands for. Unless it `creates` the one it names, the consumer waits
+    /// for somebody else to do so: as one of several names does.
     pub(super) async fn resolve(
         &self,
         key: SubscriptionKey,
         part: &Destination,
         listener: Listener,
+        creates: bool,
     ) -> Result<Vec<Arc<DestinationHandle>>, BrokerError> {
+        if !creates && !part.is_pattern() {
+            let present = self.broker.router.listen_by_name(key, part, listener);
+            return Ok(present.into_iter().collect());
+        }
         self.broker.listen(key, part, listener, Some(&self.connection_id())).await
     }
 
@@ -295,10 +303,14 @@ impl Client {
                 let ack = format!("ack type {}", ack.ack_type).into();
                 return Err(BrokerError::AckInvalid { ack });
             }
-            let topics = Arc::clone(topics);
-            self.with_effects(|now, out| {
-                topics.acknowledge(kind, ack.message_count, now, out);
-            });
+            let (topics, count) = (Arc::clone(topics), ack.message_count.max(0));
+            let waits = matches!(kind, AckKind::Standard | AckKind::Individual);
+            if let (Some(id), true) = (&ack.transaction_id, waits) {
+                self.in_transaction(id, |transaction| transaction.topics.add(&topics, count))?;
+                self.with_effects(|now, out| topics.acknowledge_later(kind, count, now, out));
+            } else {
+                self.with_effects(|now, out| topics.acknowledge(kind, count, now, out));
+            }
             settle(receipt);
             return Ok(());
         }

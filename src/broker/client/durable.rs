@@ -107,7 +107,7 @@ impl Client {
         let (mut shared, mut joined) = (Vec::new(), HashSet::new());
         for part in parts {
             let listener = Listener::Topic(member.clone());
-            for topic in self.resolve(durable.key, part, listener).await? {
+            for topic in self.resolve(durable.key, part, listener, true).await? {
                 // Several parts may name it.
                 if !joined.insert(topic.destination.clone()) {
                     continue;

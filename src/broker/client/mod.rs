@@ -17,6 +17,8 @@ mod pulls;
 mod replay;
 mod schedule;
 mod send;
+#[cfg(test)]
+mod tests;
 mod transact;
 
 pub(super) use self::attached::Attached;
@@ -180,6 +182,11 @@ impl Client {
         client.note(&Event::ConnectionAdded(&client.entry.info));
         client.announce(Notice::connection_added(&client.entry.info)).await;
         Ok(client)
+    }
+
+    /// Its peer has said that it is a broker.
+    pub fn note_network(&mut self) {
+        self.network = true;
     }
 
     /// The id the client chose.

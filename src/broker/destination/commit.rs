@@ -12,7 +12,8 @@
 //!
 //! Between its vote and the decision a destination holds the sends of the transaction back: they have their
 //! sequence numbers, and pages read from the store leave them out. What was acknowledged stays with its
-//! consumers. When the store refuses, the transaction is rolled back.
+//! consumers. When the store refuses, the transaction is rolled back; for want of space only where senders are to be
+//! told of that, else all of this lasts until there is some.
 //!
 //! A message that goes to several destinations at once is such a commit, without a transaction: all of them
 //! have it or none.
@@ -21,6 +22,8 @@ use super::DestinationHandle;
 use super::Effects;
 use super::durable::DurableSubscription;
 use super::in_flight::{Entry, RollbackOnly, TransactionKey};
+use super::patience::Patience;
+use super::topic_acks::TopicAcks;
 use super::{Now, Op};
 use crate::broker::dead_letter::{Leaving, Told};
 use crate::broker::error::BrokerError;
@@ -88,6 +91,8 @@ pub struct Ballot {
 pub struct Commit {
     transaction: Option<TransactionKey>,
     store: Arc<dyn Store>,
+    /// None: it is refused when the store has no space.
+    patience: Option<Patience>,
     state: Mutex<State>,
 }
 
@@ -113,6 +118,8 @@ struct Part {
 pub struct After {
     /// Durable subscriptions with messages acknowledged in it.
     pub durables: Vec<Arc<DurableSubscription>>,
+    /// What it acknowledges of other subscriptions of topics.
+    pub topics: TopicAcks,
     /// Of the consumers that acknowledged.
     pub outbox: Arc<Outbox>,
     /// Carries out what the durable subscriptions leave to do.
@@ -122,6 +129,8 @@ pub struct After {
     /// Of a prepared branch: makes it wait again when the store refuses its commit. What it acknowledged
     /// stays acknowledged in it.
     pub refused: Option<Box<dyn FnOnce() + Send>>,
+    /// None: it is refused when the store has no space.
+    pub patience: Option<Patience>,
     /// When this says so by the time all have voted, the transaction is rolled back.
     pub rollback_only: Option<Arc<RollbackOnly>>,
 }
@@ -146,11 +155,12 @@ impl Commit {
         store: Arc<dyn Store>,
         handles: Vec<Arc<DestinationHandle>>,
         ops: Vec<StoreOp>,
-        after: After,
+        mut after: After,
     ) -> Vec<Ballot> {
+        let patience = after.patience.take();
         let (open, after, parts) = (handles.len(), Some(after), Vec::new());
         let state = State { open, ops, parts, after, told: Vec::new() };
-        Self::open(Some(transaction), store, handles, state)
+        Self::open(Some(transaction), store, patience, handles, state)
     }
 
     /// Copies of one message for `handles`, of which none may be there twice; `moved` leaves the store with
@@ -160,19 +170,23 @@ impl Commit {
         handles: Vec<Arc<DestinationHandle>>,
         moved: Vec<Leaving>,
     ) -> Vec<Ballot> {
+        let moved_is_empty = moved.is_empty();
         let (ops, told) = moved.into_iter().map(|Leaving { op, told }| (op, told)).unzip();
         let parts = Vec::with_capacity(handles.len());
+        // What has a place in the store can stay there.
+        let patience = if moved_is_empty { Patience::of(&handles) } else { None };
         let state = State { open: handles.len(), ops, parts, after: None, told };
-        Self::open(None, store, handles, state)
+        Self::open(None, store, patience, handles, state)
     }
 
     fn open(
         transaction: Option<TransactionKey>,
         store: Arc<dyn Store>,
+        patience: Option<Patience>,
         handles: Vec<Arc<DestinationHandle>>,
         state: State,
     ) -> Vec<Ballot> {
-        let commit = Arc::new(Self { transaction, store, state: Mutex::new(state) });
+        let commit = Arc::new(Self { transaction, store, patience, state: Mutex::new(state) });
         if handles.is_empty() {
             commit.submit(Store::submit);
             return Vec::new();
@@ -195,14 +209,33 @@ impl Commit {
             self.decide(Ok(()));
             return;
         }
+        self.give(ops, to);
+    }
+
+    fn give(self: &Arc<Self>, ops: Vec<StoreOp>, to: fn(&dyn Store, Submit)) {
         let commit = Arc::clone(self);
         // References only: the messages themselves are shared.
-        let again = if self.transaction.is_none() { ops.clone() } else { Vec::new() };
+        let splits = self.transaction.is_none();
+        let again = if splits || self.patience.is_some() { ops.clone() } else { Vec::new() };
         let done = Box::new(move |result: Result<(), StoreError>| match result {
-            Err(StoreError::TooLarge(_)) if !again.is_empty() => commit.submit_apart(again),
+            Err(StoreError::TooLarge(_)) if splits => commit.submit_apart(again),
+            Err(StoreError::NoSpace(text)) if commit.patience.is_some() => {
+                commit.wait(again, StoreError::NoSpace(text));
+            }
             result => commit.decide(result.map_err(Into::into)),
         });
         to(&*self.store, Submit { ops, durable: true, done });
+    }
+
+    /// There is no space for `ops`, as `error` says.
+    fn wait(self: &Arc<Self>, ops: Vec<StoreOp>, error: StoreError) {
+        let Some(patience) = &self.patience else { return self.decide(Err(error.into())) };
+        tracing::debug!(transaction = ?self.transaction, "waits for space in the store");
+        let commit = Arc::clone(self);
+        patience.wait(move |in_time| match in_time {
+            true => commit.give(ops, Store::submit),
+            false => commit.decide(Err(error.into())),
+        });
     }
 
     /// The copies are too large together: each goes by itself. What was to leave with them leaves when all
@@ -245,7 +278,7 @@ impl Commit {
         told.into_iter().for_each(|told| told.tell(outcome.is_ok()));
         let refused = after.as_mut().and_then(|after| after.refused.take());
         let waits_on = refused.is_some() && outcome.is_err();
-        if let Some(After { durables, outbox, carry_out, receipt, .. }) = after {
+        if let Some(After { durables, topics, outbox, carry_out, receipt, .. }) = after {
             let (now, mut effects) = (Now::read(), Effects::default());
             if let Some(transaction) = self.transaction.filter(|_| !waits_on) {
                 let commit = outcome.is_ok();
@@ -253,6 +286,7 @@ impl Commit {
                 for durable in durables {
                     durable.end_transaction(transaction, commit, now, &mut effects);
                 }
+                topics.end(commit, now, &mut effects);
             }
             carry_out(&mut effects);
             if let Some(receipt) = receipt {

@@ -226,6 +226,20 @@ impl TopicSubscription {
         self.send_pending(&mut state, now, out);
     }
 
+    /// The client has settled `count` messages in a transaction, whose end is to bring the rest.
+    pub fn acknowledge_later(&self, kind: AckKind, count: i32, now: Now, out: &mut Effects) {
+        self.pace.acknowledged(now.instant);
+        if kind == AckKind::Individual {
+            self.acknowledge(AckKind::Delivered, count, now, out);
+        }
+    }
+
+    /// The transaction in which the client has settled `count` messages is rolled back.
+    pub(super) fn takes_back(&self, count: i32) {
+        let mut state = self.state.lock();
+        state.extension = (state.extension - count).max(0);
+    }
+
     /// Changes the prefetch.
     pub fn set_prefetch(&self, prefetch: i32, now: Now, out: &mut Effects) {
         let mut state = self.state.lock();

@@ -169,7 +169,8 @@ async fn selector_aware_copies_what_a_consumer_selects_or_did() {
         several: false,
         pulls: Mutex::default(),
     };
-    assert!(router.listen_by_name(key, &queue, Listener::Queue(Arc::new(consumer))));
+    let listener = Listener::Queue(Arc::new(consumer));
+    assert!(router.listen_by_name(key, &queue.destination, listener).is_some());
     assert!(copied("a") && !copied("b"));
     assert!(expand(&router, &topic, &typed("a")).is_ok_and(|targets| targets.varies));
 }

@@ -1,6 +1,7 @@
 //! What is due enters its destinations.
 
 use super::super::destination::commit::{After, Commit, CommittedSend, Vote};
+use super::super::destination::topic_acks::TopicAcks;
 use super::super::destination::{DestinationHandle, Op};
 use super::super::error::BrokerError;
 use super::super::outbox::{Outbox, Receipt};
@@ -46,6 +47,8 @@ impl Broker {
         };
         let after = After {
             durables: Vec::new(),
+            topics: TopicAcks::default(),
+            patience: None,
             outbox: Arc::new(Outbox::default()),
             carry_out: Box::new(|_| ()),
             receipt,

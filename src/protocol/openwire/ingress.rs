@@ -466,6 +466,7 @@ impl OpenWireIngress {
                     return Err(Ended::Protocol("a second BrokerInfo came".into()));
                 }
                 self.network = true;
+                self.clients.iter_mut().for_each(Client::note_network);
                 if info.duplex_connection {
                     let peer = info.broker_name.as_deref().unwrap_or("");
                     tracing::warn!(

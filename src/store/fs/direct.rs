@@ -24,6 +24,7 @@ pub(super) struct DirectFile {
 }
 
 /// The end of what was written last.
+#[derive(Default)]
 struct End {
     /// Where the block begins in which it is; `None`: it is not known what is there.
     block: Option<u64>,
@@ -57,7 +58,11 @@ impl DirectFile {
         let block = offset - length as u64;
         if end.block != Some(block) || end.length != length {
             end.block = None;
-            super::read_exact_at(&self.cached, &mut end.buffer.bytes(BLOCK_BYTES)[..length], block)?;
+            super::read_exact_at(
+                &self.cached,
+                &mut end.buffer.bytes(BLOCK_BYTES)[..length],
+                block,
+            )?;
             (end.block, end.length) = (Some(block), length);
         }
         Ok(())
@@ -119,12 +124,6 @@ impl DiskFile for DirectFile {
 
     fn try_lock(&self) -> io::Result<bool> {
         self.cached.try_lock()
-    }
-}
-
-impl Default for End {
-    fn default() -> Self {
-        Self { block: None, length: 0, buffer: Buffer::default() }
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Browser {
     waits: Arc<AtomicBool>,
     /// Messages asked for without prefetch and not sent yet.
     pulls: usize,
+    /// Messages sent and not acknowledged.
+    in_flight: u64,
     /// What was in memory when it came, which it has seen or need not see.
     seen: HashSet<i64>,
     /// What is still to be read from the store: (band, sequence to read above), last one first.
@@ -41,8 +43,14 @@ impl Browser {
     }
 
     /// The client has seen `messages` of them: as many more may be sent.
-    pub(super) fn acknowledged(&self, messages: i32) {
-        self.new.window.settle(messages.max(0));
+    pub(super) fn acknowledged(&mut self, messages: i32) {
+        let messages = messages.max(0);
+        self.new.window.settle(messages);
+        self.in_flight = self.in_flight.saturating_sub(messages.unsigned_abs().into());
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight
     }
 
     /// The client asks for one message, or to be told that there are no more.
@@ -95,6 +103,7 @@ impl Queue {
             memory: Usage::new(BROWSE_BYTES, Some(Arc::clone(&self.context.usage))),
             waits: Arc::default(),
             pulls: 0,
+            in_flight: 0,
             seen,
             unread,
             finished: false,
@@ -183,7 +192,7 @@ impl Queue {
     }
 
     fn send_to_browsers(&mut self) {
-        let destination = &self.context.destination;
+        let (destination, mut sent) = (&self.context.destination, 0);
         let waiting = |browser: &&mut Browser| !browser.finished || browser.pulls > 0;
         for browser in self.browsers.iter_mut().filter(waiting) {
             let mut items = Vec::new();
@@ -211,13 +220,17 @@ impl Queue {
                     ..blank(browser)
                 }));
             }
+            let seen = items.len() as u64;
             if browser.page.is_empty() && browser.unread.is_empty() {
                 let end = usize::from(!std::mem::replace(&mut browser.finished, true));
                 let answers = end.max(std::mem::take(&mut browser.pulls));
                 items.extend((0..answers).map(|_| Item::Delivery(blank(browser))));
             }
+            browser.in_flight += seen;
+            sent += seen;
             browser.new.outbox.push_all(&mut items);
         }
+        self.counters.now.dispatched += sent;
     }
 }
 

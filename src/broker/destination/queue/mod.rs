@@ -345,13 +345,14 @@ impl Queue {
         let in_flight: usize = self.consumers.iter().map(|s| s.in_flight.len()).sum();
         let in_flight = in_flight + self.orphans.len();
         let in_memory = (self.pending.len() + in_flight + self.locked.len()) as u64;
+        let shown: u64 = self.browsers.iter().map(browse::Browser::in_flight).sum();
         let held = self.consumers.iter().filter_map(|s| s.in_flight.iter().next());
         let first = self.pending.values().next().into_iter();
         let first = first.chain(held.map(|held| &held.entry));
         Report {
             own: self.counters.own(),
             broker: self.counters.broker(),
-            in_flight: in_flight as u64,
+            in_flight: in_flight as u64 + shown,
             size: in_memory - self.locked.held() as u64 + self.backlog.len() + self.spill.len(),
             in_memory,
             consumers: self.consumers.len() as u64,

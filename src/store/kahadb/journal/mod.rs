@@ -4,7 +4,8 @@
 //! submit --> queue --> writer thread, or who leads -------> follower (index), then whoever waits
 //!                        |  commit: one batch of all that waits
 //!                        |  batch: encode, merge acks
-//!                        |  appender: one write, one sync   <-- keeper thread: next file, zeroed
+//!                        |  appender: one write past the page cache, one sync
+//!                        |                                  <-- keeper thread: next file, zeroed
 //!                        v
 //!                      db-1.log  db-2.log  db-3.log (unused yet)
 //!                        |

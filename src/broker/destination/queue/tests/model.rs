@@ -511,6 +511,7 @@ impl Model {
                 let Some(given) = browser.page.pop_front() else { break };
                 browser.pulls = browser.pulls.saturating_sub(1);
                 browser.in_flight += 1;
+                self.dispatched += 1;
                 browser.expects.push(given);
             }
             let end = usize::from(!browser.finished);

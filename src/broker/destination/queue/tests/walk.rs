@@ -192,6 +192,7 @@ impl World {
             admission,
             receipt,
             connection,
+            of_network: false,
             redeliveries: 0,
             resent: false,
             moved: Vec::new(),
@@ -523,7 +524,8 @@ impl World {
         assert_eq!(self.broker_usage.used(), model.bytes() + self.elsewhere);
         let counters = self.queue.report();
         assert_eq!(counters.size, model.size() as u64);
-        assert_eq!(counters.in_flight, model.in_flight() as u64);
+        let shown: u64 = model.browsers.iter().map(|b| u64::from(b.in_flight.unsigned_abs())).sum();
+        assert_eq!(counters.in_flight, model.in_flight() as u64 + shown);
         assert_eq!(counters.consumers, model.subs.len() as u64);
         assert_eq!(counters.own.enqueued, model.enqueued);
         assert_eq!(counters.own.dequeued, model.dequeued);
