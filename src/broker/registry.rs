@@ -29,7 +29,7 @@ pub struct ConnectionEntry {
     pub blocked: AtomicBool,
     /// Open local transactions.
     pub transactions: AtomicU32,
-    /// True once everything of the connection is cleaned up.
+    /// Everything of the connection is cleaned up.
     gone: Closing,
 }
 

@@ -20,7 +20,7 @@ impl Queue {
         // What only the store has goes before all that is behind it.
         let mut barrier = self.barrier();
         while self.consumers.is_any_open() {
-            let Some((&key, entry)) = self.pending.range(pass.at()..).next() else {
+            let Some((key, entry)) = self.pending.range(pass.at()).next() else {
                 self.end_of_pending(&mut pass);
                 break;
             };
@@ -105,7 +105,7 @@ impl Queue {
     /// Whether messages wait that the consumer has not judged.
     fn has_more_for(&self, subscription: &Subscription) -> bool {
         let judged = &subscription.judged;
-        self.pending.range(judged.first()..).next().is_some()
+        self.pending.range(judged.first()).next().is_some()
             || judged.unread(&self.backlog).is_some()
             || self.spill.len() > 0
     }

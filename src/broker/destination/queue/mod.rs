@@ -27,6 +27,7 @@ mod judged;
 mod locked;
 mod marks;
 mod paging;
+mod pending;
 mod pull;
 mod room;
 mod settle;
@@ -43,6 +44,7 @@ pub use self::context::{History, QueueContext, TempShortage};
 pub(super) use self::judged::{Span, join};
 use self::locked::Locked;
 use self::marks::Marks;
+use self::pending::Pending;
 pub use self::pull::{OpenPulls, Pull};
 use self::room::Late;
 use self::spill::Spill;
@@ -65,7 +67,7 @@ use crate::broker::usage::Credit;
 use crate::jms::Message;
 use crate::store::{Cancel, StoreOp, StoredAdd};
 use hashbrown::{HashMap, HashSet};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -103,7 +105,7 @@ const NONE_DELIVERED: i64 = -1;
 /// All a queue knows.
 pub struct Queue {
     context: QueueContext,
-    pending: BTreeMap<Key, Entry>,
+    pending: Pending,
     /// Pending messages that only the store has.
     backlog: Backlog,
     /// Messages in the temp store.
@@ -172,7 +174,7 @@ impl Queue {
         }
         let expires = history.expiring && !policy.expire_period.is_zero();
         Self {
-            pending: BTreeMap::new(),
+            pending: Pending::default(),
             backlog,
             spill: Spill::default(),
             withheld: HashSet::new(),
@@ -490,7 +492,7 @@ impl Queue {
             self.watch_expiry(now);
         }
         self.dropped_to = self.dropped_to.min(key);
-        self.pending.insert(key, entry);
+        self.pending.insert(entry);
     }
 
     /// A message that is in the backlog needs no more than to be noticed when it expires.
@@ -510,7 +512,7 @@ impl Queue {
 
     /// Takes a pending entry out.
     fn remove(&mut self, key: Key) -> Option<Entry> {
-        let entry = self.pending.remove(&key)?;
+        let entry = self.pending.remove(key)?;
         if entry.message.expiration > 0 {
             self.expiring.remove(&(entry.message.expiration, key));
         }

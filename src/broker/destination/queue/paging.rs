@@ -86,9 +86,9 @@ impl Queue {
     /// does not know that they did.
     fn drop_stored(&mut self, from: Key, until: Key) {
         let droppable = |entry: &Entry| !entry.came_back() && self.context.stores(&entry.message);
-        let range = self.pending.range(from..until);
+        let range = self.pending.range(from).take_while(|(key, _)| *key < until);
         let keys: Vec<Key> =
-            range.filter(|(_, entry)| droppable(entry)).map(|(key, _)| *key).collect();
+            range.filter(|(_, entry)| droppable(entry)).map(|(key, _)| key).collect();
         for run in keys.chunk_by(|one, other| one.rank == other.rank) {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
             self.backlog.skip_all(first.rank, first.sequence, last.sequence, run.len() as u64);
@@ -226,7 +226,7 @@ impl Queue {
         let lost: HashSet<i64> =
             sequences.iter().copied().filter(|s| !self.withheld.contains(s)).collect();
         let keys: Vec<Key> =
-            self.pending.keys().filter(|key| lost.contains(&key.sequence)).copied().collect();
+            self.pending.keys().filter(|key| lost.contains(&key.sequence)).collect();
         let held: HashSet<i64> = self
             .consumers
             .iter()

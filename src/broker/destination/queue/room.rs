@@ -101,6 +101,6 @@ impl Queue {
     }
 
     fn has_pending(&self, add: &StoredAdd) -> bool {
-        self.pending.contains_key(&Key::at(add.band, add.sequence))
+        self.pending.contains(Key::at(add.band, add.sequence))
     }
 }

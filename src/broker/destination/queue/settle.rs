@@ -166,7 +166,7 @@ impl Queue {
                 break;
             }
             self.expiring.pop_first();
-            if let Some(entry) = self.pending.remove(&key) {
+            if let Some(entry) = self.pending.remove(key) {
                 self.expired(entry, None, out);
             }
         }
