@@ -14,7 +14,7 @@
 //! | socket buffers, wire format, marshal cache, client's ids | the connection's one task | nobody |
 //! | [`broker::outbox`] | destinations push, the connection's task drains | `Outbox::push_all`, never waits |
 //! | queue or topic: pending messages, subscriptions, groups, counters | its one task | `DestinationHandle`, a bounded mailbox |
-//! | topic and durable subscriptions | a small lock each, taken by topics and one connection | `offer`, `acknowledge` |
+//! | topic and durable subscriptions | a small lock each, taken by topics and one connection; that of the outbox is taken within, or what two of them dispatch could change places | `offer`, `acknowledge` |
 //! | scheduled messages | the task of [`broker::scheduler::Jobs`], a destination that no client can name | its handle |
 //! | open transactions | the client that began them; XA branches: [`broker::transaction`]; a send that waited for room: the destination that has it | broker calls; `Transaction::when_room` |
 //! | journal tail; index | the store's writer thread, or who leads it; its index thread | `Store::submit`, `Store::fetch` and what they call back |

@@ -65,8 +65,11 @@ pub(crate) async fn table(sizes: Vec<u64>) -> Outcome<()> {
     Ok(())
 }
 
+/// A connection with a session, which is open as long as the connection is.
 async fn open(uri: String) -> Outcome<Connection> {
-    Ok(Connection::open(&uri).await?)
+    let connection = Connection::open(&uri).await?;
+    drop(connection.session().await?);
+    Ok(connection)
 }
 
 async fn open_all(uri: String, count: u64) -> Outcome<Vec<Connection>> {

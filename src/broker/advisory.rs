@@ -319,3 +319,142 @@ impl Announcer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> Arc<Message> {
+        Arc::new(Message {
+            message_id: Some(MessageId { producer_sequence: 9, ..MessageId::default() }),
+            destination: Some(Destination::queue("A")),
+            content: Some("body".into()),
+            ..Message::default()
+        })
+    }
+
+    fn announced(notice: &Notice, include_body: bool) -> (Message, PropertyMap) {
+        let announcer = Announcer::new("b".into(), BrokerId::default(), "c".into());
+        let told = announcer.message(notice, &notice.topic(), "tcp://b", include_body, None);
+        let properties = told.properties.as_ref().map(|map| PropertyMap::decode(map));
+        (told, properties.map(|map| map.expect("it is well formed")).unwrap_or_default())
+    }
+
+    /// The topic of a notice below the prefix, and its own properties.
+    fn shown(notice: &Notice) -> (String, Vec<String>) {
+        let (told, properties) = announced(notice, false);
+        let topic = told.destination.expect("a topic");
+        let suffix = topic.name().strip_prefix(Destination::ADVISORY_PREFIX).expect("an advisory");
+        let mut names: Vec<String> = notice.properties.iter().map(|(n, _)| (*n).into()).collect();
+        assert!(names.iter().all(|name| properties.get(name).is_some()));
+        names.sort();
+        (suffix.into(), names)
+    }
+
+    #[test]
+    fn each_notice_has_its_topic_and_properties() {
+        let (queue, topic) = (Destination::queue("A"), Destination::topic("A"));
+        let temporary = Destination::new(DestinationKind::TempQueue, Some("A".into()));
+        let (consumer, producer) = (ConsumerInfo::default(), ProducerInfo::default());
+        let made = |destination: &Destination| {
+            let destination = Some(destination.clone());
+            Notice::destination(DestinationInfo { destination, ..DestinationInfo::default() })
+        };
+        let gone = RemoveInfo::default;
+        let origin = ["orignalDestination", "orignalMessageId"];
+        let all: Vec<(Notice, &str, Vec<&str>)> = vec![
+            (Notice::connection_added(&ConnectionInfo::default()), "Connection", vec![]),
+            (Notice::connection_removed(gone()), "Connection", vec![]),
+            (made(&queue), "Queue", vec![]),
+            (made(&topic), "Topic", vec![]),
+            (made(&temporary), "TempQueue", vec![]),
+            (
+                Notice::producer_added(&queue, &producer, 1),
+                "Producer.Queue.A",
+                vec!["producerCount"],
+            ),
+            (
+                Notice::producer_removed(&topic, gone(), 0),
+                "Producer.Topic.A",
+                vec!["producerCount"],
+            ),
+            (
+                Notice::anonymous_producer_added(&producer),
+                "Producer.Anonymous",
+                vec!["producerCount"],
+            ),
+            (
+                Notice::consumer_added(&topic, &consumer, 1),
+                "Consumer.Topic.A",
+                vec!["consumerCount"],
+            ),
+            (
+                Notice::consumer_removed(&queue, gone(), 0),
+                "Consumer.Queue.A",
+                vec!["consumerCount"],
+            ),
+            (
+                Notice::virtual_consumer_added(&topic, &consumer, 1),
+                "VirtualDestination.Consumer.Topic.A",
+                vec!["consumerCount"],
+            ),
+            (Notice::expired(&queue, &message()), "Expired.Queue.A", vec!["orignalMessageId"]),
+            (Notice::slow_consumer(&topic, &consumer), "SlowConsumer.Topic.A", vec!["consumerId"]),
+            (
+                Notice::fast_producer(&queue, &ProducerId::default()),
+                "FastProducer.Queue.A",
+                vec!["producerId"],
+            ),
+            (
+                Notice::discarded(&topic, &message(), &consumer, 1),
+                "MessageDiscarded.Topic.A",
+                vec!["consumerId", "discardedCount", origin[0], origin[1]],
+            ),
+            (Notice::delivered(&queue, &message()), "MessageDelivered.Queue.A", origin.to_vec()),
+            (Notice::consumed(&queue, &message()), "MessageConsumed.Queue.A", origin.to_vec()),
+            (Notice::full(&queue, 5), "FULL.Queue.A", vec!["usageCount", "usageName"]),
+            (Notice::master_broker(), "MasterBroker", vec![]),
+        ];
+        for (notice, topic, properties) in all {
+            let (shown, names) = shown(&notice);
+            assert_eq!(shown, topic);
+            assert_eq!(names, properties, "{topic}");
+        }
+        assert_eq!(shown(&Notice::dead(&queue, &message())).0, "MessageDLQd.Queue.A");
+    }
+
+    #[test]
+    fn an_advisory_has_bare_headers_and_names_its_broker() {
+        let (told, properties) = announced(&Notice::master_broker(), false);
+        assert_eq!(told.jms_type.as_deref(), Some("Advisory"));
+        assert!(!told.persistent && told.content.is_none());
+        assert_eq!((told.priority, told.timestamp, told.expiration), (0, 0, 0));
+        for name in ["originBrokerId", "originBrokerName", "originBrokerURL"] {
+            assert!(properties.get(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_told_only_where_they_are_to_be() {
+        for (included, body) in [(false, None), (true, Some("body".into()))] {
+            let (told, _) =
+                announced(&Notice::expired(&Destination::queue("A"), &message()), included);
+            let Some(Described::Message(copy)) = told.described.as_deref() else {
+                panic!("{:?}", told.described)
+            };
+            assert_eq!(copy.content, body);
+        }
+    }
+
+    #[test]
+    fn a_message_without_consumer_is_told_itself() {
+        let (told, _) =
+            announced(&Notice::no_consumer(&Destination::queue("A"), &message()), false);
+        assert_eq!(
+            told.destination,
+            Some(Destination::topic("ActiveMQ.Advisory.NoConsumer.Queue.A"))
+        );
+        assert_eq!((told.jms_type, told.content), (None, Some("body".into())));
+        assert_eq!(told.message_id, message().message_id);
+    }
+}

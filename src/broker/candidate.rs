@@ -98,3 +98,72 @@ impl Source for Candidate<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jms::selector::Selector;
+    use crate::jms::{ConnectionId, MessageId, ProducerId};
+
+    #[test]
+    fn headers_are_seen_by_their_names() {
+        let producer = ProducerId { connection: Some("c".into()), session: 1, value: 2 };
+        let message = Message {
+            message_id: Some(MessageId {
+                producer: Some(producer),
+                producer_sequence: 3,
+                ..MessageId::default()
+            }),
+            destination: Some(Destination::queue("A")),
+            reply_to: Some(Destination::topic("B")),
+            jms_type: Some("t".into()),
+            correlation_id: Some("id".into()),
+            group_id: Some("g".into()),
+            group_sequence: 5,
+            user_id: Some("u".into()),
+            persistent: true,
+            priority: 7,
+            timestamp: 11,
+            expiration: 12,
+            broker_in_time: 13,
+            broker_out_time: 14,
+            transaction_id: Some(TransactionId::Local {
+                value: 1,
+                connection: Some(ConnectionId::new("c")),
+            }),
+            ..Message::default()
+        };
+        let candidate = Candidate { message: &message, redeliveries: 1 };
+        for selector in [
+            "JMSDestination = 'queue://A'",
+            "JMSReplyTo = 'topic://B'",
+            "JMSType = 't'",
+            "JMSDeliveryMode = 'PERSISTENT'",
+            "JMSPriority = 7",
+            "JMSMessageID = 'c:1:2:3'",
+            "JMSTimestamp = 11",
+            "JMSCorrelationID = 'id'",
+            "JMSExpiration = 12",
+            "JMSRedelivered",
+            "JMSXDeliveryCount = 2",
+            "JMSXGroupID = 'g'",
+            "JMSXGroupSeq = 5",
+            "JMSXUserID = 'u'",
+            "JMSXProducerTXID = 'TX:c:1'",
+            "JMSActiveMQBrokerInTime = 13",
+            "JMSActiveMQBrokerOutTime = 14",
+            "JMSActiveMQBrokerPath = 'null'",
+            "JMSXGroupFirstForConsumer = FALSE",
+            "jmstype IS NULL",
+            "JMSNothing IS NULL",
+        ] {
+            let parsed = Selector::parse(selector).expect("it is valid");
+            assert!(parsed.matches(&candidate), "{selector}");
+        }
+        let origin = Some(Destination::queue("ORIGIN"));
+        let moved = Message { original_destination: origin, ..message };
+        let candidate = Candidate { message: &moved, redeliveries: 0 };
+        let parsed = Selector::parse("JMSDestination = 'queue://ORIGIN'").expect("it is valid");
+        assert!(parsed.matches(&candidate));
+    }
+}

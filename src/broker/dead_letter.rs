@@ -222,6 +222,150 @@ mod tests {
         DeadLetter::unstored(message, Destination::queue("Q"), None)
     }
 
+    /// Where a persistent message from there goes, as text.
+    fn target(strategy: &DeadLetterStrategy, from: Destination) -> Option<String> {
+        let message = Arc::new(Message { persistent: true, ..Message::default() });
+        let letter = DeadLetter::unstored(message, from, None);
+        strategy.destination(&letter, 0).map(|target| target.to_string())
+    }
+
+    fn individual(change: impl FnOnce(&mut IndividualNames)) -> DeadLetterStrategy {
+        let mut names = IndividualNames::default();
+        change(&mut names);
+        let target = DeadLetterTarget::Individual {
+            queue_prefix: "Q.".into(),
+            queue_suffix: ".q".into(),
+            topic_prefix: "T.".into(),
+            topic_suffix: ".t".into(),
+            queue_for_queue: !names.queues_to_topics,
+            queue_for_topic: !names.topics_to_topics,
+            per_durable_subscriber: names.per_subscriber,
+        };
+        DeadLetterStrategy { target, ..DeadLetterStrategy::default() }
+    }
+
+    #[derive(Default)]
+    struct IndividualNames {
+        queues_to_topics: bool,
+        topics_to_topics: bool,
+        per_subscriber: bool,
+    }
+
+    #[test]
+    fn the_dead_letter_queue_is_shared_or_named_after_the_destination() {
+        let shared = DeadLetterStrategy::default();
+        let dead = Some("queue://ActiveMQ.DLQ".to_owned());
+        assert_eq!(target(&shared, Destination::queue("A")), dead);
+        assert_eq!(target(&shared, Destination::topic("A")), dead);
+        let own = individual(|_| {});
+        assert_eq!(target(&own, Destination::queue("A")).as_deref(), Some("queue://Q.A.q"));
+        assert_eq!(target(&own, Destination::topic("A")).as_deref(), Some("queue://T.A.t"));
+        let topics =
+            individual(|names| (names.queues_to_topics, names.topics_to_topics) = (true, true));
+        assert_eq!(target(&topics, Destination::queue("A")).as_deref(), Some("topic://Q.A.q"));
+        assert_eq!(target(&topics, Destination::topic("A")).as_deref(), Some("topic://T.A.t"));
+    }
+
+    #[test]
+    fn a_durable_subscription_may_have_a_dead_letter_queue_of_its_own() {
+        let subscriber = DurableKey { client: "c".into(), name: "s".into() };
+        for (own, expected) in [(true, "queue://T.A.c:s.t"), (false, "queue://T.A.t")] {
+            let strategy = individual(|names| names.per_subscriber = own);
+            let message = Arc::new(Message { persistent: true, ..Message::default() });
+            let letter = DeadLetter {
+                subscriber: Some(subscriber.clone()),
+                ..DeadLetter::unstored(message, Destination::topic("A"), None)
+            };
+            let target = strategy.destination(&letter, 0).map(|target| target.to_string());
+            assert_eq!(target.as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn what_the_strategy_does_not_want_is_dropped() {
+        let now_ms = 1_000;
+        let goes = |strategy: &DeadLetterStrategy, persistent, expiration, from| {
+            let message = Arc::new(Message { persistent, expiration, ..Message::default() });
+            let letter = DeadLetter::unstored(message, Destination::queue(from), None);
+            strategy.destination(&letter, now_ms).is_some()
+        };
+        let usual = DeadLetterStrategy::default();
+        let all = DeadLetterStrategy { process_non_persistent: true, ..usual.clone() };
+        let fresh = DeadLetterStrategy { process_expired: false, ..usual.clone() };
+        let none = DeadLetterStrategy { target: DeadLetterTarget::Discard, ..usual.clone() };
+        assert!(goes(&usual, true, 0, "A") && goes(&usual, true, now_ms - 1, "A"));
+        assert!(!goes(&usual, false, 0, "A") && goes(&all, false, 0, "A"));
+        assert!(goes(&fresh, true, 0, "A") && !goes(&fresh, true, now_ms - 1, "A"));
+        assert!(!goes(&none, true, 0, "A"));
+        assert!(!goes(&usual, true, 0, "ActiveMQ.DLQ"), "it is there already");
+    }
+
+    /// The copy of `message`, and the properties it has.
+    fn copied(strategy: &DeadLetterStrategy, message: Message) -> (Message, PropertyMap) {
+        let cause = Some(Cause::Expired(7));
+        let letter = DeadLetter::unstored(Arc::new(message), Destination::queue("A"), cause);
+        let copy = strategy.copy(&letter, &Destination::queue("DEAD"), 1_000);
+        let properties = copy.properties.as_ref().expect("it has some");
+        let properties = PropertyMap::decode(properties).expect("they are well formed");
+        (copy, properties)
+    }
+
+    #[test]
+    fn the_copy_says_where_it_was_and_why_it_is_dead() {
+        let sent = Message {
+            expiration: 5,
+            redelivery_counter: 3,
+            timestamp: 4,
+            destination: Some(Destination::queue("A")),
+            ..Message::default()
+        };
+        let (copy, properties) = copied(&DeadLetterStrategy::default(), sent);
+        assert_eq!(copy.destination, Some(Destination::queue("DEAD")));
+        assert_eq!(copy.original_destination, Some(Destination::queue("A")));
+        assert_eq!((copy.expiration, copy.redelivery_counter, copy.timestamp), (0, 0, 4));
+        assert!(copy.persistent);
+        let text = |value: &str| PropertyValue::String(value.into());
+        let expected = [
+            ("originalExpiration", PropertyValue::Long(5)),
+            ("originalDeliveryMode", text("NON_PERSISTENT")),
+            ("dlqDeliveryFailureCause", text("java.lang.Throwable: Message Expired. Expiration:7")),
+        ];
+        for (name, value) in expected {
+            assert_eq!(properties.get(name), Some(&value), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_copy_keeps_the_first_original_expiration_and_expires_as_the_strategy_says() {
+        let first: PropertyMap =
+            [(Text::from("originalExpiration"), PropertyValue::Long(1))].into_iter().collect();
+        let sent = Message {
+            expiration: 5,
+            persistent: true,
+            properties: first.encode().ok(),
+            ..Message::default()
+        };
+        let (_, properties) = copied(&DeadLetterStrategy::default(), sent.clone());
+        assert_eq!(properties.get("originalExpiration"), Some(&PropertyValue::Long(1)));
+        assert_eq!(properties.get("originalDeliveryMode"), None, "it was persistent");
+        let strategy = DeadLetterStrategy { expiration_ms: 60, ..DeadLetterStrategy::default() };
+        let (copy, properties) = copied(&strategy, Message { properties: None, ..sent });
+        assert_eq!((copy.expiration, properties.get("originalExpiration")), (1_060, None));
+    }
+
+    #[test]
+    fn causes_have_the_texts_of_the_original() {
+        let text = |cause: Cause| cause.to_string();
+        assert_eq!(
+            text(Cause::Discarded("c:1:1".into())),
+            "java.lang.Throwable: TopicSubDiscard. ID:c:1:1"
+        );
+        assert_eq!(
+            text(Cause::Duplicate(Destination::queue("A"))),
+            "java.lang.Throwable: duplicate from store for queue://A"
+        );
+    }
+
     #[test]
     fn a_message_is_a_dead_letter_once_in_each_dead_letter_queue() {
         let (mut buried, strategy) = (Buried::default(), DeadLetterStrategy::default());

@@ -112,16 +112,9 @@ mod tests {
     use super::*;
     use crate::broker::destination::{Incoming, Op};
     use crate::broker::interceptors::{Interceptors, VirtualTopic};
-    use crate::broker::live::Live;
-    use crate::broker::plugins::Plugins;
     use crate::broker::policy::Policy;
-    use crate::broker::scheduler::SchedulerOptions;
-    use crate::broker::usage::{MemoryShare, Usage};
-    use crate::broker::{
-        BrokerOptions, OfflineDurables, PreparedFate, UserId, VirtualSubscriptions,
-    };
-    use crate::jms::{BrokerId, Message};
-    use crate::store::memory::MemoryStore;
+    use crate::broker::{BrokerOptions, fixture};
+    use crate::jms::Message;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -134,45 +127,12 @@ mod tests {
         };
         let mut interceptors = Interceptors::default();
         interceptors.add_virtual_topic(VirtualTopic::default());
-        let options = BrokerOptions {
-            name: "test".into(),
-            id: BrokerId::default(),
+        fixture::start(BrokerOptions {
             policy: Box::new(policy),
-            memory_limit_bytes: 0,
-            producer_memory: MemoryShare::Broker,
-            consumer_memory: MemoryShare::Broker,
-            advisories: false,
             interceptors: Arc::new(interceptors),
-            virtual_subscriptions: VirtualSubscriptions::default(),
-            path_separator: None,
-            user_id: UserId::AsSent,
-            shows_users: false,
-            anonymous_producer_advisories: false,
-            create_temporaries_on_send: false,
-            keep_durables_active: true,
-            expire_active_durables: false,
-            keep_temporaries: None,
-            rollback_only_on_async_failure: true,
-            monitors_splits: false,
-            reject_durables: false,
-            statistics: true,
-            authenticator: Live::default(),
-            store_usage: Usage::new(0, None),
-            store_share: None,
-            temp_usage: Usage::new(0, None),
-            spool: None,
-            dispatches_early: true,
-            prepared_fate: PreparedFate::Wait,
-            deletes_all: false,
-            offline_durables: OfflineDurables { timeout: None, check_every: PATIENCE },
-            inactive_sweeps: InactiveSweeps::default(),
-            scheduler: SchedulerOptions::default(),
-            plugins: Plugins::default(),
-            addresses: Vec::new(),
-            data_directory: "".into(),
-            default_url: "vm://test".into(),
-        };
-        Broker::start(options, Arc::new(MemoryStore)).await.expect("nothing is in its way")
+            ..fixture::options()
+        })
+        .await
     }
 
     async fn create(broker: &Broker, names: &[&str]) {

@@ -16,6 +16,8 @@ mod deliver;
 mod departed;
 pub mod destination;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod forward;
 mod inactive;
 pub mod interceptors;

@@ -111,7 +111,8 @@ pub enum RangeUse {
     Mark(TransactionKey),
 }
 
-/// The queue towards one connection.
+/// The queue towards one connection. Its lock is the innermost there is: what is dropped, which may free memory
+/// that others wait for, is dropped outside, and wakers are called there.
 #[derive(Debug, Default)]
 pub struct Outbox {
     state: Mutex<State>,
@@ -135,14 +136,14 @@ impl Outbox {
         }
         let waker = {
             let mut state = self.state.lock();
-            if state.closed {
-                items.clear();
-                return;
+            if !state.closed {
+                state.note_order(items);
+                state.items.extend(items.drain(..));
             }
-            state.note_order(items);
-            state.items.extend(items.drain(..));
             state.waker.take()
         };
+        // Still there if the outbox is closed.
+        items.clear();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -219,11 +220,18 @@ impl Outbox {
 
     /// Drops deliveries to a subscription that has ended.
     pub fn forget(&self, subscription: SubscriptionKey) {
-        let mut state = self.state.lock();
-        state.order.remove(&subscription);
-        state.items.retain(
-            |item| !matches!(item, Item::Delivery(delivery) if delivery.subscription == subscription),
-        );
+        let is_its = |item: &Item| matches!(item, Item::Delivery(delivery) if delivery.subscription == subscription);
+        let forgotten: VecDeque<Item> = {
+            let mut state = self.state.lock();
+            state.order.remove(&subscription);
+            if !state.items.iter().any(is_its) {
+                return;
+            }
+            let (its, others) = std::mem::take(&mut state.items).into_iter().partition(is_its);
+            state.items = others;
+            its
+        };
+        drop(forgotten);
     }
 
     /// Starts keeping the order of dispatch of a consumer that has several destinations.

@@ -1,6 +1,6 @@
 //! Who is connected, and what the clients have open: for client ids, advisories and the console.
 
-use super::client::Transport;
+use super::client::{Closing, Transport};
 use super::destination::durable::{DurableKey, DurableSubscription};
 use super::error::BrokerError;
 use super::outbox::Outbox;
@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// One connection as the broker knows it.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct ConnectionEntry {
     /// Open local transactions.
     pub transactions: AtomicU32,
     /// True once everything of the connection is cleaned up.
-    gone: watch::Sender<bool>,
+    gone: Closing,
 }
 
 /// One producer as the broker knows it: what it does is noted by the task of its connection.
@@ -76,7 +76,7 @@ struct State {
 pub enum Admission {
     Welcome(Arc<ConnectionEntry>),
     /// An older connection is in the way; it was told to stop.
-    Wait(watch::Receiver<bool>),
+    Wait(Closing),
 }
 
 impl Registry {
@@ -109,7 +109,7 @@ impl Registry {
         };
         if let Some(rival) = rival {
             rival.stop.notify_one();
-            return Ok(Admission::Wait(rival.gone.subscribe()));
+            return Ok(Admission::Wait(rival.gone.clone()));
         }
         let entry = Arc::new(ConnectionEntry {
             number,
@@ -120,7 +120,7 @@ impl Registry {
             outbox: Arc::clone(outbox),
             blocked: AtomicBool::new(false),
             transactions: AtomicU32::new(0),
-            gone: watch::Sender::new(false),
+            gone: Closing::default(),
         });
         state.connected += 1;
         state.clients.insert(client, id.clone());
@@ -141,7 +141,7 @@ impl Registry {
             }
         }
         drop(state);
-        entry.gone.send_replace(true);
+        entry.gone.close();
     }
 
     /// How many connections there have been since the broker's start.

@@ -207,10 +207,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, broker: Arc<Broker>)
         shared.connections.lock().insert(number, Arc::clone(&stop));
         let guard = ConnectionGuard { shared: Arc::clone(&shared), number };
         let (broker, openwire) = (Arc::clone(&broker), Arc::clone(&openwire));
-        tokio::spawn(async move {
-            serve(&guard.shared, stream, peer, stop, &broker, &openwire).await;
-            drop(guard);
-        });
+        tokio::spawn(serve(guard, stream, peer, stop, broker, openwire));
     }
 }
 
@@ -230,45 +227,54 @@ impl Drop for ConnectionGuard {
     }
 }
 
-async fn serve(
-    shared: &Shared,
+/// Serves a connection to its end. The task is this future: an `async fn` would keep what it is given twice.
+#[allow(clippy::manual_async_fn, reason = "see above")]
+fn serve(
+    guard: ConnectionGuard,
     stream: TcpStream,
     peer: SocketAddr,
     stop: Arc<Notify>,
-    broker: &Arc<Broker>,
-    openwire: &Arc<OpenWireOptions>,
-) {
-    let options = &shared.options;
-    let closing = Closing::default();
-    let transport = Transport {
-        connector: Text::clone(&shared.options.name),
-        remote: format!("tcp://{peer}").into(),
-        connector_url: Text::clone(&shared.published),
-        stop: Arc::clone(&stop),
-        closing: closing.clone(),
-        allow_link_stealing: options.allow_link_stealing,
-        producers_max: options.producers_max,
-        consumers_max: options.consumers_max,
-    };
-    let (ingress, egress) = openwire::session(broker, openwire, transport);
-    let (reader, writer) = stream.into_split();
-    let ended =
-        drive::drive(reader, writer, ingress, egress, stop, closing, options.patience).await;
-    match &ended {
-        Ended::Goodbye | Ended::Stopped | Ended::Refused => {
-            tracing::debug!(%peer, reason = %ended, "connection ended");
-        }
-        Ended::Blocked(_) => {
-            shared.warn(&format!("found a blocked client - stopping: tcp://{peer}: {ended}"));
-        }
-        Ended::Io(error) if !options.warn_on_remote_close => {
-            tracing::debug!(%peer, %error, "connection ended");
-        }
-        _ => shared.warn(&format!("Transport Connection to: tcp://{peer} failed: {ended}")),
+    broker: Arc<Broker>,
+    openwire: Arc<OpenWireOptions>,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let options = &guard.shared.options;
+        let closing = Closing::default();
+        let transport = Transport {
+            connector: Text::clone(&options.name),
+            remote: format!("tcp://{peer}").into(),
+            connector_url: Text::clone(&guard.shared.published),
+            stop: Arc::clone(&stop),
+            closing: closing.clone(),
+            allow_link_stealing: options.allow_link_stealing,
+            producers_max: options.producers_max,
+            consumers_max: options.consumers_max,
+        };
+        let (ingress, egress) = openwire::session(&broker, &openwire, transport);
+        let (reader, writer) = stream.into_split();
+        let patience = options.patience;
+        let ended = drive::drive(reader, writer, ingress, egress, stop, closing, patience).await;
+        guard.shared.note_end(peer, &ended);
     }
 }
 
 impl Shared {
+    /// Says how the connection of `peer` ended.
+    fn note_end(&self, peer: SocketAddr, ended: &Ended) {
+        match ended {
+            Ended::Goodbye | Ended::Stopped | Ended::Refused => {
+                tracing::debug!(%peer, reason = %ended, "connection ended");
+            }
+            Ended::Blocked(_) => {
+                self.warn(&format!("found a blocked client - stopping: tcp://{peer}: {ended}"));
+            }
+            Ended::Io(error) if !self.options.warn_on_remote_close => {
+                tracing::debug!(%peer, %error, "connection ended");
+            }
+            _ => self.warn(&format!("Transport Connection to: tcp://{peer} failed: {ended}")),
+        }
+    }
+
     /// The options behind its address.
     fn query(&self) -> String {
         match self.options.query.as_str() {

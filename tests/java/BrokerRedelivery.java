@@ -2,6 +2,7 @@ import java.util.Enumeration;
 import javax.jms.DeliveryMode;
 import javax.jms.Message;
 import javax.jms.MessageConsumer;
+import javax.jms.MessageProducer;
 import javax.jms.Queue;
 import javax.jms.Session;
 import org.apache.activemq.command.ActiveMQQueue;
@@ -71,6 +72,19 @@ final class BrokerRedelivery extends Rules {
         flags(second, true, 2);
         session.commit();
         isEmpty(queue);
+    }
+
+    @Rule
+    void whatExpiresIsDeadAtOnce() throws Exception {
+        Queue queue = queue("AGAIN");
+        Session session = session();
+        MessageProducer producer = session.createProducer(queue);
+        producer.setTimeToLive(1);
+        producer.send(session.createTextMessage("expired"));
+        long sent = System.currentTimeMillis();
+        eventually("clock moves", () -> System.currentTimeMillis() > sent + 2);
+        isEmpty(queue);
+        equal("expired", text(DeadLetters.next(this, queue)), "text");
     }
 
     @Rule

@@ -1,10 +1,12 @@
 import javax.jms.DeliveryMode;
+import javax.jms.Destination;
 import javax.jms.JMSException;
 import javax.jms.Message;
 import javax.jms.MessageConsumer;
 import javax.jms.MessageProducer;
 import javax.jms.Queue;
 import javax.jms.Session;
+import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQMessage;
 import org.apache.activemq.command.ActiveMQQueue;
@@ -12,8 +14,8 @@ import org.apache.activemq.command.ActiveMQQueue;
 final class DeadLetters extends Rules {
     private static final Queue SHARED = new ActiveMQQueue("ActiveMQ.DLQ");
 
-    /** The next dead letter of the queue; those that other scenarios left are dropped. */
-    static Message next(Rules rules, Queue from) throws JMSException {
+    /** The next dead letter of the destination; those that other scenarios left are dropped. */
+    static Message next(Rules rules, Destination from) throws JMSException {
         MessageConsumer consumer = rules.session().createConsumer(SHARED);
         Message message = Rules.next(consumer);
         while (!from.equals(((ActiveMQMessage) message).getOriginalDestination())) {
@@ -24,8 +26,8 @@ final class DeadLetters extends Rules {
     }
 
     private static void sendShortLived(
-            Session session, Queue queue, int mode, String text) throws JMSException {
-        MessageProducer producer = session.createProducer(queue);
+            Session session, Destination to, int mode, String text) throws JMSException {
+        MessageProducer producer = session.createProducer(to);
         producer.setDeliveryMode(mode);
         producer.setTimeToLive(1);
         producer.send(session.createTextMessage(text));
@@ -83,6 +85,16 @@ final class DeadLetters extends Rules {
         Queue queue = queue("EXPIRE");
         sendShortLived(session(), queue, DeliveryMode.PERSISTENT, "expired");
         equal("expired", text(next(this, queue)), "text");
+    }
+
+    @Rule
+    void expiryIsFoundInASubscriptionThatIsAway() throws Exception {
+        Topic topic = topic("EXPIRE");
+        ActiveMQConnection connection = connectAs(unique("durable"));
+        auto(connection).createDurableSubscriber(topic, "s");
+        connection.close();
+        sendShortLived(session(), topic, DeliveryMode.PERSISTENT, "expired");
+        equal("expired", text(next(this, topic)), "text");
     }
 
     @Rule

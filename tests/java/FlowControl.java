@@ -14,6 +14,7 @@ import javax.jms.ResourceAllocationException;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.advisory.AdvisorySupport;
+import org.apache.activemq.command.BrokerInfo;
 import org.apache.activemq.transport.RequestTimedOutIOException;
 
 /** Queues under BLOCK and REFUSE have 100 KiB of memory; a block is a message of 10 KiB. */
@@ -259,5 +260,89 @@ final class FlowControl extends Rules {
             last = next(consumer);
             equal(i, last.getIntProperty("i"), "number of a block");
         }
+    }
+
+    /** A session of a connection whose peer has said that it is a broker, and so sends for others. */
+    static Session bridged(ActiveMQConnection connection) throws JMSException {
+        connection.syncSendPacket(new BrokerInfo());
+        return auto(connection);
+    }
+
+    /** What a broker sends beyond the room in the queue waits until somebody takes it. */
+    private void isHeldBack(Queue queue, boolean oneWay) throws Exception {
+        ActiveMQConnection connection =
+                connect(oneWay ? "jms.useAsyncSend=true" : "jms.alwaysSyncSend=true");
+        Session session = bridged(connection);
+        Session sibling = auto(connection);
+        AtomicInteger sent = new AtomicInteger();
+        CompletableFuture<Void> sender = meanwhile(
+                () -> sendBlocks(session, session.createProducer(queue), 0, 40, sent));
+        int before = -1;
+        while (sent.get() != before || before == 0) {
+            before = sent.get();
+            Thread.sleep(500);
+        }
+        // One-way sends are on their way, but their connection is not read.
+        CompletableFuture<Void> waits =
+                oneWay ? meanwhile(() -> sibling.createProducer(queue())) : sender;
+        Thread.sleep(300);
+        if (waits.isDone()) {
+            finishes(waits);
+            throw new AssertionError("more than the limit was taken");
+        }
+        takesBlocks(session().createConsumer(queue), 0, 40);
+        finishes(sender);
+        finishes(waits);
+        isEmpty(queue);
+    }
+
+    @Rule
+    void networksAreHeldBackWhereOthersAreRefused() throws Exception {
+        isHeldBack(queue("REFUSE"), false);
+        isHeldBack(queue("REFUSE"), true);
+    }
+
+    @Rule
+    void networksWaitLongerThanOthersMay() throws Exception {
+        isHeldBack(queue("IMPATIENT"), false);
+        isHeldBack(queue("IMPATIENT"), true);
+    }
+
+    @Rule
+    void whatExpiresWhileItWaitsForSpaceIsADeadLetter() throws Exception {
+        Queue queue = queue("BLOCK");
+        MessageConsumer full = watchFull(queue);
+        Session filling = session();
+        CompletableFuture<Void> filler = meanwhile(() -> sendBlocks(filling, queue, 0, 12));
+        next(full);
+        Session session = session();
+        MessageProducer producer = session.createProducer(queue);
+        producer.setTimeToLive(100);
+        CompletableFuture<Void> sender =
+                meanwhile(() -> producer.send(session.createTextMessage("expired")));
+        Thread.sleep(500);
+        check(!sender.isDone(), "the message is not held back");
+        takesBlocks(session().createConsumer(queue), 0, 12);
+        finishes(filler);
+        finishes(sender);
+        equal("expired", text(DeadLetters.next(this, queue)), "text");
+        isEmpty(queue);
+    }
+
+    @Rule
+    void oneWaySendWithoutWindowStopsItsConnection() throws Exception {
+        Queue queue = queue("BLOCK");
+        MessageConsumer full = watchFull(queue);
+        ActiveMQConnection connection = connect("jms.useAsyncSend=true");
+        Session session = auto(connection);
+        CompletableFuture<Void> sender = meanwhile(() -> sendBlocks(session, queue, 0, 30));
+        next(full);
+        Session sibling = auto(connection);
+        CompletableFuture<Void> behind = meanwhile(() -> sibling.createProducer(queue()));
+        Thread.sleep(500);
+        check(!behind.isDone(), "the connection was read on");
+        takesBlocks(session().createConsumer(queue), 0, 30);
+        finishes(sender);
+        finishes(behind);
     }
 }

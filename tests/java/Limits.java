@@ -4,6 +4,7 @@ import javax.jms.BytesMessage;
 import javax.jms.DeliveryMode;
 import javax.jms.Destination;
 import javax.jms.JMSException;
+import javax.jms.Message;
 import javax.jms.MessageConsumer;
 import javax.jms.MessageProducer;
 import javax.jms.Queue;
@@ -11,6 +12,8 @@ import javax.jms.ResourceAllocationException;
 import javax.jms.Session;
 import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.ActiveMQQueue;
+import org.apache.activemq.command.ActiveMQTopic;
 
 /**
  * Limits of systemUsage: 4 MiB of memory, 8 MiB of store, 8 MiB of temporary store. A block is a message of
@@ -251,5 +254,90 @@ final class Limits extends Rules {
         takesBlocks(session().createConsumer(queue), MANY);
         finishes(sender);
         isEmpty(queue);
+    }
+
+    @Rule
+    void fullStoreHoldsNetworksBackWhereOthersAreRefused() throws Exception {
+        Queue queue = queue("FAIL");
+        AtomicInteger sent = new AtomicInteger();
+        Session session = FlowControl.bridged(connect());
+        MessageProducer producer = producer(session, queue, DeliveryMode.PERSISTENT);
+        CompletableFuture<Void> sender = meanwhile(() -> sendBlocks(session, producer, MANY, sent));
+        stalls(sent);
+        takesBlocks(session().createConsumer(queue), MANY);
+        finishes(sender);
+        isEmpty(queue);
+        storeHasRoom();
+    }
+
+    /** With advisorySupport="false". */
+    @Rule
+    void nothingIsAnnounced() throws Exception {
+        Queue queue = queue();
+        Session session = session();
+        MessageConsumer watch = session.createConsumer(new ActiveMQTopic("ActiveMQ.Advisory.>"));
+        send(session, queue, 0, 1);
+        takes(session.createConsumer(queue), 0, 1);
+        settled();
+        equal(null, watch.receiveNoWait(), "advisory");
+    }
+
+    /** With keepDurableSubsActive="false". */
+    @Rule
+    void subscriptionThatIsAwayKeepsPersistentMessagesOnly() throws Exception {
+        Topic topic = topic();
+        String id = unique("durable");
+        ActiveMQConnection connection = connectAs(id);
+        auto(connection).createDurableSubscriber(topic, "s");
+        connection.close();
+        Session session = session();
+        MessageProducer producer = session.createProducer(topic);
+        for (int mode : new int[] {DeliveryMode.NON_PERSISTENT, DeliveryMode.PERSISTENT}) {
+            producer.setDeliveryMode(mode);
+            producer.send(session.createTextMessage(Integer.toString(mode)));
+        }
+        MessageConsumer back = auto(connectAs(id)).createDurableSubscriber(topic, "s");
+        equal(Integer.toString(DeliveryMode.PERSISTENT), nextText(back), "text");
+        sendText(session, topic, "last");
+        equal("last", nextText(back), "text");
+    }
+
+    /** With enableMessageExpirationOnActiveDurableSubs="true". */
+    @Rule
+    void pendingMessagesOfSubscriptionsThatAreThereExpire() throws Exception {
+        Topic topic = topic("EXPIRE");
+        ActiveMQConnection connection =
+                connectAs(unique("durable"), "jms.prefetchPolicy.durableTopicPrefetch=1");
+        MessageConsumer durable = client(connection).createDurableSubscriber(topic, "s");
+        Session session = session();
+        send(session, topic, 0, 1);
+        MessageProducer producer = session.createProducer(topic);
+        producer.setTimeToLive(100);
+        producer.send(session.createTextMessage("expired"));
+        // The subscriber's window is full: nobody but the broker can find it.
+        MessageConsumer dead = session().createConsumer(new ActiveMQQueue("ActiveMQ.DLQ"));
+        equal("expired", nextText(dead), "dead letter");
+        send(session, topic, 1, 2);
+        takes(durable, 0, 1).acknowledge();
+        takes(durable, 1, 2);
+    }
+
+    /** A subscriber that takes nothing fills memory, then the temporary store; then senders wait. */
+    @Rule
+    void slowTopicConsumerHoldsMessagesBackWhenTheTempStoreIsFull() throws Exception {
+        Topic topic = topic("SPILL");
+        AtomicInteger sent = new AtomicInteger();
+        ActiveMQConnection slow = connect("jms.prefetchPolicy.topicPrefetch=1");
+        MessageConsumer consumer = client(slow).createConsumer(topic);
+        Session session = auto(connect("jms.alwaysSyncSend=true"));
+        MessageProducer producer = producer(session, topic, DeliveryMode.NON_PERSISTENT);
+        CompletableFuture<Void> sender = meanwhile(() -> sendBlocks(session, producer, MANY, sent));
+        stalls(sent);
+        for (int i = 0; i < MANY; i++) {
+            Message message = next(consumer);
+            equal(i, message.getIntProperty("i"), "number of a block");
+            message.acknowledge();
+        }
+        finishes(sender);
     }
 }

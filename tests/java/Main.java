@@ -34,6 +34,9 @@ final class Main {
     /** They need a broker with mirrors.xml. */
     private static final List<Class<? extends Rules>> MIRROR_GROUPS = List.of(Mirrors.class);
 
+    /** They need a broker with settings.xml. */
+    private static final List<Class<? extends Rules>> SETTING_GROUPS = List.of(Settings.class);
+
     private record Scenario(String name, Method method) {
         boolean isBeyondOriginal() {
             return method.getAnnotation(Rule.class).beyondOriginal();
@@ -64,6 +67,7 @@ final class Main {
                 case "--plugins" -> groups = PLUGIN_GROUPS;
                 case "--limits" -> groups = LIMIT_GROUPS;
                 case "--mirrors" -> groups = MIRROR_GROUPS;
+                case "--settings" -> groups = SETTING_GROUPS;
                 default -> wanted.add(args[i]);
             }
         }

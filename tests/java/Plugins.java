@@ -6,6 +6,8 @@ import javax.jms.Queue;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQQueue;
+import org.apache.activemq.command.ActiveMQTextMessage;
+import org.apache.activemq.command.BrokerId;
 
 /** Plugins that change messages or drop them. */
 final class Plugins extends Rules {
@@ -49,6 +51,34 @@ final class Plugins extends Rules {
         equal(0L, none.getJMSTimestamp(), "JMSTimestamp that was not wanted");
         equal(0L, none.getJMSExpiration(), "expiration without time stamp");
         check(sent(0).getJMSTimestamp() >= before, "stamped in the past");
+    }
+
+    /** A message with a broker's id in its path came over a network. */
+    @Rule
+    void messagesOfOtherBrokersKeepTheirTime() throws Exception {
+        Queue queue = queue();
+        RawClient client = new RawClient(connect());
+        ActiveMQTextMessage message = RawClient.message(client.produce(queue, 0), queue, 0);
+        message.setTimestamp(1000);
+        message.setBrokerPath(new BrokerId[] {new BrokerId("other")});
+        client.connection.syncSendPacket(message);
+        Message got = next(session().createConsumer(queue));
+        equal(1000L, got.getJMSTimestamp(), "JMSTimestamp");
+        equal(0L, got.getJMSExpiration(), "JMSExpiration");
+    }
+
+    @Rule
+    void deadLettersKeepTheirTime() throws Exception {
+        Queue queue = queue("KEEP");
+        poison(queue);
+        MessageConsumer dead = session().createConsumer(new ActiveMQQueue("ActiveMQ.DLQ"));
+        Message letter = next(dead);
+        while (!nameOf(queue).equals(text(letter))) {
+            letter = next(dead);
+        }
+        long stamped = letter.getLongProperty("originalExpiration") - OVERRIDE_MS;
+        equal(stamped, letter.getJMSTimestamp(), "JMSTimestamp");
+        equal(0L, letter.getJMSExpiration(), "JMSExpiration");
     }
 
     @Rule

@@ -61,6 +61,18 @@ final class QueueConsumers extends Rules {
     }
 
     @Rule
+    void exclusiveConsumerTakesOverFromAnEqualOneWithTheHighestPriorityOnly() throws Exception {
+        for (int priority : new int[] {126, 127}) {
+            Queue queue = queue();
+            String options = "consumer.exclusive=true&consumer.priority=" + priority;
+            MessageConsumer first = session().createConsumer(withOptions(queue, options));
+            MessageConsumer second = session().createConsumer(withOptions(queue, options));
+            send(session(), queue, 0, 5);
+            takes(priority == 127 ? second : first, 0, 5);
+        }
+    }
+
+    @Rule
     void withoutExclusiveConsumerTheOthersShareAgain() throws Exception {
         Queue queue = queue();
         Session session = session();

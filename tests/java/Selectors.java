@@ -24,6 +24,11 @@ final class Selectors extends Rules {
             message.setDoubleProperty("half", i / 2.0);
             message.setStringProperty("color", colors[i % 3]);
             message.setBooleanProperty("even", i % 2 == 0);
+            message.setByteProperty("b", (byte) i);
+            message.setShortProperty("s", (short) i);
+            message.setLongProperty("l", i);
+            message.setFloatProperty("f", i / 4f);
+            message.setStringProperty("digit", Integer.toString(i));
             message.setStringProperty("quoted", "it's 100%_" + i);
             if (i >= 5) {
                 message.setLongProperty("big", 1L << 40);
@@ -89,7 +94,70 @@ final class Selectors extends Rules {
         {"1 = 1", "0123456789"},
         {"1 = 2", ""},
         {"TRUE", "0123456789"},
+        // What is missing is unknown on the left only.
+        {"1 <> missing", "0123456789"},
+        {"1 = missing", ""},
+        {"missing = missing2", "0123456789"},
+        {"missing > 1", ""},
+        {"missing IS NULL AND n = 1", "1"},
+        {"missing LIKE '%'", ""},
+        {"missing NOT LIKE '%'", ""},
+        {"missing IN ('1')", ""},
+        {"missing BETWEEN 1 AND 2", ""},
+        {"missing + 1 = 2", ""},
+        {"FALSE AND missing", ""},
+        {"TRUE OR missing", "0123456789"},
+        {"NOT (missing = 1 AND n = 2)", "013456789"},
+        // Bytes and shorts are compared as what stands on the left.
+        {"b = 3", "3"},
+        {"s = 3", "3"},
+        {"3 = b", ""},
+        {"n = b", ""},
+        {"l = b", ""},
+        {"b = n", "0123456789"},
+        {"n = l", "0123456789"},
+        {"f = 0.25", "1"},
+        {"f = half", "0"},
+        {"l > 7.5", "89"},
+        // NOT comes before comparisons.
+        {"NOT n = 5", ""},
+        {"NOT even = FALSE", "02468"},
+        // Strings have an order among properties, and are no numbers.
+        {"color > digit", "0123456789"},
+        {"color < digit", ""},
+        {"digit = 3", ""},
+        {"digit > 3", ""},
+        {"digit LIKE '3'", "3"},
+        {"n LIKE '3'", ""},
+        {"n IN ('3')", ""},
+        // Literals and blanks.
+        {"n = 03", "3"},
+        {"n = 3L", "3"},
+        {"half = 15e-1", "3"},
+        {"half = .5", "1"},
+        {"n = 3 /* comment */", "3"},
+        {"n = 3 -- comment\n", "3"},
+        {"n\t=\n3", "3"},
+        // Arithmetic.
+        {"n + n * 2 = 9", "3"},
+        {"(n + n) * 2 = 12", "3"},
+        {"n % 4 = 1", "159"},
+        {"n / 0 > 1", "0123456789"},
+        {"7 / 2 = 3.5", "0123456789"},
+        {"color + 'x' = 'redx'", "0369"},
+        {"+n = 3", "3"},
+        // Functions.
+        {"REGEX('^gr', color)", "147"},
+        {"REPLACE(color, 'e', 'a') = 'rad'", "0369"},
+        {"INLIST(SPLIT('red,blue', ','), color)", "0235689"},
+        {"INLIST(MAKELIST('red', 'blue'), color)", "0235689"},
     };
+
+    private static void compare(String[] sample, String got, List<String> wrong) {
+        if (!sample[1].equals(got)) {
+            wrong.add(sample[0] + " selects " + got + ", not " + sample[1]);
+        }
+    }
 
     @Rule(seconds = 60)
     void queueSelectorsPickWhatTheySay() throws Exception {
@@ -97,6 +165,7 @@ final class Selectors extends Rules {
         Session session = auto(connection);
         Queue queue = queue();
         sendSamples(session, queue);
+        List<String> wrong = new ArrayList<>();
         for (String[] sample : SAMPLES) {
             List<String> got = new ArrayList<>();
             var browser = session.createBrowser(queue, sample[0]);
@@ -105,8 +174,9 @@ final class Selectors extends Rules {
             }
             browser.close();
             got.sort(null);
-            equal(sample[1], String.join("", got), "selected by " + sample[0]);
+            compare(sample, String.join("", got), wrong);
         }
+        equal(List.of(), wrong, "what is selected otherwise");
     }
 
     @Rule(seconds = 60)
@@ -123,6 +193,7 @@ final class Selectors extends Rules {
         // Dispatches of one connection keep their order, so the others have theirs when the last
         // has come.
         takes(all, 0, 10);
+        List<String> wrong = new ArrayList<>();
         for (int i = 0; i < SAMPLES.length; i++) {
             StringBuilder got = new StringBuilder();
             Message message = consumers.get(i).receiveNoWait();
@@ -130,8 +201,9 @@ final class Selectors extends Rules {
                 got.append(text(message));
                 message = consumers.get(i).receiveNoWait();
             }
-            equal(SAMPLES[i][1], got.toString(), "selected by " + SAMPLES[i][0]);
+            compare(SAMPLES[i], got.toString(), wrong);
         }
+        equal(List.of(), wrong, "what is selected otherwise");
     }
 
     @Rule
@@ -178,7 +250,9 @@ final class Selectors extends Rules {
             "n >", "n = = 1", "n IN", "(n = 1", "n LIKE 3", "'text", "n BETWEEN 1", "= 1",
             "n = 1 AND",
             // IN takes strings only; NOT binds to the operand.
-            "n IN (1, 2)", "NOT n < 8"
+            "n IN (1, 2)", "NOT n < 8",
+            "n != 1", "n == 1", "color = \"red\"", "a.b = 1", "color > 'a'", "n = NULL", "1 IN ('1')",
+            "color LIKE color", "n = 0x", "regex('a', color)", "n = 3 -- no line end", "'a' BETWEEN 'a' AND 'b'"
         };
         for (String selector : invalid) {
             fails(InvalidSelectorException.class, () -> session.createConsumer(queue(), selector));

@@ -118,6 +118,16 @@ final class Statistics extends Rules {
         }
     }
 
+    /** Nor does the question go where it was sent to. */
+    @Rule
+    void theDotBeforeTheNameMayBeMissing() throws Exception {
+        Queue queue = queue();
+        send(session(), queue, 0, 1);
+        Queue about = new ActiveMQQueue(PREFIX + "Destination" + nameOf(queue));
+        has(one(about), "destinationName", queue.toString());
+        isEmpty(about);
+    }
+
     @Rule
     void aTopicTellsItsCounters() throws Exception {
         Topic topic = topic();
@@ -306,9 +316,13 @@ final class Statistics extends Rules {
         MessageConsumer told = asking.createConsumer(answers);
         Message question = asking.createMessage();
         question.setJMSReplyTo(answers);
+        question.setJMSCorrelationID("asked");
         asking.createProducer(new ActiveMQQueue(PREFIX + "Subscription")).send(question);
         while (true) {
-            Map<String, Object> fields = fields((MapMessage) next(told));
+            MapMessage answer = (MapMessage) next(told);
+            equal("Advisory", answer.getJMSType(), "JMSType");
+            equal(null, answer.getJMSCorrelationID(), "JMSCorrelationID");
+            Map<String, Object> fields = fields(answer);
             if (name.equals(fields.get("destinationName"))) {
                 return fields;
             }

@@ -68,6 +68,21 @@ final class Topics extends Rules {
     }
 
     @Rule
+    void persistentMessageThatIsDiscardedIsADeadLetter() throws Exception {
+        Topic topic = topic("LIMIT");
+        ActiveMQConnection connection = connect("jms.prefetchPolicy.topicPrefetch=1");
+        MessageConsumer slow = auto(connection).createConsumer(topic);
+        send(session(), topic, 0, 12);
+        Message dead = DeadLetters.next(this, topic);
+        equal("1", text(dead), "text");
+        String cause = dead.getStringProperty("dlqDeliveryFailureCause");
+        String id = connection.getConnectionInfo().getConnectionId().toString();
+        check(cause.startsWith("java.lang.Throwable: TopicSubDiscard. ID:" + id), cause);
+        takes(slow, 0, 1);
+        takes(slow, 2, 12);
+    }
+
+    @Rule
     void withoutPolicyNothingIsDiscarded() throws Exception {
         Topic topic = topic();
         ActiveMQConnection connection = connect("jms.prefetchPolicy.topicPrefetch=1");

@@ -14,8 +14,11 @@ import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQDestination;
 import org.apache.activemq.command.ActiveMQMessage;
 import org.apache.activemq.command.ActiveMQQueue;
+import org.apache.activemq.command.ActiveMQTextMessage;
 import org.apache.activemq.command.ActiveMQTopic;
+import org.apache.activemq.command.BrokerId;
 import org.apache.activemq.command.ConsumerInfo;
+import org.apache.activemq.command.ProducerInfo;
 import org.apache.activemq.command.RemoveInfo;
 
 /** Virtual topics and composite destinations, as destinationInterceptors in peer.xml has them. */
@@ -255,6 +258,26 @@ final class VirtualDestinations extends Rules {
         isEmpty(picky);
         isEmpty(any);
         isEmpty(absent);
+    }
+
+    /** A message with a broker's id in its path came over a network. */
+    @Rule
+    void localVirtualTopicCopiesNothingThatCameOverANetwork() throws Exception {
+        Topic topic = topic("Local");
+        Session session = session();
+        MessageConsumer watch = session.createConsumer(topic);
+        MessageConsumer consumer = session.createConsumer(fed("LocalFor.A.", topic));
+        RawClient client = new RawClient(connect());
+        ProducerInfo producer = client.produce(topic, 0);
+        for (int i = 0; i < 3; i++) {
+            ActiveMQTextMessage message = RawClient.message(producer, topic, i);
+            message.setBrokerPath(i == 1 ? new BrokerId[] {new BrokerId("other")} : null);
+            client.connection.syncSendPacket(message);
+        }
+        takes(watch, 0, 3);
+        equal(List.of("0", "2"), take(consumer, 2), "copies");
+        consumer.close();
+        isEmpty(fed("LocalFor.A.", topic));
     }
 
     @Rule

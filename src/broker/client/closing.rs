@@ -25,12 +25,17 @@ impl Closing {
         self.0.changed.notify_waiters();
     }
 
+    /// Whether the connection has ended, or ends.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::SeqCst)
+    }
+
     /// Waits for the end of the connection.
     pub async fn closed(&self) {
         let mut changed = pin!(self.0.changed.notified());
         // Before the flag is looked at: who closes after that wakes us.
         changed.as_mut().enable();
-        if !self.0.closed.load(Ordering::SeqCst) {
+        if !self.is_closed() {
             changed.await;
         }
     }

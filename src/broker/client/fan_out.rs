@@ -16,9 +16,11 @@ use super::super::outbox::Receipt;
 use super::super::policy::Policy;
 use super::super::transaction::PendingSend;
 use super::super::usage::Usage;
+use super::send::has_room;
 use super::{Client, Closing};
 use crate::jms::{Message, Text};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A copy on its way to one destination, and what must have room for it.
@@ -35,6 +37,8 @@ struct Copy {
     /// Whether it is kept in the store.
     stored: bool,
     may_be_dropped: bool,
+    /// How long it may wait; none: as long as need be.
+    patience: Option<Duration>,
 }
 
 /// Why a copy has to wait.
@@ -83,7 +87,7 @@ impl Copy {
             before.acquire(0).await;
         }
         if let Some(disk) = &self.disk {
-            disk.below(self.disk_percent()).await;
+            has_room(&self.handle, disk, self.disk_percent()).await;
         }
         if self.is_controlled() {
             self.handle.usage.acquire(0).await;
@@ -146,10 +150,11 @@ async fn take_all_in_time(copies: &mut Vec<Copy>) -> Result<Vec<PendingSend>, Br
             Err((at, _)) => at,
         };
         let copy = &copies[at];
-        let patience = copy.policy.send_fail_after;
-        if patience.is_zero() {
+        let Some(patience) = copy.patience else {
             copy.room().await;
-        } else if tokio::time::timeout(patience, copy.room()).await.is_err() {
+            continue;
+        };
+        if tokio::time::timeout(patience, copy.room()).await.is_err() {
             let error = copy.timeout();
             if !copy.may_be_dropped {
                 return Err(error);
@@ -256,10 +261,11 @@ impl Client {
                 && !target.at.kind().is_temporary()
                 && keeps
                 && handle.shared.stores(&handle.destination);
-            let disk = self.disk_for(&handle, stored);
+            let disk = self.disk_for(&handle, &policy, stored);
             let transacted = message.transaction_id.is_some();
             let before = self.parking.waiting(&handle).filter(|_| !transacted);
             let may_be_dropped = target.may_be_dropped;
+            let patience = self.patience(&policy);
             copies.push(Copy {
                 handle,
                 policy,
@@ -269,6 +275,7 @@ impl Client {
                 before,
                 stored,
                 may_be_dropped,
+                patience,
             });
         }
         match message.transaction_id.is_some() {
@@ -340,7 +347,7 @@ impl Client {
                 copy.warn(&shortage);
                 self.tell_full(&handle, &copy.message).await;
             }
-            if !copy.policy.send_fail_if_no_space || self.network {
+            if !self.is_refused_by(&copy.policy) {
                 return Ok(());
             }
             let error = match shortage {

@@ -17,6 +17,8 @@ mod pulls;
 mod replay;
 mod schedule;
 mod send;
+#[cfg(test)]
+mod tests;
 mod transact;
 
 pub(super) use self::attached::Attached;
@@ -71,7 +73,8 @@ pub struct Client {
     outbox: Arc<Outbox>,
     /// The peer is a broker.
     network: bool,
-    sessions: HashSet<SessionId>,
+    /// Their numbers.
+    sessions: HashSet<i64>,
     producers: HashMap<ProducerId, Producer>,
     consumers: HashMap<ConsumerId, Consumer>,
     transactions: HashMap<TransactionId, Transaction>,
@@ -152,10 +155,9 @@ impl Client {
             let admission = broker.registry.enter(number, &info, &transport, &outbox, name)?;
             match admission {
                 Admission::Welcome(entry) => break entry,
-                Admission::Wait(mut gone) => {
-                    let waited = transport.closing.unless(gone.wait_for(|gone| *gone)).await;
-                    // Its sender is dropped only with the entry, which tells first.
-                    drop(waited.ok_or(BrokerError::SendAborted)?);
+                Admission::Wait(gone) => {
+                    let waited = transport.closing.unless(gone.closed()).await;
+                    waited.ok_or(BrokerError::SendAborted)?;
                 }
             }
         };
@@ -180,6 +182,11 @@ impl Client {
         client.note(&Event::ConnectionAdded(&client.entry.info));
         client.announce(Notice::connection_added(&client.entry.info)).await;
         Ok(client)
+    }
+
+    /// Its peer has said that it is a broker.
+    pub fn note_network(&mut self) {
+        self.network = true;
     }
 
     /// The id the client chose.
@@ -242,7 +249,7 @@ impl Client {
     pub fn add_session(&mut self, id: SessionId) -> Result<(), BrokerError> {
         self.check_limit("session", self.sessions.len(), OBJECTS_MAX)?;
         self.note(&Event::SessionAdded(&id));
-        self.sessions.insert(id);
+        self.sessions.insert(id.value);
         Ok(())
     }
 
@@ -257,7 +264,7 @@ impl Client {
 
     /// Sessions of this connection; -1 is always there.
     fn knows_session(&self, id: &SessionId) -> bool {
-        id.value == -1 || self.sessions.contains(id)
+        id.value == -1 || self.sessions.contains(&id.value)
     }
 
     /// Closes a session with its producers and consumers.
@@ -266,7 +273,7 @@ impl Client {
         id: &SessionId,
         last_delivered: i64,
     ) -> Result<(), BrokerError> {
-        if id.value != -1 && !self.sessions.remove(id) {
+        if id.value != -1 && !self.sessions.remove(&id.value) {
             let action = "remove a session";
             return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
         }
@@ -376,11 +383,11 @@ impl Client {
             // Known: the id is from the table.
             drop(self.remove_producer(&id).await);
         }
-        // Every connection has one that nobody opened.
-        let own = [SessionId { connection: self.connection_id().value, value: -1 }];
         let sessions = std::mem::take(&mut self.sessions);
-        for session in sessions.iter().filter(|session| session.value != -1).chain(&own) {
-            self.note(&Event::SessionRemoved(session));
+        // Every connection has one that nobody opened.
+        for value in sessions.into_iter().filter(|value| *value != -1).chain([-1]) {
+            let connection = self.connection_id().value;
+            self.note(&Event::SessionRemoved(&SessionId { connection, value }));
         }
         let own = std::mem::take(&mut self.transactions).into_values();
         let abandoned = self.broker.transactions.abandon(self.entry.number);

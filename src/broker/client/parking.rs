@@ -5,10 +5,10 @@ use super::super::usage::{Credit, Usage};
 use std::sync::Arc;
 
 /// What the connection has parked.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Parking {
-    /// All of it.
-    all: Arc<Usage>,
+    /// All of it; none as long as nothing was.
+    all: Option<Arc<Usage>>,
     lots: Vec<Lot>,
 }
 
@@ -17,12 +17,6 @@ pub(super) struct Parking {
 struct Lot {
     handle: Arc<DestinationHandle>,
     waiting: Arc<Usage>,
-}
-
-impl Default for Parking {
-    fn default() -> Self {
-        Self { all: Usage::new(PARKED_BYTES_MAX, None), lots: Vec::new() }
-    }
 }
 
 impl Parking {
@@ -34,12 +28,14 @@ impl Parking {
 
     /// Whether no more may be parked for now.
     pub(super) fn is_full(&self) -> bool {
-        self.all.full().is_some()
+        self.all.as_ref().is_some_and(|all| all.full().is_some())
     }
 
     /// Waits until more may be parked.
     pub(super) async fn room(&self) {
-        self.all.acquire(0).await;
+        if let Some(all) = &self.all {
+            all.acquire(0).await;
+        }
     }
 
     /// The place of a send of `bytes` that is parked in `handle`.
@@ -50,7 +46,8 @@ impl Parking {
             None => {
                 self.lots.retain(|lot| !lot.handle.is_gone());
                 // Full as soon as something waits: who waits for room waits for all of it to get in.
-                let waiting = Usage::new(1, Some(Arc::clone(&self.all)));
+                let all = self.all.get_or_insert_with(|| Usage::new(PARKED_BYTES_MAX, None));
+                let waiting = Usage::new(1, Some(Arc::clone(all)));
                 let lot = Lot { handle: Arc::clone(handle), waiting: Arc::clone(&waiting) };
                 self.lots.push(lot);
                 waiting
@@ -90,7 +87,7 @@ mod tests {
         let second = parking.park(&b, 0);
         assert!(parking.is_full());
         let waiting = parking.waiting(&a).expect("the first one waits there");
-        let all = Arc::clone(&parking.all);
+        let all = parking.all.clone().expect("something is parked");
         let (mut room, mut behind) = (pin!(all.acquire(0)), pin!(waiting.acquire(0)));
         assert!(room.as_mut().poll(&mut cx).is_pending());
         assert!(behind.as_mut().poll(&mut cx).is_pending());

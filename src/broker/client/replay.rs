@@ -9,7 +9,8 @@ use crate::jms::{Destination, DestinationKind};
 impl Client {
     /// Replays to a new consumer what its advisory topics would have told (advisory.md).
     pub(super) async fn replay_advisories(&self, info: &ConsumerInfo, parts: &[Destination]) {
-        let Some(target) = &info.consumer_id else { return };
+        let told = self.broker.options.advisories;
+        let Some(target) = info.consumer_id.as_ref().filter(|_| told) else { return };
         let topics: Vec<&str> = parts
             .iter()
             .filter(|part| part.kind() == DestinationKind::Topic)

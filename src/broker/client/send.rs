@@ -1,8 +1,8 @@
 //! Messages from a client into destinations.
 
 use super::super::destination::{
-    Admission, DestinationHandle, Incoming, Join, Op, TempShortage, warn_full, warn_store_full,
-    warn_temp_full,
+    Admission, DestinationHandle, Incoming, Join, Op, TempShortage, warn_full, warn_stopped,
+    warn_store_full, warn_temp_full,
 };
 use super::super::error::BrokerError;
 use super::super::interceptors::expand::Expansion;
@@ -12,12 +12,25 @@ use super::super::plugins::Passage;
 use super::super::policy::Policy;
 use super::super::transaction::PendingSend;
 use super::super::usage::{Credit, Usage};
-use super::blocked::Blocked;
+use super::blocked::{Blocked, warned_of};
 use super::{Client, Notice, ROUTES_MAX, Route};
 use crate::broker::UserId;
 use crate::jms::{Destination, Message, Text, TransactionId};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Waits until there is room on `disk`, or in memory where a topic needs it only without that.
+pub(super) async fn has_room(handle: &DestinationHandle, disk: &Arc<Usage>, percent: u32) {
+    let is_store = Arc::ptr_eq(disk, &handle.store_usage);
+    if is_store || handle.destination.kind().is_queue() {
+        return disk.below(percent).await;
+    }
+    tokio::select! {
+        () = disk.below(percent) => {}
+        () = handle.usage.acquire(0) => {}
+    }
+}
 
 impl Client {
     /// Sends a message. Returns when it is on its way; `receipt` is taken then, and resolves when the
@@ -203,6 +216,7 @@ impl Client {
                 admission,
                 receipt,
                 connection,
+                of_network: self.network,
                 redeliveries,
                 resent,
                 moved,
@@ -245,7 +259,7 @@ impl Client {
         let kind = handle.destination.kind();
         let keeps = self.broker.outlet.store.keeps() && handle.shared.stores(&handle.destination);
         let stored = message.persistent && !kind.is_temporary() && keeps;
-        let disk = self.disk_for(handle, stored);
+        let disk = self.disk_for(handle, policy, stored);
         let disk_percent = if stored { policy.store_high_water_percent } else { 100 };
         let is_disk_full =
             || disk.as_ref().is_some_and(|disk| disk.full_at(disk_percent).is_some());
@@ -262,22 +276,24 @@ impl Client {
         let producer: Text =
             message.producer_id.as_ref().map(ToString::to_string).unwrap_or_default().into();
         let limit = disk.as_ref().map_or(0, |disk| disk.limit());
-        let destination = handle.destination.clone();
-        let failed = |disk_full: bool, producer: Text| match disk_full {
-            true if stored => {
-                let percent = disk_percent;
-                BrokerError::StoreWaitTimeout { percent, limit, producer, destination }
+        let failed = |disk_full: bool| {
+            let (producer, destination) = (Text::clone(&producer), handle.destination.clone());
+            match disk_full {
+                true if stored => {
+                    let percent = disk_percent;
+                    BrokerError::StoreWaitTimeout { percent, limit, producer, destination }
+                }
+                true => {
+                    let percent = disk.as_ref().map_or(100, |disk| disk.percent());
+                    BrokerError::TempWaitTimeout { percent, limit, producer, destination }
+                }
+                false => BrokerError::MemoryWaitTimeout { producer, destination },
             }
-            true => {
-                let percent = disk.as_ref().map_or(100, |disk| disk.percent());
-                BrokerError::TempWaitTimeout { percent, limit, producer, destination }
-            }
-            false => BrokerError::MemoryWaitTimeout { producer, destination },
         };
-        if policy.send_fail_if_no_space && !self.network {
+        if self.is_refused_by(policy) {
             self.tell_full(handle, message).await;
             return Err(match disk_full {
-                true => failed(true, producer),
+                true => failed(true),
                 false => BrokerError::MemoryFull(handle.destination.clone()),
             });
         }
@@ -303,40 +319,58 @@ impl Client {
                 before.acquire(0).await;
             }
             if let Some(disk) = &disk {
-                disk.below(disk_percent).await;
+                has_room(handle, disk, disk_percent).await;
             }
             if controlled {
                 handle.usage.acquire(bytes).await;
             }
         };
+        let warn = |seconds: u64| match is_disk_full() {
+            true => tracing::warn!("{} (blocking for: {seconds}s)", failed(true)),
+            false => warn_stopped(&handle.destination, &producer, seconds),
+        };
+        let room = warned_of(room, policy.blocked_warning_interval, warn);
         let closing = &self.transport.closing;
-        let patience = policy.send_fail_after;
         let blocked = self.blocked(handle, message);
-        let waited = if patience.is_zero() {
-            closing.unless(room).await.map(Ok)
-        } else {
-            closing.unless(tokio::time::timeout(patience, room)).await
+        let waited = match self.patience(policy) {
+            None => closing.unless(room).await.map(Ok),
+            Some(patience) => closing.unless(tokio::time::timeout(patience, room)).await,
         };
         drop(blocked);
         match waited {
             Some(Ok(())) => {}
-            Some(Err(_)) => return Err(failed(is_disk_full(), producer)),
+            Some(Err(_)) => return Err(failed(is_disk_full())),
             None => return Err(BrokerError::SendAborted),
         }
         *handle.fast_producer_told.lock() = None;
         Ok(if controlled { Admission::Credited } else { Admission::Forced })
     }
 
+    /// Whether a send fails where there is no room. Brokers are held back only.
+    pub(super) fn is_refused_by(&self, policy: &Policy) -> bool {
+        policy.send_fail_if_no_space && !self.network
+    }
+
+    /// How long a send may wait for room; none: as long as need be.
+    pub(super) fn patience(&self, policy: &Policy) -> Option<Duration> {
+        Some(policy.send_fail_after).filter(|patience| !patience.is_zero() && !self.network)
+    }
+
     /// Where a message for `handle` will be if there is no memory for it. `stored`: the store keeps it.
-    pub(super) fn disk_for(&self, handle: &DestinationHandle, stored: bool) -> Option<Arc<Usage>> {
-        let options = &self.broker.options;
-        match stored {
-            true => Some(Arc::clone(&handle.store_usage)),
-            false if handle.destination.kind().is_queue() && options.spool.is_some() => {
-                Some(Arc::clone(&options.temp_usage))
-            }
-            false => None,
+    pub(super) fn disk_for(
+        &self,
+        handle: &DestinationHandle,
+        policy: &Policy,
+        stored: bool,
+    ) -> Option<Arc<Usage>> {
+        if stored {
+            return Some(Arc::clone(&handle.store_usage));
         }
+        let options = &self.broker.options;
+        // Subscriptions of a topic need it when memory does not hold their senders back in time.
+        let needs = handle.destination.kind().is_queue()
+            || !policy.producer_flow_control && handle.usage.full().is_some();
+        (needs && options.spool.is_some()).then(|| Arc::clone(&options.temp_usage))
     }
 
     /// Notes that the sender of `message` waits for room in `handle`, until the result is ended.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub(super) const BYTES: u64 = 10;
 
 /// A message of producer 1 on connection `connection`, number `number` there.
-pub(super) fn message(connection: &str, number: i64) -> Message {
+pub(in crate::broker) fn message(connection: &str, number: i64) -> Message {
     let producer = ProducerId { connection: Some(connection.into()), session: 1, value: 1 };
     Message {
         message_id: Some(MessageId {
@@ -42,6 +42,7 @@ pub(super) fn incoming(message: Message, receipt: Option<Receipt>) -> Incoming {
         admission: Admission::Forced,
         receipt,
         connection: 1,
+        of_network: false,
         redeliveries: 0,
         resent: false,
         moved: Vec::new(),

@@ -226,6 +226,8 @@ pub struct Incoming {
     pub receipt: Option<Receipt>,
     /// The broker's number of the sender's connection.
     pub connection: u64,
+    /// Its sender is a broker, which is held back as long as need be, but never refused.
+    pub of_network: bool,
     pub redeliveries: i32,
     /// Its sender has reconnected: it may send again what had arrived.
     pub resent: bool,
@@ -261,6 +263,7 @@ impl Incoming {
             admission: Admission::Forced,
             receipt: None,
             connection: 0,
+            of_network: false,
             redeliveries: 0,
             resent: false,
             moved: Vec::new(),
@@ -413,6 +416,15 @@ pub(crate) fn warn_full(destination: &Destination, usage: &Usage, size: u64) {
          throttled to the rate at which messages are removed from this destination to prevent flooding \
          it. See http://activemq.apache.org/producer-flow-control.html for more info",
         usage.limit()
+    );
+}
+
+/// A sender whose connection is not read has waited for so long.
+pub(crate) fn warn_stopped(destination: &Destination, producer: &str, seconds: u64) {
+    tracing::warn!(
+        "Usage Manager Memory Limit reached. Producer ({producer}) stopped to prevent flooding \
+         {destination}. See http://activemq.apache.org/producer-flow-control.html for more info \
+         (blocking for: {seconds}s)"
     );
 }
 

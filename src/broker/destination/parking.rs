@@ -37,6 +37,14 @@ struct Parked {
     since: Instant,
 }
 
+impl Parked {
+    /// When it has waited long enough, if its sender is to be told.
+    fn deadline(&self, context: &QueueContext) -> Option<Instant> {
+        let patience = context.policy.send_fail_after;
+        (!patience.is_zero() && !self.incoming.of_network).then(|| self.since + patience)
+    }
+}
+
 impl Parking {
     /// Takes memory for `incoming` as it asks for; none when it must wait.
     pub(super) fn enter(
@@ -87,10 +95,23 @@ impl Parking {
         ask(&context.store_usage, percent, &self.wakes.store, context);
     }
 
-    /// Takes the oldest out.
-    fn pop(&mut self) -> Option<Parked> {
-        self.put_back = self.put_back.saturating_sub(1);
-        self.waiting.pop_front()
+    /// Takes out the one at `at`.
+    fn take(&mut self, at: usize, context: &QueueContext, now: Now) -> Option<Incoming> {
+        let Parked { incoming, since } = self.waiting.remove(at)?;
+        if at < self.put_back {
+            self.put_back -= 1;
+        }
+        context.shared.unblocks(now.instant.saturating_duration_since(since));
+        Some(incoming)
+    }
+
+    /// The first that will have waited long enough, and when. All may wait as long, but those of networks.
+    fn most_urgent(&self, context: &QueueContext) -> Option<(usize, Instant)> {
+        if context.policy.send_fail_after.is_zero() {
+            return None;
+        }
+        let deadlines = self.waiting.iter().map(|parked| parked.deadline(context));
+        deadlines.enumerate().find_map(|(at, deadline)| Some((at, deadline?)))
     }
 
     /// The next waiting send that got its memory. Fails those that waited too long.
@@ -100,7 +121,6 @@ impl Parking {
         now: Now,
         out: &mut Effects,
     ) -> Option<Incoming> {
-        let patience = context.policy.send_fail_after;
         loop {
             let Some(oldest) = self.waiting.front() else {
                 let usages = [&context.usage, &context.store_usage, &context.temp_usage];
@@ -108,19 +128,18 @@ impl Parking {
                 return None;
             };
             if context.try_take(&oldest.incoming) {
-                let Parked { incoming, since } = self.pop()?;
-                context.shared.unblocks(now.instant.saturating_duration_since(since));
-                match admitted(incoming, out) {
+                match admitted(self.take(0, context, now)?, out) {
                     Some(incoming) => return Some(incoming),
                     None => continue,
                 }
             }
-            if patience.is_zero() || now.instant < oldest.since + patience {
+            let overdue =
+                self.most_urgent(context).filter(|(_, deadline)| *deadline <= now.instant);
+            let Some((at, _)) = overdue else {
                 self.ask_for_wake(&oldest.incoming, context);
                 return None;
-            }
-            if let Some(Parked { incoming, since }) = self.pop() {
-                context.shared.unblocks(now.instant.saturating_duration_since(since));
+            };
+            if let Some(incoming) = self.take(at, context, now) {
                 let (producer, destination) = (incoming.producer(), context.destination.clone());
                 let error = match context.full_for(&incoming.message) {
                     Some(Shortage::Store(limit)) => {
@@ -147,10 +166,9 @@ impl Parking {
         self.put_back = 0;
     }
 
-    /// When the oldest send has waited long enough.
+    /// When the first send has waited long enough.
     pub(super) fn deadline(&self, context: &QueueContext) -> Option<Instant> {
-        let patience = context.policy.send_fail_after;
-        self.waiting.front().filter(|_| !patience.is_zero()).map(|oldest| oldest.since + patience)
+        self.most_urgent(context).map(|(_, deadline)| deadline)
     }
 
     /// What `oldest` lacks will tell when there is some.
@@ -234,13 +252,45 @@ fn ask(usage: &Usage, percent: u32, pending: &Arc<AtomicBool>, context: &QueueCo
 mod tests {
     use super::super::fixture::{Clock, context, incoming, message};
     use super::*;
+    use crate::broker::outbox::{Outbox, Receipt};
     use crate::broker::policy::Policy;
     use crate::jms::{Destination, Message};
     use std::sync::atomic::AtomicU64;
+    use std::time::Duration;
 
     fn parked(number: i64, persistent: bool) -> Incoming {
         let message = Message { persistent, ..message("c", number) };
         Incoming { admission: Admission::Park, ..incoming(message, None) }
+    }
+
+    /// They are held back, and those behind them are told in time that there is no room.
+    #[test]
+    fn sends_of_networks_wait_as_long_as_need_be() {
+        let (usage, mut clock) = (Usage::new(100, None), Clock::new());
+        let send_fail_after = Duration::from_millis(20);
+        let policy = Policy { send_fail_after, ..Policy::default() };
+        let context = context(Destination::queue("Q"), policy, &usage);
+        let (mut parking, mut out) = (Parking::default(), Effects::default());
+        let answers = Arc::new(Outbox::default());
+        usage.take(100);
+        for number in 1..4 {
+            let receipt = Some(Receipt::new(Arc::clone(&answers), number));
+            let of_network = number != 2;
+            let incoming = Incoming { receipt, of_network, ..parked(number as i64, false) };
+            assert!(parking.enter(incoming, &context, 0, clock.now(), &mut out).is_none());
+        }
+        assert_eq!(parking.deadline(&context), Some(clock.now().instant + send_fail_after));
+        clock.ms += 20;
+        assert!(parking.next(&context, clock.now(), &mut out).is_none());
+        let failed: Vec<_> = out.receipts.drain(..).map(|(_, result)| result).collect();
+        assert!(matches!(&failed[..], [Err(BrokerError::MemoryWaitTimeout { .. })]), "{failed:?}");
+        assert_eq!(parking.deadline(&context), None);
+        clock.ms += 100_000;
+        assert!(parking.next(&context, clock.now(), &mut out).is_none());
+        usage.release(100);
+        let mut got_in = std::iter::from_fn(|| parking.next(&context, clock.now(), &mut out));
+        assert_eq!(got_in.by_ref().count(), 2);
+        assert!(out.receipts.is_empty(), "nobody else is refused");
     }
 
     #[test]

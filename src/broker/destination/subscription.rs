@@ -199,6 +199,7 @@ impl TopicSubscription {
         self.limit_pending(&mut state, now, out);
         state.sources.tell();
         let sent = items.len() as u64;
+        // Within the lock, as in `send_pending`: who dispatches next does so behind these.
         self.outbox.push_all(&mut items);
         sent
     }

@@ -16,17 +16,17 @@ use super::{Egress, Ended, Ingress, Liveness};
 use crate::broker::client::Closing;
 use crate::transport::WriteBuffer;
 use bytes::{Bytes, BytesMut};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 /// What one read takes at the most.
 const READ_BYTES: usize = 64 * 1024;
@@ -63,7 +63,10 @@ const REFUSED_LINGER: Duration = Duration::from_secs(2);
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 thread_local! {
+    /// Where a read goes.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+    /// The memory of a buffer that has been written: the next connection that writes takes it.
+    static WRITTEN: Cell<WriteBuffer> = Cell::default();
 }
 
 /// What the reading half tells the one that watches.
@@ -77,7 +80,10 @@ struct Signs {
 
 /// Runs a connection to its end. `stop` ends it from outside; `closing` is what the client knows it by. A
 /// command that is being carried out is carried out to its end.
-pub async fn drive<R, W, I, E>(
+///
+/// The task of an idle connection is little more than this future. What only some connections need, or only for a
+/// while, is in boxes of its own; and it is no `async fn`, which would keep what it is given twice.
+pub fn drive<R, W, I, E>(
     mut reader: R,
     mut writer: W,
     mut ingress: I,
@@ -85,84 +91,76 @@ pub async fn drive<R, W, I, E>(
     stop: Arc<Notify>,
     closing: Closing,
     patience: Patience,
-) -> Ended
+) -> impl Future<Output = Ended> + Send
 where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send,
     I: Ingress,
     E: Egress,
 {
-    let signs = Signs::default();
-    let mut out = WriteBuffer::default();
-    let ended = {
-        let mut reading = pin!(read(&mut reader, &mut ingress, &signs, &closing, patience));
-        let writing = pin!(write(&mut writer, &mut egress, &mut out, &signs, patience.write));
-        let (ended, is_reading) = tokio::select! {
-            ended = &mut reading => (ended, false),
-            ended = writing => (ended, true),
-            () = stop.notified() => (Ended::Stopped, true),
-        };
-        closing.close();
-        if is_reading {
-            reading.await;
-        }
-        ended
-    };
-    if matches!(ended, Ended::Refused) {
-        let until = Instant::now() + REFUSED_LINGER;
-        let writing = pin!(write(&mut writer, &mut egress, &mut out, &signs, None));
-        let draining = pin!(drain(&mut reader));
-        let lingering = async {
-            tokio::select! {
-                _ = writing => {}
-                () = draining => {}
+    let (signs, mut out) = (Signs::default(), WriteBuffer::default());
+    async move {
+        let ended = {
+            let mut reading = pin!(read(&mut reader, &mut ingress, &signs, &closing, &patience));
+            let writing = pin!(write(&mut writer, &mut egress, &mut out, &signs, patience.write));
+            let (ended, is_reading) = tokio::select! {
+                ended = &mut reading => (ended, false),
+                ended = writing => (ended, true),
+                () = stop.notified() => (Ended::Stopped, true),
+            };
+            closing.close();
+            if is_reading {
+                reading.await;
             }
+            ended
         };
-        // Whoever does not close by then is closed.
-        drop(timeout_at(until, Box::pin(lingering)).await);
-    } else {
-        Box::pin(last_words(&mut writer, &mut egress, &mut out)).await;
+        if matches!(ended, Ended::Refused) {
+            Box::pin(linger(&mut reader, &mut writer, &mut egress, &mut out)).await;
+        } else {
+            Box::pin(last_words(&mut writer, &mut egress, &mut out)).await;
+        }
+        Box::pin(ingress.close()).await;
+        ended
     }
-    Box::pin(ingress.close()).await;
-    ended
 }
 
+/// Reads until the connection ends; it has to be polled once more when `closing` says so.
 async fn read<R: AsyncRead + Unpin, I: Ingress>(
     reader: &mut R,
     ingress: &mut I,
     signs: &Signs,
     closing: &Closing,
-    patience: Patience,
+    patience: &Patience,
 ) -> Ended {
     let mut partial = BytesMut::new();
     let handshake = Instant::now() + patience.handshake;
     // When the frame began that is incomplete.
     let mut begun = Instant::now();
+    let mut timer = None;
     loop {
         let fresh = partial.is_empty();
         let deadline = if !ingress.established() {
-            Some((handshake, Ended::NoHandshake(patience.handshake)))
+            Some(handshake)
         } else if !fresh {
-            let wanted = match ingress.frame_length(&partial) {
-                Ok(wanted) => wanted.unwrap_or(0),
+            match ingress.frame_length(&partial) {
+                Ok(wanted) => Some(begun + frame_patience(wanted.unwrap_or(0))),
                 Err(ended) => return ended,
-            };
-            let seconds = Duration::from_secs((wanted / FRAME_BYTES_PER_SECOND) as u64);
-            Some((begun + FRAME_PATIENCE + seconds, Ended::SlowFrame(wanted)))
+            }
         } else {
-            patience.read.map(|read| (Instant::now() + read, Ended::Inactive(read)))
+            patience.read.map(|read| Instant::now() + read)
         };
-        let filling = fill(reader, ingress, &mut partial);
-        let got = match deadline {
-            None => closing.unless(filling).await,
-            Some((deadline, late)) => match closing.unless(timeout_at(deadline, filling)).await {
-                Some(Err(_)) => Some(Err(late)),
-                Some(Ok(got)) => Some(got),
-                None => None,
-            },
-        };
-        let Some(got) = got else { return Ended::Stopped };
-        let mut cut = match got {
+        set(&mut timer, deadline);
+        let filling = poll_fn(|cx| {
+            if let Poll::Ready(got) = poll_fill(cx, reader, ingress, &mut partial) {
+                return Poll::Ready(got);
+            }
+            if closing.is_closed() {
+                return Poll::Ready(Err(Ended::Stopped));
+            }
+            let Some(timer) = &mut timer else { return Poll::Pending };
+            timer.as_mut().poll(cx).map(|()| Err(late(ingress, &partial, patience)))
+        });
+        let mut cut = match filling.await {
             Ok(Some(cut)) => cut,
             Ok(None) => return Ended::Goodbye,
             Err(ended) => {
@@ -182,10 +180,38 @@ async fn read<R: AsyncRead + Unpin, I: Ingress>(
                 Err(ended) => return handle(ingress).await.err().unwrap_or(ended),
             }
         }
-        if (fresh || cut > 0) && !partial.is_empty() {
+        if partial.is_empty() {
+            partial = BytesMut::new();
+        } else if fresh || cut > 0 {
             begun = Instant::now();
         }
         signs.busy.store(false, Ordering::Relaxed);
+    }
+}
+
+/// How long a frame of so many bytes may take.
+fn frame_patience(bytes: usize) -> Duration {
+    FRAME_PATIENCE + Duration::from_secs((bytes / FRAME_BYTES_PER_SECOND) as u64)
+}
+
+/// Sets `timer`, or gives it up. Frames that come in pieces, one behind the other, share one.
+fn set(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Option<Instant>) {
+    match (timer.as_mut(), deadline) {
+        (_, None) => *timer = None,
+        (Some(timer), Some(deadline)) => timer.set(sleep_until(deadline)),
+        (None, Some(deadline)) => *timer = Some(Box::pin(sleep_until(deadline))),
+    }
+}
+
+/// What has not come in time.
+fn late<I: Ingress>(ingress: &I, partial: &[u8], patience: &Patience) -> Ended {
+    if !ingress.established() {
+        return Ended::NoHandshake(patience.handshake);
+    }
+    match ingress.frame_length(partial) {
+        Err(ended) => ended,
+        Ok(_) if partial.is_empty() => Ended::Inactive(patience.read.unwrap_or_default()),
+        Ok(wanted) => Ended::SlowFrame(wanted.unwrap_or(0)),
     }
 }
 
@@ -198,33 +224,28 @@ fn handle<I: Ingress>(
 }
 
 /// Reads once and cuts frames: how many bytes became frames. None at the end of the stream.
-async fn fill<R: AsyncRead + Unpin, I: Ingress>(
+fn poll_fill<R: AsyncRead + Unpin, I: Ingress>(
+    cx: &mut Context<'_>,
     reader: &mut R,
     ingress: &mut I,
     partial: &mut BytesMut,
-) -> Result<Option<usize>, Ended> {
-    poll_fn(|cx| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut *reader).poll_read(cx, &mut buffer))?;
-            let bytes = buffer.filled();
-            if bytes.is_empty() {
-                return Poll::Ready(Ok(None));
-            }
-            let used = if partial.is_empty() {
-                let used = cut(ingress, bytes)?;
-                partial.extend_from_slice(&bytes[used..]);
-                used
-            } else {
-                continue_partial(ingress, partial, bytes)?
-            };
-            if partial.is_empty() && partial.capacity() > 0 {
-                *partial = BytesMut::new();
-            }
-            Poll::Ready(Ok(Some(used)))
-        })
+) -> Poll<Result<Option<usize>, Ended>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        ready!(Pin::new(reader).poll_read(cx, &mut buffer))?;
+        let bytes = buffer.filled();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(None));
+        }
+        let used = if partial.is_empty() {
+            let used = cut(ingress, bytes)?;
+            partial.extend_from_slice(&bytes[used..]);
+            used
+        } else {
+            continue_partial(ingress, partial, bytes)?
+        };
+        Poll::Ready(Ok(Some(used)))
     })
-    .await
 }
 
 /// Decodes the whole frames at the beginning of `bytes`; returns how many bytes they were.
@@ -315,25 +336,19 @@ async fn write<W: AsyncWrite + Unpin, E: Egress>(
 ) -> Ended {
     let mut watch: Option<Watch> = None;
     loop {
-        let wake = match &mut watch {
-            None => {
-                poll_fn(|cx| egress.poll_take(cx)).await;
-                Wake::Work
+        let waking = poll_fn(|cx| {
+            if let Some(watch) = &mut watch
+                && watch.timer.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(Wake::Check);
             }
-            Some(watch) => {
-                let taking = poll_fn(|cx| egress.poll_take(cx));
-                tokio::select! {
-                    () = taking => Wake::Work,
-                    () = watch.timer.as_mut() => Wake::Check,
-                }
-            }
-        };
+            egress.poll_take(cx).map(|()| Wake::Work)
+        });
+        let wake = waking.await;
+        *out = WRITTEN.take();
         let encoded = match (wake, &mut watch) {
             (Wake::Check, Some(watch)) => match watch.check(signs) {
-                Ok(true) => {
-                    *out = WriteBuffer::default(); // memory that an idle connection does not need
-                    egress.keep_alive(out)
-                }
+                Ok(true) => egress.keep_alive(out),
                 Ok(false) => Ok(()),
                 Err(ended) => return ended,
             },
@@ -356,6 +371,7 @@ async fn write<W: AsyncWrite + Unpin, E: Egress>(
                 return ended;
             }
         }
+        WRITTEN.set(std::mem::take(out));
         if let Err(ended) = encoded {
             return ended;
         }
@@ -379,7 +395,7 @@ async fn write_all<W: AsyncWrite + Unpin>(
         });
         let written = match patience {
             None => writing.await?,
-            Some(patience) => match tokio::time::timeout(patience, writing).await {
+            Some(patience) => match Box::pin(timeout(patience, writing)).await {
                 Ok(written) => written?,
                 Err(_) => return Err(Ended::Blocked(patience)),
             },
@@ -390,6 +406,24 @@ async fn write_all<W: AsyncWrite + Unpin>(
         out.advance(written);
     }
     Ok(poll_fn(|cx| Pin::new(&mut *writer).poll_flush(cx)).await?)
+}
+
+/// Writes to a peer that was refused, until it closes or has had its time.
+async fn linger<R: AsyncRead + Unpin, W: AsyncWrite + Unpin, E: Egress>(
+    reader: &mut R,
+    writer: &mut W,
+    egress: &mut E,
+    out: &mut WriteBuffer,
+) {
+    let signs = Signs::default();
+    let lingering = async {
+        tokio::select! {
+            _ = write(writer, egress, out, &signs, None) => {}
+            () = drain(reader) => {}
+        }
+    };
+    // Whoever does not close by then is closed.
+    drop(timeout(REFUSED_LINGER, lingering).await);
 }
 
 /// Writes what still waits, for a short while, behind what was being written.
@@ -409,9 +443,9 @@ async fn last_words<W: AsyncWrite + Unpin, E: Egress>(
         }
     };
     // The peer may be gone; nobody waits for these bytes any more.
-    drop(tokio::time::timeout(FLUSH_PATIENCE, writing).await);
+    drop(timeout(FLUSH_PATIENCE, writing).await);
     let closing = poll_fn(|cx| Pin::new(&mut *writer).poll_shutdown(cx));
-    drop(tokio::time::timeout(FLUSH_PATIENCE, closing).await);
+    drop(timeout(FLUSH_PATIENCE, closing).await);
 }
 
 /// Checks for life in both directions (OpenWire section 9).

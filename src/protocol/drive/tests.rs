@@ -53,7 +53,7 @@ async fn a_peer_that_takes_nothing_is_given_up() {
 struct Flood;
 
 impl Egress for Flood {
-    fn poll_take(&mut self, _: &mut std::task::Context<'_>) -> Poll<()> {
+    fn poll_take(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
@@ -102,7 +102,9 @@ async fn frames_are_the_same_however_they_are_cut() {
         let (mut fours, mut partial) = (Fours::default(), BytesMut::new());
         for piece in pieces.into_iter().filter(|piece| *piece > 0) {
             let bytes = vec![0; piece];
-            fill(&mut &bytes[..], &mut fours, &mut partial).await.expect("all are frames");
+            let mut reader = &bytes[..];
+            let filling = poll_fn(|cx| poll_fill(cx, &mut reader, &mut fours, &mut partial));
+            filling.await.expect("all are frames");
         }
         assert_eq!((fours.frames, partial.len()), (3, 0), "{pieces:?}");
     }
@@ -112,7 +114,7 @@ async fn end_of(mut reader: DuplexStream) -> (Ended, usize, Duration) {
     let (mut fours, opened) = (Fours::default(), Instant::now());
     let ended = {
         let (signs, closing) = (Signs::default(), Closing::default());
-        read(&mut reader, &mut fours, &signs, &closing, Patience::default()).await
+        read(&mut reader, &mut fours, &signs, &closing, &Patience::default()).await
     };
     (ended, fours.frames, opened.elapsed())
 }

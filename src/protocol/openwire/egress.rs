@@ -5,24 +5,31 @@ use super::command::{ConnectionError, ConsumerControl, KeepAliveInfo};
 use super::errors::throwable;
 use super::negotiation::Agreement;
 use super::replies::{Ready, Replies};
+use super::spare::{give_back, lend};
 use super::{Command, Shared};
 use crate::broker::Broker;
 use crate::broker::outbox::{Delivery, Item};
 use crate::broker::plugins::Event;
 use crate::protocol::{Egress, Ended, Liveness};
 use crate::transport::WriteBuffer;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+thread_local! {
+    static ITEMS: Cell<Vec<Item>> = const { Cell::new(Vec::new()) };
+}
+
 /// Encodes for one peer.
 pub struct OpenWireEgress {
     shared: Arc<Shared>,
     encoder: Encoder,
+    /// What was taken and is not encoded yet.
     items: Vec<Item>,
     ready: Vec<Ready>,
-    agreement: Option<Agreement>,
+    liveness: Option<Liveness>,
     use_keep_alive: bool,
     trace: bool,
     /// Has plugins that hear of deliveries.
@@ -43,7 +50,7 @@ impl OpenWireEgress {
             encoder: Encoder::new(&Settings::before_negotiation(u64::MAX)),
             items: Vec::new(),
             ready: Vec::new(),
-            agreement: None,
+            liveness: None,
             use_keep_alive,
             trace,
         }
@@ -143,9 +150,18 @@ const WRITTEN_BYTES: usize = 128 * 1024;
 
 impl Egress for OpenWireEgress {
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(self.shared.outbox.poll_take(cx, &mut self.items, WRITTEN_BYTES));
+        lend(&ITEMS, &mut self.items);
+        let taken = self.shared.outbox.poll_take(cx, &mut self.items, WRITTEN_BYTES);
+        if self.items.is_empty() {
+            give_back(&ITEMS, std::mem::take(&mut self.items));
+        }
+        ready!(taken);
         self.settle(&self.shared.replies);
-        self.shared.replies.take(&mut self.ready);
+        let ready = self.shared.replies.take();
+        match self.ready.is_empty() {
+            true => self.ready = ready,
+            false => self.ready.extend(ready),
+        }
         Poll::Ready(())
     }
 
@@ -155,12 +171,12 @@ impl Egress for OpenWireEgress {
             match ready {
                 Ready::Negotiated(agreement) => {
                     self.encoder.apply(&agreement.settings);
-                    self.agreement = Some(agreement);
+                    self.liveness = liveness(&agreement);
                 }
                 Ready::Command(command) => self.command(&command, out),
             }
         }
-        self.ready = answers;
+        Replies::written(answers);
         if self.items.is_empty() {
             return Ok(());
         }
@@ -170,14 +186,12 @@ impl Egress for OpenWireEgress {
         for item in items.drain(..) {
             self.item(item, now_ms, out);
         }
-        self.items = items;
+        give_back(&ITEMS, items);
         Ok(())
     }
 
     fn keep_alive(&mut self, out: &mut WriteBuffer) -> Result<(), Ended> {
         // Nothing was sent for a while: a busy connection's lists are not kept for an idle one.
-        self.items = Vec::new();
-        self.ready = Vec::new();
         self.shared.replies.trim();
         self.shared.outbox.trim();
         if !self.use_keep_alive {
@@ -188,15 +202,16 @@ impl Egress for OpenWireEgress {
     }
 
     fn liveness(&self) -> Option<Liveness> {
-        let agreement = self.agreement?;
-        let read_check = agreement.max_inactivity?;
-        if !self.shared.monitored.load(Ordering::Relaxed) {
-            return None;
-        }
-        let few = Duration::from_millis(3);
-        let write_check = if read_check > few { read_check / 3 } else { read_check };
-        Some(Liveness { initial_delay: agreement.initial_delay, read_check, write_check })
+        self.liveness.filter(|_| self.shared.monitored.load(Ordering::Relaxed))
     }
+}
+
+/// How life is checked between sides that agreed so, if it is.
+fn liveness(agreement: &Agreement) -> Option<Liveness> {
+    let read_check = agreement.max_inactivity?;
+    let few = Duration::from_millis(3);
+    let write_check = if read_check > few { read_check / 3 } else { read_check };
+    Some(Liveness { initial_delay: agreement.initial_delay, read_check, write_check })
 }
 
 pub(super) fn fault(error: WireError) -> Ended {

@@ -17,6 +17,7 @@ use super::command::{
 };
 use super::egress::fault;
 use super::negotiation::{Offer, negotiate};
+use super::spare::{give_back, lend};
 use super::{Command, OpenWireOptions, Shared};
 use crate::broker::Broker;
 use crate::broker::client::{Client, Transport};
@@ -26,8 +27,13 @@ use crate::jms::info::{BrokerInfo, ConnectionInfo, ObjectId, RemoveInfo};
 use crate::jms::{Message, Text, Throwable, TransactionId};
 use crate::protocol::{Ended, Ingress};
 use bytes::Bytes;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+thread_local! {
+    static COMMANDS: Cell<Vec<Command>> = const { Cell::new(Vec::new()) };
+}
 
 /// Serves one peer.
 pub struct OpenWireIngress {
@@ -36,6 +42,7 @@ pub struct OpenWireIngress {
     transport: Transport,
     shared: Arc<Shared>,
     decoder: Decoder,
+    /// Decoded and not carried out yet.
     commands: Vec<Command>,
     clients: Vec<Client>,
     /// The largest frame once the peer has introduced itself.
@@ -459,6 +466,7 @@ impl OpenWireIngress {
                     return Err(Ended::Protocol("a second BrokerInfo came".into()));
                 }
                 self.network = true;
+                self.clients.iter_mut().for_each(Client::note_network);
                 if info.duplex_connection {
                     let peer = info.broker_name.as_deref().unwrap_or("");
                     tracing::warn!(
@@ -521,6 +529,7 @@ impl Ingress for OpenWireIngress {
         }
         // What these say decides how the next frame is read.
         let decides = matches!(command, Command::WireFormatInfo(_) | Command::ConnectionInfo(_));
+        lend(&COMMANDS, &mut self.commands);
         self.commands.push(command);
         Ok(!decides)
     }
@@ -544,7 +553,7 @@ impl Ingress for OpenWireIngress {
         for client in &mut self.clients {
             client.flush().await;
         }
-        self.commands = commands;
+        give_back(&COMMANDS, commands);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod errors;
 pub mod ingress;
 pub mod negotiation;
 mod replies;
+mod spare;
 mod stored;
 
 pub use codec::{Decoder, Dispatch, Encoder, Settings, WireError};

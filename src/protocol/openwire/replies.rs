@@ -7,10 +7,12 @@
 use super::command::{Command, ConnectionError, ExceptionResponse};
 use super::errors::throwable;
 use super::negotiation::Agreement;
+use super::spare::{give_back, lend};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Outbox, Receipt};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -19,6 +21,10 @@ use tokio::sync::Notify;
 pub(super) enum Ready {
     Negotiated(Agreement),
     Command(Command),
+}
+
+thread_local! {
+    static READY: Cell<Vec<Ready>> = const { Cell::new(Vec::new()) };
 }
 
 /// The answers of one connection.
@@ -64,7 +70,7 @@ impl Replies {
     }
 
     fn push(&self, ready: Ready) {
-        self.state.lock().ready.push(ready);
+        self.state.lock().push(ready);
         self.outbox.wake();
     }
 
@@ -87,23 +93,27 @@ impl Replies {
     pub(super) fn settle(&self, receipt: u64, outcome: Result<(), BrokerError>) {
         let mut state = self.state.lock();
         let Some(Waiting { command_id, then }) = state.waiting.remove(&receipt) else { return };
-        state.ready.push(Ready::Command(match outcome {
+        state.push(Ready::Command(match outcome {
             Ok(()) => then,
             Err(error) => failed(command_id, &error),
         }));
     }
 
-    /// Moves the answers that can go into `into`.
-    pub(super) fn take(&self, into: &mut Vec<Ready>) {
-        into.append(&mut self.state.lock().ready);
+    /// Takes the answers that can go. The list is given back with [`Self::written`].
+    pub(super) fn take(&self) -> Vec<Ready> {
+        let ready = std::mem::take(&mut self.state.lock().ready);
         self.drained.notify_one();
+        ready
+    }
+
+    /// What was taken has been written.
+    pub(super) fn written(ready: Vec<Ready>) {
+        give_back(&READY, ready);
     }
 
     /// Gives back the memory that what waits does not need.
     pub(super) fn trim(&self) {
-        let mut state = self.state.lock();
-        state.ready.shrink_to_fit();
-        state.waiting.shrink_to_fit();
+        self.state.lock().waiting.shrink_to_fit();
     }
 
     /// Waits while too many answers wait.
@@ -115,6 +125,11 @@ impl Replies {
 }
 
 impl State {
+    fn push(&mut self, ready: Ready) {
+        lend(&READY, &mut self.ready);
+        self.ready.push(ready);
+    }
+
     /// Answers that have not gone yet.
     fn len(&self) -> usize {
         self.ready.len() + self.waiting.len()

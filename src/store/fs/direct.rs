@@ -57,7 +57,11 @@ impl DirectFile {
         let block = offset - length as u64;
         if end.block != Some(block) || end.length != length {
             end.block = None;
-            super::read_exact_at(&self.cached, &mut end.buffer.bytes(BLOCK_BYTES)[..length], block)?;
+            super::read_exact_at(
+                &self.cached,
+                &mut end.buffer.bytes(BLOCK_BYTES)[..length],
+                block,
+            )?;
             (end.block, end.length) = (Some(block), length);
         }
         Ok(())

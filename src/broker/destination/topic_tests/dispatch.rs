@@ -128,3 +128,15 @@ fn a_message_that_names_a_client_goes_to_that_one_only() {
         }
     }
 }
+
+#[test]
+fn a_persistent_message_is_stored_only_for_durable_subscriptions() {
+    let mut bench = Bench::new(Policy::default());
+    bench.subscribe(10);
+    bench.send(Message { persistent: true, ..bench.message(1) });
+    assert!(bench.stored().is_empty(), "nobody has to have it after a restart");
+    let (durable, _) = bench.subscribe_durably("c", |_| {});
+    bench.send(Message { persistent: true, ..bench.message(2) });
+    bench.send(Message { persistent: false, ..bench.message(3) });
+    assert_eq!(bench.stored(), [(2, vec![durable.number])]);
+}

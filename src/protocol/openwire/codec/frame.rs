@@ -12,6 +12,7 @@ use crate::jms::Message;
 use crate::protocol::openwire::command::Command;
 use crate::transport::WriteBuffer;
 use bytes::Bytes;
+use std::cell::RefCell;
 
 /// How frames are encoded: what two sides agreed on, or what a store uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,20 +140,17 @@ fn trailing(bytes: &[u8]) -> WireError {
 pub struct Encoder {
     settings: Settings,
     cache: Option<SenderCache>,
-    flags: BitWriter,
-    /// The data of a tight frame, until its flags are complete.
-    data: WriteBuffer,
+}
+
+thread_local! {
+    /// Flags and data of a tight frame, until the flags are complete.
+    static SCRATCH: RefCell<(BitWriter, WriteBuffer)> = RefCell::default();
 }
 
 impl Encoder {
     /// A writer for `settings`, with an empty cache.
     pub fn new(settings: &Settings) -> Self {
-        Self {
-            settings: *settings,
-            cache: settings.slots().map(SenderCache::new),
-            flags: BitWriter::default(),
-            data: WriteBuffer::default(),
-        }
+        Self { settings: *settings, cache: settings.slots().map(SenderCache::new) }
     }
 
     /// Writes as `settings` say from the next frame on, with an empty cache.
@@ -218,18 +216,21 @@ impl Encoder {
     fn loose(&mut self, object: &impl Encode, out: &mut WriteBuffer) -> Result<(), WireError> {
         let format = self.settings.format();
         let cache = self.cache.as_mut();
-        object.encode(&mut Output::<false>::new(out, &mut self.flags, format, cache))
+        object.encode(&mut Output::<false>::new(out, &mut BitWriter::default(), format, cache))
     }
 
     fn tight(&mut self, object: &impl Encode, out: &mut WriteBuffer) -> Result<(), WireError> {
-        let Self { settings, cache, flags, data } = self;
-        flags.clear();
-        data.clear();
-        let cache = cache.as_mut();
-        object.encode(&mut Output::<true>::new(data, flags, settings.format(), cache))?;
-        flags.write(out.tail())?;
-        out.append_buffer(data);
-        Ok(())
+        let (format, cache) = (self.settings.format(), self.cache.as_mut());
+        SCRATCH.with_borrow_mut(|(flags, data)| {
+            flags.clear();
+            let encoded = object.encode(&mut Output::<true>::new(data, flags, format, cache));
+            if let Err(error) = encoded.and_then(|()| flags.write(out.tail())) {
+                data.clear();
+                return Err(error);
+            }
+            out.append_buffer(data);
+            Ok(())
+        })
     }
 }
 

@@ -45,6 +45,17 @@ impl Waiting {
         Ok(Self { operations, wish, done, bytes_max, grows })
     }
 
+    /// Whether it wants to be written now. Nobody is the worse when removals that need not be
+    /// durable come back after the process was killed.
+    pub(super) fn calls(&self) -> bool {
+        let removes = |operation: &Operation| {
+            matches!(operation.record, Record::Remove { .. } | Record::SubAck { .. })
+        };
+        self.wish > Wish::Written
+            || self.operations.is_empty()
+            || !self.operations.iter().all(removes)
+    }
+
     pub(super) fn into_done(self) -> Done {
         self.done
     }
@@ -57,6 +68,8 @@ pub(super) struct Step {
     pub(super) batch: Option<Batch>,
     /// The first submit, if there is no room for it.
     pub(super) refused: Option<(Done, JournalError)>,
+    /// How many of those that were taken call for a write.
+    pub(super) calling: usize,
     /// Of all submits that left the queue.
     pub(super) bytes_max: u64,
 }
@@ -108,6 +121,7 @@ impl Committer {
             let Some(next) = waiting.pop_front() else { break };
             bytes += next.bytes_max;
             step.bytes_max += next.bytes_max;
+            step.calling += usize::from(next.calls());
             wish = wish.max(next.wish);
             taken.push(next.done);
             for operation in next.operations {

@@ -2,7 +2,7 @@
 //!
 //! That saves two wake-ups of a thread for each sync. But a thread of the runtime that waits for the
 //! disk does nothing else, so it is for one case only: each submit comes when the one before was
-//! answered, and the disk is fast. Now and then the writer thread gets one all the same: what came
+//! answered, with one acknowledgement at most, and the disk is fast. Now and then the writer thread gets one all the same: what came
 //! meanwhile would have shown that somebody else submits too.
 
 use super::writer::SyncPolicy;
@@ -25,7 +25,7 @@ impl Pace {
         Self { syncs: policy == SyncPolicy::Always, alone: 0, took: slow, slow }
     }
 
-    /// What was queued was written. `alone`: it was one submit, and no other came meanwhile.
+    /// What was queued was written. `alone`: one submit called for it, and no other came meanwhile.
     pub(super) fn note(&mut self, alone: bool, took: Duration) {
         self.alone = if alone { self.alone.saturating_add(1) } else { 0 };
         self.took = (self.took * 7 + took.min(self.slow * 8)) / 8;

@@ -2,6 +2,8 @@
 //!
 //! It takes whatever is queued, writes and syncs it as one batch, tells everybody who waits, and
 //! looks again. It never waits for company: batches form while the one before is being synced.
+//! Only removals that nobody wants to be durable do not call it: they go with what comes next, or a
+//! moment later by themselves, for a write of their own would be in the way of what calls.
 //!
 //! Where one submit after the other is waited for, waking that thread and being woken by it takes as
 //! long as the sync. Then the thread that submits may [lead](Journal::lead): it writes and syncs what
@@ -168,8 +170,12 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
-    /// The thread was told of what waits.
+    /// How many of those call for a write.
+    calling: usize,
+    /// The thread was told of them.
     is_told: bool,
+    /// The thread looks for those that do not call within [`PATIENCE`].
+    is_looking: bool,
     is_closing: bool,
     stopped: Option<Arc<JournalError>>,
 }
@@ -256,10 +262,15 @@ impl Journal {
                     None if queue.is_closing => Arc::new(JournalError::Closed),
                     None => {
                         self.shared.queued_bytes.fetch_add(waiting.bytes_max, Ordering::Relaxed);
+                        let calls = waiting.calls();
                         queue.waiting.push_back(waiting);
-                        if lead == Lead::Own && self.shared.may_lead.load(Ordering::Relaxed) {
+                        queue.calling += usize::from(calls);
+                        if calls
+                            && lead == Lead::Own
+                            && self.shared.may_lead.load(Ordering::Relaxed)
+                        {
                             self.shared.awaits_lead.store(true, Ordering::Release);
-                        } else {
+                        } else if calls || queue.calling == 0 {
                             self.shared.tell(queue);
                         }
                         return Ok(());
@@ -381,9 +392,14 @@ impl Shared {
         self.durable.store(appender.durable().0, Ordering::Release);
     }
 
-    /// Tells the thread of what waits.
+    /// Sees to it that the thread writes what waits: now, or soon if nothing calls.
     fn tell(&self, mut queue: MutexGuard<'_, Queue>) {
-        if !queue.waiting.is_empty() && !std::mem::replace(&mut queue.is_told, true) {
+        let was_told = match (queue.calling, queue.waiting.len()) {
+            (0, 0) => true,
+            (0, _) => std::mem::replace(&mut queue.is_looking, true),
+            _ => std::mem::replace(&mut queue.is_told, true),
+        };
+        if !was_told {
             self.awaits_lead.store(false, Ordering::Release);
             drop(queue);
             self.changed.notify_one();
@@ -420,20 +436,24 @@ impl Shared {
     /// Waits for work or until `sync_at`. False: there will be none.
     fn wait(&self, sync_at: Option<Instant>) -> bool {
         let mut queue = self.queue.lock();
-        while queue.waiting.is_empty() && queue.stopped.is_none() {
-            if queue.is_closing {
-                return false;
+        queue.is_looking = true;
+        let mut look_at = None;
+        while queue.calling == 0 && queue.stopped.is_none() && !queue.is_closing {
+            if queue.is_looking && look_at.is_none() {
+                look_at = Some(Instant::now() + PATIENCE);
             }
-            match sync_at {
-                None => self.changed.wait(&mut queue),
-                Some(at) => {
-                    if self.changed.wait_until(&mut queue, at).timed_out() {
-                        break;
-                    }
+            let Some(until) = look_at.into_iter().chain(sync_at).min() else {
+                self.changed.wait(&mut queue);
+                continue;
+            };
+            if self.changed.wait_until(&mut queue, until).timed_out() {
+                if !queue.waiting.is_empty() || sync_at == Some(until) {
+                    break;
                 }
+                (queue.is_looking, look_at) = (false, None);
             }
         }
-        true
+        !(queue.is_closing && queue.waiting.is_empty() && queue.stopped.is_none())
     }
 
     /// From now on nothing is accepted. Returns who was waiting.
@@ -461,13 +481,14 @@ impl Writer {
     fn take(&mut self, shared: &Shared) {
         let mut queue = shared.queue.lock();
         std::mem::swap(&mut queue.waiting, &mut self.waiting);
-        queue.is_told = false;
+        (queue.calling, queue.is_told) = (0, false);
         shared.awaits_lead.store(false, Ordering::Release);
     }
 
     /// What was taken waits again, before all that came meanwhile.
     fn give_back(&mut self, shared: &Shared) {
         let mut queue = shared.queue.lock();
+        queue.calling += self.waiting.iter().filter(|waiting| waiting.calls()).count();
         self.waiting.append(&mut queue.waiting);
         std::mem::swap(&mut queue.waiting, &mut self.waiting);
     }
@@ -507,8 +528,9 @@ impl Writer {
         let now_ms = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
         let begin = Instant::now();
         let step = self.committer.step(&mut self.waiting, now_ms, &mut self.taken)?;
-        let queued = self.waiting.len() + shared.queue.lock().waiting.len();
-        self.pace.note(self.taken.len() + queued == 1, begin.elapsed());
+        let calling = step.calling + self.waiting.len() + shared.queue.lock().calling;
+        let is_alone = calling == 1 && self.taken.len() <= 2;
+        self.pace.note(is_alone, begin.elapsed());
         shared.may_lead.store(self.pace.may_lead(), Ordering::Relaxed);
         shared.queued_bytes.fetch_sub(step.bytes_max, Ordering::Relaxed);
         shared.publish(&self.committer.appender);
@@ -524,5 +546,9 @@ impl Writer {
     }
 }
 
+/// How long what does not call waits for what does. Longer than a sync, so that acknowledgements go
+/// with the messages of a producer that waits for each, and hardly more than it takes to kill a
+/// process.
+const PATIENCE: Duration = Duration::from_micros(500);
 /// How long it takes to leave the writer after everybody was told.
 const LEAVING: Duration = Duration::from_micros(50);

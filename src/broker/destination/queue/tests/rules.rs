@@ -11,7 +11,7 @@ use crate::broker::destination::{Admission, Incoming, Op};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Delivery, Item, Outbox, Receipt};
 use crate::broker::policy::{GroupMapKind, Policy};
-use crate::jms::{AckKind, Destination, DestinationKind, Message};
+use crate::jms::{AckKind, ConsumerInfo, Destination, DestinationKind, Message};
 use crate::store::{Cancel, StoreOp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -221,6 +221,40 @@ fn an_exclusive_consumer_of_higher_priority_takes_over() {
 }
 
 #[test]
+fn all_consumers_are_exclusive_where_the_policy_says_so() {
+    let mut bench = Bench::new(Policy { all_consumers_exclusive: true, ..Policy::default() });
+    let (first, second) = (bench.subscribe(10), bench.subscribe(10));
+    bench.send_numbers(0..3);
+    assert_eq!((numbers(&first.outbox), numbers(&second.outbox)), (vec![0, 1, 2], vec![]));
+}
+
+#[test]
+fn consumer_priorities_count_only_where_they_are_used() {
+    for (used, second) in [(true, vec![0, 1]), (false, vec![1])] {
+        let mut bench = Bench::new(Policy { use_consumer_priority: used, ..Policy::default() });
+        bench.subscribe(10);
+        let higher = bench.subscribe_as(10, None, |info| info.priority = 5);
+        bench.send_numbers(0..2);
+        assert_eq!(numbers(&higher.outbox), second);
+    }
+}
+
+#[test]
+fn an_exclusive_consumer_takes_over_from_an_equal_one_only_with_the_highest_priority_there_is() {
+    for (priority, takes_over) in [(126, false), (127, true)] {
+        let mut bench = Bench::new(Policy::default());
+        let exclusive = |info: &mut ConsumerInfo| {
+            (info.exclusive, info.priority) = (true, priority);
+        };
+        let first = bench.subscribe_as(10, None, exclusive);
+        let second = bench.subscribe_as(10, None, exclusive);
+        bench.send_numbers([0]);
+        assert_eq!(numbers(&first.outbox).is_empty(), takes_over);
+        assert_eq!(numbers(&second.outbox).is_empty(), !takes_over);
+    }
+}
+
+#[test]
 fn a_queue_that_is_removed_gives_its_part_of_the_windows_back() {
     let mut bench = Bench::new(Policy::default());
     let client = bench.subscribe(2);
@@ -349,6 +383,22 @@ fn groups_beyond_the_cache_are_assigned_anew() {
     assert_eq!((numbers(&a.outbox), numbers(&b.outbox)), (vec![0], vec![2, 1]));
 }
 
+#[test]
+fn the_simple_map_forgets_no_group() {
+    let mut bench = Bench::new(Policy { groups: GroupMapKind::Simple, ..Policy::default() });
+    let (a, b) = (bench.subscribe(3000), bench.subscribe(3000));
+    let group = |number: i64| in_group(number, &format!("g{}", number % 1500), 0);
+    for number in 0..3000 {
+        bench.send(group(number));
+    }
+    for outbox in [a.outbox, b.outbox] {
+        let got = numbers(&outbox);
+        let (first, again) = got.split_at(got.len() / 2);
+        let once_more: Vec<i64> = first.iter().map(|number| number + 1500).collect();
+        assert_eq!(again, once_more, "each group is still with who had it");
+    }
+}
+
 // 2.4 Priority
 
 #[test]
@@ -413,7 +463,37 @@ fn a_parked_send_fails_when_it_has_waited_long_enough() {
     assert!(matches!(failed, Err(BrokerError::MemoryWaitTimeout { .. })), "{failed:?}");
 }
 
+#[test]
+fn what_expires_while_it_waits_for_room_is_a_dead_letter() {
+    let mut bench = Bench::with_limit(Policy::default(), BYTES);
+    let answers = Arc::new(Outbox::default());
+    bench.run([Op::Send(incoming(message("c0", 0), None))]);
+    let brief = Message { expiration: bench.clock.wall_ms() + 5, ..message("c0", 1) };
+    let receipt = Some(Receipt::new(answers, 1));
+    let parked = Incoming { admission: Admission::Park, ..incoming(brief, receipt) };
+    bench.run([Op::Send(parked)]);
+    bench.clock.ms += 10;
+    assert_eq!(bench.queue.report().own.expired, 0);
+    bench.run([Op::Purge { receipt: None }]);
+    let report = bench.queue.report();
+    assert_eq!((report.own.expired, report.size, bench.out.dead_letters.len()), (1, 0, 1));
+}
+
 // 9 Acknowledgement and redelivery
+
+#[test]
+fn an_individual_ack_takes_its_last_message_only_and_a_redelivered_one_none() {
+    let mut bench = Bench::new(Policy::default());
+    let a = bench.subscribe(10);
+    bench.send_numbers(0..3);
+    bench.ack(&a, AckKind::Redelivered, 0, 2);
+    assert_eq!(bench.queue.report().in_flight, 3);
+    bench.ack(&a, AckKind::Individual, 0, 1);
+    assert_eq!(bench.queue.report().in_flight, 2);
+    bench.unsubscribe(&a, -1);
+    let b = bench.subscribe(10);
+    assert_eq!(numbers(&b.outbox), [0, 2]);
+}
 
 #[test]
 fn a_range_must_be_held_and_its_count_must_agree() {

@@ -192,6 +192,7 @@ impl World {
             admission,
             receipt,
             connection,
+            of_network: false,
             redeliveries: 0,
             resent: false,
             moved: Vec::new(),

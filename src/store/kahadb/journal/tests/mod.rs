@@ -18,8 +18,12 @@ use std::sync::Arc;
 const STORE: StoreId = StoreId(*b"the store's name");
 
 fn open_files(disk: &SimulatedDisk, file_bytes: u32) -> Result<Arc<Files>, JournalError> {
-    let options =
-        FilesOptions { folder: "store".into(), file_bytes, archive: "archive".into(), sync: SyncPolicy::Always };
+    let options = FilesOptions {
+        folder: "store".into(),
+        file_bytes,
+        archive: "archive".into(),
+        sync: SyncPolicy::Always,
+    };
     Files::open(Arc::new(disk.clone()), options).map(Arc::new)
 }
 

@@ -32,7 +32,8 @@ fn open(
     sync: SyncPolicy,
 ) -> Result<Journal, JournalError> {
     let archive = folder.join("archive");
-    let files = Arc::new(Files::open(fs, FilesOptions { folder, file_bytes: 64 << 10, archive, sync })?);
+    let files =
+        Arc::new(Files::open(fs, FilesOptions { folder, file_bytes: 64 << 10, archive, sync })?);
     let (_, end) = read(&files)?;
     Journal::open(files, end, options(sync, end.epoch + 1), Box::new(drop))
 }
@@ -149,6 +150,32 @@ fn who_submits_alone_writes_itself_and_in_company_nothing_is_forgotten() {
 }
 
 #[test]
+fn removals_that_need_not_be_durable_go_with_what_comes_next_or_soon() {
+    let disk = SimulatedDisk::new(7);
+    let journal = open(Arc::new(disk.clone()), "store".into(), SyncPolicy::Always).unwrap();
+    let mut led = 0;
+    for _ in 0..200 {
+        let (operations, done) = (vec![remove()], Box::new(|_| ()));
+        journal.submit(Submit { operations, wish: Wish::Written, done });
+        let (outcome, by) = submit_leading(&journal, vec![add(1)]);
+        outcome.unwrap();
+        led += u32::from(by == std::thread::current().id());
+    }
+    assert!(led > 0, "who submits is alone, for removals call nobody");
+    journal.submit_and_wait(vec![remove()], Wish::Written).unwrap();
+    journal.close().unwrap();
+    let (batches, _) = read(&open_files(&disk.reboot(), 64 << 10).unwrap()).unwrap();
+    let added = batches.iter().filter(|b| b.records.iter().any(|r| is_add(&r.record))).count();
+    let both = batches.iter().filter(|b| b.records.len() == 2).count();
+    assert_eq!(added, 200);
+    assert!(both > 0, "no removal went with a message");
+}
+
+fn is_add(record: &Record) -> bool {
+    matches!(record, Record::Add(_))
+}
+
+#[test]
 fn an_error_while_who_submits_writes_stops_the_journal_for_good() {
     let mut led = 0;
     for seed in 0..40 {
@@ -240,8 +267,7 @@ fn a_full_disk_refuses_messages_but_not_removals() {
     journal.close().unwrap();
     let (batches, _) = read(&open_files(&disk.reboot(), 64 << 10).unwrap()).unwrap();
     let adds = batches.iter().flat_map(|b| &b.records);
-    let adds = adds.filter(|s| matches!(s.record, Record::Add(_))).count();
-    assert_eq!(adds, stored + 2);
+    assert_eq!(adds.filter(|s| is_add(&s.record)).count(), stored + 2);
 }
 
 #[test]

@@ -1,0 +1,213 @@
+//! Section 8: who waits for room, who is refused, and how.
+
+use super::*;
+use crate::broker::destination::Op;
+use crate::broker::policy::Policy;
+use crate::broker::usage::Usage;
+use crate::store::MessageForm;
+use crate::store::fs::simulated::SimulatedDisk;
+use crate::store::spool::{Spool, SpoolEvents};
+
+fn queue() -> Destination {
+    Destination::queue("Q")
+}
+
+/// A broker whose destinations have room for one message each.
+async fn cramped(policy: Policy) -> Arc<Broker> {
+    broker_with(|options| {
+        options.policy = Box::new(move |_| Policy {
+            memory_limit_bytes: policy.minimum_message_bytes,
+            ..policy.clone()
+        });
+    })
+    .await
+}
+
+/// The queue loses all it has.
+async fn make_room(broker: &Broker) {
+    let handle = broker.router.find(&queue()).expect("it is there");
+    handle.send(vec![Op::Purge { receipt: None }]).await;
+    settled(broker).await;
+}
+
+/// Sends its next message, and nobody waits for the answer.
+async fn send_one_way(peer: &mut Peer) -> Result<(), BrokerError> {
+    let message = peer.message(&queue());
+    let sent = peer.client.send(Arc::new(message), 0, &mut None).await;
+    peer.client.flush().await;
+    sent
+}
+
+#[tokio::test]
+async fn a_send_that_is_answered_waits_aside_and_its_connection_goes_on() {
+    let broker = cramped(Policy::default()).await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    peer.send(&queue()).await.expect("there is room");
+    let message = peer.message(&queue());
+    let mut parked = peer.begin_send(message).await.expect("it waits");
+    peer.send(&Destination::queue("OTHER")).await.expect("its connection goes on");
+    settled(&broker).await;
+    assert!(parked.try_recv().is_err(), "there is no room");
+    make_room(&broker).await;
+    parked.await.expect("it is answered").expect("there is room");
+}
+
+#[tokio::test]
+async fn a_send_that_is_not_answered_stops_its_connection() {
+    let broker = cramped(Policy::default()).await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    send_one_way(&mut peer).await.expect("there is room");
+    let stopped = tokio::spawn(async move { send_one_way(&mut peer).await });
+    tokio::task::yield_now().await;
+    settled(&broker).await;
+    assert!(!stopped.is_finished(), "there is no room");
+    make_room(&broker).await;
+    stopped.await.expect("no panic").expect("there is room");
+}
+
+#[tokio::test]
+async fn the_end_of_the_connection_ends_its_wait() {
+    let broker = cramped(Policy::default()).await;
+    let way = transport();
+    let info = introduction("c", Some("c"));
+    let mut peer = Peer::admitted(&broker, "c", info, way.clone()).await.expect("it is let in");
+    send_one_way(&mut peer).await.expect("there is room");
+    let stopped = tokio::spawn(async move { send_one_way(&mut peer).await });
+    tokio::task::yield_now().await;
+    way.closing.close();
+    assert_eq!(stopped.await.expect("no panic"), Err(BrokerError::SendAborted));
+}
+
+#[tokio::test]
+async fn a_policy_may_refuse_at_once_or_after_a_while_but_never_a_network() {
+    let at_once = Policy { send_fail_if_no_space: true, ..Policy::default() };
+    let later = Policy { send_fail_after: Duration::from_millis(20), ..Policy::default() };
+    for (policy, text) in [
+        (at_once, "Usage Manager Memory Limit reached on queue://Q. See "),
+        (later, "Usage Manager Memory Limit Wait Timeout. Stopping producer (c:1:1) to prevent "),
+    ] {
+        let broker = cramped(policy).await;
+        let mut peer = Peer::connect(&broker, "c").await;
+        let mut bridge = Peer::connect(&broker, "bridge").await;
+        bridge.client.note_network();
+        peer.send(&queue()).await.expect("there is room");
+        let message = bridge.message(&queue());
+        let held = bridge.begin_send(message).await.expect("it waits");
+        let refused = [peer.send(&queue()).await, send_one_way(&mut peer).await];
+        for refused in refused {
+            let refused = refused.expect_err("there is no room").to_string();
+            assert!(refused.starts_with(text), "{refused}");
+        }
+        make_room(&broker).await;
+        held.await.expect("it is answered").expect("it was held back only");
+        let held = tokio::spawn(async move { send_one_way(&mut bridge).await });
+        send_one_way(&mut peer).await.expect_err("there is no room");
+        assert!(!held.is_finished(), "there is no room");
+        make_room(&broker).await;
+        held.await.expect("no panic").expect("it was held back only");
+    }
+}
+
+#[tokio::test]
+async fn without_flow_control_nobody_waits_for_memory() {
+    let policy = Policy { producer_flow_control: false, ..Policy::default() };
+    let broker = cramped(policy).await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    for _ in 0..10 {
+        peer.send(&queue()).await.expect("it is let in");
+    }
+}
+
+#[tokio::test]
+async fn a_send_is_too_late_when_its_transaction_ended_while_it_waited() {
+    let broker = cramped(Policy::default()).await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    peer.send(&queue()).await.expect("there is room");
+    let id =
+        crate::jms::TransactionId::Local { value: 1, connection: Some(ConnectionId::new("c")) };
+    peer.client.begin(id.clone()).expect("no limit");
+    let message = Message { transaction_id: Some(id.clone()), ..peer.message(&queue()) };
+    let parked = peer.begin_send(message).await.expect("it waits");
+    peer.client.rollback(&id, &mut None).await.expect("it is open");
+    make_room(&broker).await;
+    assert_eq!(parked.await.expect("it is answered"), Err(BrokerError::SendTooLate));
+}
+
+struct Unheard;
+
+impl SpoolEvents for Unheard {
+    fn bytes_used(&self, _: u64) {}
+}
+
+fn spool() -> Arc<Spool> {
+    let form = MessageForm { version: 1, encode: |_, _| {}, decode: |_| None };
+    let disk = Arc::new(SimulatedDisk::new(1));
+    Spool::open(disk, "tmp".into(), 1 << 20, form, Arc::new(Unheard)).expect("an empty disk")
+}
+
+/// Its subscriptions would have nowhere to put messages that they cannot take yet.
+#[tokio::test]
+async fn senders_to_a_topic_wait_when_memory_and_temp_store_are_full_even_without_flow_control() {
+    let temp = Usage::new(1, None);
+    temp.take(1);
+    let of_broker = Arc::clone(&temp);
+    let broker = broker_with(|options| {
+        options.spool = Some(spool());
+        options.temp_usage = of_broker;
+        options.policy = Box::new(|_| Policy {
+            producer_flow_control: false,
+            memory_limit_bytes: 1,
+            ..Policy::default()
+        });
+    })
+    .await;
+    for lets_in in ["memory", "temp store"] {
+        let mut peer = Peer::connect(&broker, "c").await;
+        let topic = Destination::topic("T");
+        peer.send(&topic).await.expect("there is memory");
+        let handle = broker.router.find(&topic).expect("it is there");
+        handle.usage.take(1);
+        let message = peer.message(&topic);
+        let stopped = tokio::spawn(async move {
+            let sent = peer.client.send(Arc::new(message), 0, &mut None).await;
+            peer.client.close(-1).await;
+            sent
+        });
+        tokio::task::yield_now().await;
+        settled(&broker).await;
+        assert!(!stopped.is_finished(), "there is no room");
+        match lets_in {
+            "memory" => handle.usage.release(1),
+            _ => temp.release(1),
+        }
+        stopped.await.expect("no panic").expect(lets_in);
+    }
+}
+
+#[tokio::test]
+async fn a_full_temp_store_keeps_transient_messages_out_of_queues() {
+    let temp = Usage::new(10, None);
+    temp.take(10);
+    let broker = broker_with(|options| {
+        options.spool = Some(spool());
+        options.temp_usage = temp;
+        options.policy = Box::new(|_| Policy { send_fail_if_no_space: true, ..Policy::default() });
+    })
+    .await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    let refused = peer.send(&queue()).await.expect_err("there is no room").to_string();
+    assert!(refused.starts_with("Temp Store is Full (100% of 10). Stopping producer (c:1:1)"));
+    peer.send(&Destination::topic("T")).await.expect("topics need none of it");
+}
+
+#[tokio::test]
+async fn a_small_message_counts_as_the_policy_says() {
+    let policy = |_: &Destination| Policy { minimum_message_bytes: 5000, ..Policy::default() };
+    let broker = broker_with(|options| options.policy = Box::new(policy)).await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    for _ in 0..2 {
+        peer.send(&queue()).await.expect("there is room");
+    }
+    let handle = broker.router.find(&queue()).expect("it is there");
+    assert_eq!((handle.usage.used(), broker.memory.used()), (10_000, 10_000));
+}
