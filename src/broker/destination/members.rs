@@ -15,6 +15,7 @@ use crate::broker::outbox::SubscriptionKey;
 use crate::broker::policy::TopicDispatch;
 use crate::jms::selector::Value;
 use crate::jms::{ConsumerId, ConsumerInfo, Destination, Message, Text};
+use hashbrown::HashSet;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -84,6 +85,8 @@ pub(super) struct Joined {
 #[derive(Debug)]
 pub(super) struct Members {
     list: Vec<Joined>,
+    keys: HashSet<SubscriptionKey>,
+    durables: usize,
     dispatch: TopicDispatch,
     places: Places,
 }
@@ -98,9 +101,37 @@ struct Places {
     plain: SelectorIndex,
 }
 
+impl Places {
+    /// `member` comes, behind all others.
+    fn add(&mut self, place: usize, member: &TopicMember) {
+        let is_asked = match member {
+            TopicMember::Durable(_) => {
+                self.durables.push(place);
+                true
+            }
+            TopicMember::Plain(plain) => match plain.selector() {
+                Some(selector) => {
+                    self.plain.add(place, selector);
+                    false
+                }
+                None => true,
+            },
+        };
+        if is_asked {
+            self.always.push(place);
+        }
+    }
+}
+
 impl Members {
     pub(super) fn new(dispatch: TopicDispatch) -> Self {
-        Self { list: Vec::new(), dispatch, places: Places::default() }
+        Self {
+            list: Vec::new(),
+            keys: HashSet::new(),
+            durables: 0,
+            dispatch,
+            places: Places::default(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -112,18 +143,31 @@ impl Members {
     }
 
     pub(super) fn has(&self, key: SubscriptionKey) -> bool {
-        self.list.iter().any(|joined| joined.member.key() == key)
+        self.keys.contains(&key)
+    }
+
+    /// How many durable subscriptions there are.
+    pub(super) fn durable_count(&self) -> usize {
+        self.durables
     }
 
     pub(super) fn join(&mut self, member: TopicMember) {
+        self.keys.insert(member.key());
+        self.durables += usize::from(matches!(member, TopicMember::Durable(_)));
+        if self.places.known {
+            self.places.add(self.list.len(), &member);
+        }
         self.list.push(Joined { member, staged: Vec::new(), shadowed: false });
-        self.places.known = false;
         self.arrange();
     }
 
     pub(super) fn leave(&mut self, key: SubscriptionKey) -> Option<TopicMember> {
+        if !self.keys.remove(&key) {
+            return None;
+        }
         let at = self.list.iter().position(|joined| joined.member.key() == key)?;
         let gone = self.list.remove(at);
+        self.durables -= usize::from(matches!(gone.member, TopicMember::Durable(_)));
         self.places.known = false;
         self.arrange();
         Some(gone.member)
@@ -170,15 +214,8 @@ impl Members {
             return;
         }
         let mut places = Places { known: true, ..Places::default() };
-        for (place, joined) in self.list.iter().enumerate() {
-            match &joined.member {
-                TopicMember::Durable(_) => places.durables.push(place),
-                TopicMember::Plain(plain) => places.plain.add(place, plain.selector()),
-            }
-        }
-        places.always = places.durables.clone();
-        places.always.extend(places.plain.others());
-        places.always.sort_unstable();
+        let members = self.list.iter().enumerate();
+        members.for_each(|(place, joined)| places.add(place, &joined.member));
         self.places = places;
     }
 

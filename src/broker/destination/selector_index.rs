@@ -24,8 +24,6 @@ pub(super) struct SelectorIndex {
     shared: Vec<(Selector, Vec<usize>)>,
     /// Where they are among those, by identity.
     known: HashMap<usize, usize>,
-    /// Those without selector.
-    others: Vec<usize>,
 }
 
 /// What is known of a subscription that was found.
@@ -38,8 +36,7 @@ pub(super) enum Match {
 }
 
 impl SelectorIndex {
-    pub(super) fn add(&mut self, place: usize, selector: Option<&Selector>) {
-        let Some(selector) = selector else { return self.others.push(place) };
+    pub(super) fn add(&mut self, place: usize, selector: &Selector) {
         let Some((name, required)) = selector.required() else {
             return self.share(place, selector);
         };
@@ -67,12 +64,7 @@ impl SelectorIndex {
         self.shared[at].1.push(place);
     }
 
-    /// Those that may want any message.
-    pub(super) fn others(&self) -> &[usize] {
-        &self.others
-    }
-
-    /// Calls `with` for each of the rest that may want `candidate`.
+    /// Calls `with` for each that may want `candidate`.
     pub(super) fn each_for(&self, candidate: &Candidate<'_>, mut with: impl FnMut(usize, Match)) {
         for (name, Wanted { texts, numbers }) in &self.names {
             let places = match candidate.value(name) {
@@ -107,24 +99,22 @@ mod tests {
     fn who_asks_for_a_text_is_found_by_it_and_other_selectors_are_evaluated() {
         let mut index = SelectorIndex::default();
         let selectors = [
-            Some("JMSType = 'a'"),
-            None,
-            Some("JMSPriority > 3 AND 'b' = JMSType"),
-            Some("JMSType = 'a' OR JMSPriority > 3"),
-            Some("JMSCorrelationID = 'c' AND JMSType = 'a'"),
-            Some("NOT (JMSType = 'a')"),
-            Some("convert_string_expressions:JMSType = 'a'"),
-            Some("JMSPriority + 0 = 4"),
+            "JMSType = 'a'",
+            "JMSPriority > 9",
+            "JMSPriority > 3 AND 'b' = JMSType",
+            "JMSType = 'a' OR JMSPriority > 3",
+            "JMSCorrelationID = 'c' AND JMSType = 'a'",
+            "NOT (JMSType = 'a')",
+            "convert_string_expressions:JMSType = 'a'",
+            "JMSPriority + 0 = 4",
         ];
         let shared = Selector::parse("JMSPriority < 1").expect("valid");
         for (place, text) in selectors.into_iter().enumerate() {
-            let selector = text.map(|text| Selector::parse(text).expect("valid"));
-            index.add(place, selector.as_ref());
+            index.add(place, &Selector::parse(text).expect("valid"));
         }
-        index.add(8, Some(&shared));
-        index.add(9, Some(&shared.clone()));
-        assert_eq!(index.others(), [1]);
-        assert_eq!(index.shared.len(), 5, "the last one is shared");
+        index.add(8, &shared);
+        index.add(9, &shared.clone());
+        assert_eq!(index.shared.len(), 6, "the last one is shared");
         let found = |jms_type: &str, correlation_id: Option<&str>| {
             let message = Message {
                 jms_type: Some(jms_type.into()),
@@ -167,7 +157,7 @@ mod tests {
         let selectors = texts.map(|text| Selector::parse(text).expect("valid"));
         let mut index = SelectorIndex::default();
         for (place, selector) in selectors.iter().enumerate() {
-            index.add(place, Some(selector));
+            index.add(place, selector);
         }
         assert_eq!(index.shared.len(), 5, "5.5 and what is too large");
         let floats = [5.0, -5.0, 5.5, 0.0, -0.0, 16_777_216.0, 9_007_199_254_740_992.0, 1e300];

@@ -99,14 +99,14 @@ impl Topic {
                         self.catch_up(plain, now, out);
                     }
                     self.members.join(member);
-                    self.context.shared.set_durables(self.members.durables().count());
+                    self.context.shared.set_durables(self.members.durable_count());
                 }
                 out.when_removed(receipt);
             }
             Op::Leave { key, receipt } => {
                 self.fan_out(now, out);
                 if let Some(gone) = self.members.leave(key) {
-                    self.context.shared.set_durables(self.members.durables().count());
+                    self.context.shared.set_durables(self.members.durable_count());
                     gone.left(&self.context.destination);
                 }
                 out.resolve(receipt, Ok(()));

@@ -215,6 +215,13 @@ impl Core {
         Ok(true)
     }
 
+    /// Whether the file in which the journal ended, at `end`, has garbage enough to move the rest out of it.
+    pub(super) fn is_worth_emptying(&self, end: Lsn) -> bool {
+        let live = self.view.lock().files.get(&end.file()).map_or(0, |file| file.bytes);
+        let written = end.offset() - Lsn::start_of(end.file()).offset();
+        (live as f64) < f64::from(written) * SHARE_ALL
+    }
+
     /// The file that is best compacted, if it is time to.
     fn victim(&self, sealed: u32, emptied: &BTreeSet<u32>) -> Option<u32> {
         let is_short = self.shortage() > Shortage::None;

@@ -114,6 +114,7 @@ impl KahaDb {
             }),
             fence: options.fence,
         };
+        let end = opened.end.lsn;
         let batches = tasks.clone();
         let follower = Box::new(move |batch| {
             // A thread that ended has said why; who submits is refused by then.
@@ -121,6 +122,10 @@ impl KahaDb {
         });
         let files = core.files.clone();
         let journal = Arc::new(Journal::open(files, opened.end, journal_options, follower)?);
+        if options.compacts_all && core.is_worth_emptying(end) {
+            // Else what is in the last file would stay there, for that is written.
+            journal.begin_file()?;
+        }
         let (reads, to_read) = channel();
         let encoder = Arc::new(Mutex::new(opened.encoder));
         let is_closing = Arc::new(AtomicBool::new(false));

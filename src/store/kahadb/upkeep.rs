@@ -84,6 +84,9 @@ impl Upkeep {
             }
             more |= core.shortage() > Shortage::None;
         }
+        // A file that the log has left is emptied after a checkpoint that lies behind it.
+        let until = core.compacts_until.load(Ordering::Relaxed);
+        more |= sealed.file() <= until && until < self.journal.written().file();
         core.is_tidy.store(!more && emptied.is_empty(), Ordering::Release);
         Ok(more)
     }

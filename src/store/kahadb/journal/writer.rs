@@ -320,6 +320,21 @@ impl Journal {
         receiver.recv().unwrap_or_else(|_| Err(Arc::new(JournalError::Closed)))
     }
 
+    /// Goes on in a new file. Without space for one it stays where it is.
+    ///
+    /// # Errors
+    /// When the disk fails; nothing may be written then any more.
+    pub fn begin_file(&self) -> Result<(), JournalError> {
+        let mut writer = self.shared.writer.lock();
+        let appender = &mut writer.committer.appender;
+        match appender.roll_over(0) {
+            Ok(()) | Err(JournalError::NoSpace { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.shared.publish(appender);
+        Ok(())
+    }
+
     /// Bytes queued and not yet written, at most. Nothing here limits them: who produces takes
     /// credit for them before.
     pub fn queued_bytes(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::kahadb::fs::real::RealFilesystem;
-use crate::store::kahadb::{Fence, KahaDb};
+use crate::store::kahadb::{Fence, KahaDb, compact};
 use crate::store::{Store, Submit};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -48,6 +48,28 @@ fn sequences(page: &Page) -> Vec<i64> {
         |sequence: i64, message: &Message| assert_eq!(sequence_in(message, BODY_MAX), sequence);
     page.messages.iter().for_each(|stored| check(stored.sequence, &stored.message));
     page.messages.iter().map(|stored| stored.sequence).collect()
+}
+
+#[test]
+fn a_compaction_moves_what_is_in_the_last_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Destination::queue("Q");
+    let store = open_in(folder.path(), |_| {});
+    let adds = (1..=100).map(|sequence| add(&queue, sequence, Vec::new()));
+    submit(&store, adds.collect()).unwrap();
+    let remove = |sequence| StoreOp::Remove { destination: queue.clone(), sequence };
+    submit(&store, (1..=90).map(remove).collect()).unwrap();
+    store.close().unwrap();
+    let file = folder.path().join("kahadb/db-1.log");
+    assert!(file.exists());
+
+    let fs: Arc<dyn Filesystem> = Arc::new(RealFilesystem);
+    let options = KahaDbOptions { directory: folder.path().join("kahadb"), ..options(64 << 10) };
+    assert_eq!(compact(&fs, &options, FORM).unwrap().messages, 10);
+    assert!(!file.exists());
+    let store = open_in(folder.path(), |_| {});
+    let page = fetch(&store, all(&queue));
+    assert_eq!(sequences(&page), (91..=100).collect::<Vec<_>>());
 }
 
 /// No lock is held while it is told.
