@@ -178,6 +178,16 @@ mod tests {
         assert!(!message.persistent, "the first one configured has the last word");
     }
 
+    #[test]
+    fn time_stamping_leaves_dead_letters_their_time() {
+        let plugins = Plugins::new(vec![Plugin::TimeStamping(TimeStamping::default())]);
+        for (passage, expected) in [(Passage::Sent, 900), (Passage::Buried, 400)] {
+            let mut message = Message { timestamp: 400, ..Message::default() };
+            plugins.pass(&mut message, passage, &"b".into(), 900);
+            assert_eq!(message.timestamp, expected, "{passage:?}");
+        }
+    }
+
     fn redelivery() -> Plugin {
         let policy = RedeliveryPolicy {
             times_max: None,

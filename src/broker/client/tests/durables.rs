@@ -35,6 +35,40 @@ async fn a_subscription_keeps_what_comes_while_it_is_away_and_goes_on_in_order()
     assert_eq!(peer.takes_numbers(4).await, [1, 2, 3, 4]);
 }
 
+/// Section 9: what its consumer says when it ends it decides what counts as delivered.
+#[tokio::test]
+async fn what_a_consumer_of_a_subscription_delivered_comes_again_with_a_higher_counter() {
+    let broker = broker_with(|_| {}).await;
+    let mut sender = Peer::connect(&broker, "sender").await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    // None: it says that the second one was the last.
+    let cases =
+        [(Some(-2), [1, 1, 1]), (Some(0), [1, 1, 1]), (Some(-1), [0, 0, 0]), (None, [1, 1, 0])];
+    for (number, (says, expected)) in cases.into_iter().enumerate() {
+        let name = format!("s{number}");
+        let consumer = peer.subscribe(&topic(), &name, None).await.expect("it is new");
+        for _ in 0..3 {
+            sender.send(&topic()).await.expect("there is room");
+        }
+        let mut sequences = Vec::new();
+        for _ in 0..3 {
+            let delivery = peer.delivery().await;
+            assert_eq!(delivery.redeliveries, 0);
+            sequences.push(delivery.sequence);
+        }
+        let last = says.unwrap_or(sequences[1]);
+        peer.client.remove_consumer(&consumer, last).await.expect("it is open");
+        let consumer = peer.subscribe(&topic(), &name, None).await.expect("nobody has it");
+        let mut counters = Vec::new();
+        for _ in 0..3 {
+            counters.push(peer.delivery().await.redeliveries);
+        }
+        assert_eq!(counters, expected, "the last delivered was {last}");
+        peer.close(&consumer).await;
+        peer.client.forget_durable(named("c", &name)).await.expect("nobody uses it");
+    }
+}
+
 /// With `keepDurableSubsActive="false"`.
 #[tokio::test]
 async fn a_subscription_that_is_away_may_be_kept_persistent_messages_only() {

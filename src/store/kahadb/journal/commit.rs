@@ -45,15 +45,18 @@ impl Waiting {
         Ok(Self { operations, wish, done, bytes_max, grows })
     }
 
+    /// Whether somebody waits for it to be durable.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.wish > Wish::Written
+    }
+
     /// Whether it wants to be written now. Nobody is the worse when removals that need not be
     /// durable come back after the process was killed.
     pub(super) fn calls(&self) -> bool {
         let removes = |operation: &Operation| {
             matches!(operation.record, Record::Remove { .. } | Record::SubAck { .. })
         };
-        self.wish > Wish::Written
-            || self.operations.is_empty()
-            || !self.operations.iter().all(removes)
+        self.is_awaited() || self.operations.is_empty() || !self.operations.iter().all(removes)
     }
 
     pub(super) fn into_done(self) -> Done {

@@ -2,8 +2,9 @@
 //!
 //! It takes whatever is queued, writes and syncs it as one batch, tells everybody who waits, and
 //! looks again. It never waits for company: batches form while the one before is being synced.
-//! Only removals that nobody wants to be durable do not call it: they go with what comes next, or a
-//! moment later by themselves, for a write of their own would be in the way of what calls.
+//! Only removals that nobody waits for do not call it while there is more that somebody waits for:
+//! they go with what comes next, or a moment later by themselves, for a write of their own would be
+//! in the way.
 //!
 //! Where one submit after the other is waited for, waking that thread and being woken by it takes as
 //! long as the sync. Then the thread that submits may [lead](Journal::lead): it writes and syncs what
@@ -178,8 +179,28 @@ struct Queue {
     is_looking: bool,
     /// When the first of `waiting` came.
     since: Option<Instant>,
+    /// When something came last that somebody waits for.
+    awaited: Option<Instant>,
     is_closing: bool,
     stopped: Option<Arc<JournalError>>,
+}
+
+impl Queue {
+    /// Whether it is to be written now.
+    fn push(&mut self, waiting: Waiting) -> bool {
+        let now = Instant::now();
+        if waiting.is_awaited() {
+            self.awaited = Some(now);
+        }
+        let is_quiet = self.awaited.is_none_or(|awaited| now - awaited > COMPANY);
+        let calls = is_quiet || waiting.calls();
+        if self.waiting.is_empty() {
+            self.since = Some(now);
+        }
+        self.waiting.push_back(waiting);
+        self.calling += usize::from(calls);
+        calls
+    }
 }
 
 /// Who sees to it that a submit is written.
@@ -264,12 +285,7 @@ impl Journal {
                     None if queue.is_closing => Arc::new(JournalError::Closed),
                     None => {
                         self.shared.queued_bytes.fetch_add(waiting.bytes_max, Ordering::Relaxed);
-                        let calls = waiting.calls();
-                        if queue.waiting.is_empty() && !calls {
-                            queue.since = Some(Instant::now());
-                        }
-                        queue.waiting.push_back(waiting);
-                        queue.calling += usize::from(calls);
+                        let calls = queue.push(waiting);
                         if calls
                             && lead == Lead::Own
                             && self.shared.may_lead.load(Ordering::Relaxed)
@@ -536,8 +552,10 @@ impl Writer {
         let begin = Instant::now();
         let step = self.committer.step(&mut self.waiting, now_ms, &mut self.taken)?;
         let calling = step.calling + self.waiting.len() + shared.queue.lock().calling;
-        let is_alone = calling == 1 && self.taken.len() <= 2;
-        self.pace.note(is_alone, begin.elapsed());
+        if calling > 0 {
+            let is_alone = calling == 1 && self.taken.len() <= 2;
+            self.pace.note(is_alone, begin.elapsed());
+        }
         shared.may_lead.store(self.pace.may_lead(), Ordering::Relaxed);
         shared.queued_bytes.fetch_sub(step.bytes_max, Ordering::Relaxed);
         shared.publish(&self.committer.appender);
@@ -553,6 +571,8 @@ impl Writer {
     }
 }
 
+/// When nothing came for so long that somebody waits for, everything is written at once.
+const COMPANY: Duration = Duration::from_millis(2);
 /// How long what does not call waits for what does. Longer than a sync, so that acknowledgements go
 /// with the messages of a producer that waits for each, and hardly more than it takes to kill a
 /// process.
