@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::kahadb::fs::real::RealFilesystem;
 use crate::store::kahadb::{Fence, KahaDb, compact};
-use crate::store::{Store, Submit};
+use crate::store::{Store, StoreStatus, Submit};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +30,19 @@ fn submit(store: &KahaDb, ops: Vec<StoreOp>) -> Result<(), StoreError> {
     let done = Box::new(move |outcome| sender.send(outcome).unwrap());
     store.submit(Submit { ops, durable: true, done });
     receiver.recv().unwrap()
+}
+
+/// The status once it counts so many messages: an answered submit is synced, and applied soon after.
+fn status_of(store: &KahaDb, messages: u64) -> StoreStatus {
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let status = store.status();
+        if status.messages == messages {
+            return status;
+        }
+        assert!(std::time::Instant::now() < until, "{status:?}");
+        std::thread::yield_now();
+    }
 }
 
 fn fetch(store: &KahaDb, fetch: Fetch) -> Page {
@@ -356,7 +369,7 @@ fn live_messages_are_moved_together_when_space_is_short() {
     for first in (1..4000).step_by(10) {
         submit(&store, (first..first + 10).map(|n| add(&queue, n, Vec::new())).collect()).unwrap();
     }
-    let before = store.status();
+    let before = status_of(&store, 4000);
     let is_live = |sequence: &i64| sequence % 3 != 0;
     let remove = |sequence| StoreOp::Remove { destination: queue.clone(), sequence };
     let dead: Vec<i64> = (1..=4000).filter(|sequence| !is_live(sequence)).collect();
