@@ -184,7 +184,7 @@ fn an_error_while_who_submits_writes_stops_the_journal_for_good() {
         for _ in 0..40 {
             submit_leading(&journal, vec![remove()]).0.unwrap();
         }
-        disk.fails_at(disk.steps() + seed % 8);
+        disk.power_fails_at(disk.steps() + seed % 8);
         let mut ok = 0;
         let failed_by = loop {
             let (outcome, by) = submit_leading(&journal, vec![remove()]);

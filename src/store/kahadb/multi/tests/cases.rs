@@ -169,7 +169,7 @@ fn one_store_that_fails_stops_all_and_says_so_once() {
     let (disk, heard) = (SimulatedDisk::new(5), Arc::new(Heard::default()));
     let store = MultiKahaDb::open(Arc::new(disk.clone()), mixed(), FORM, heard.clone()).unwrap();
     submit(&store, vec![add(&queue("Q.A"), 1, Vec::new())]).unwrap();
-    disk.fails_at(disk.steps());
+    disk.power_fails_at(disk.steps());
     submit(&store, vec![add(&queue("Q.A"), 2, Vec::new())]).unwrap_err();
     submit(&store, vec![add(&queue("Q.B"), 3, Vec::new())]).unwrap_err();
     let both = vec![add(&queue("Q.A"), 4, Vec::new()), add(&queue("Q.C"), 5, Vec::new())];
