@@ -63,6 +63,7 @@ use super::{Effects, Incoming, Now, Op};
 use crate::broker::advisory::Notice;
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Item, Outbox, Receipt, SubscriptionKey};
+use crate::broker::policy::Cursor;
 use crate::broker::usage::Credit;
 use crate::jms::Message;
 use crate::store::{Cancel, StoreOp, StoredAdd};
@@ -475,7 +476,17 @@ impl Queue {
     /// A message that is, or will be, in the store becomes pending: where it is to be.
     fn place(&mut self, entry: &Entry) -> Place {
         self.look_at(Span::of(Key::of(entry)));
-        self.backlog.place(entry.band, entry.sequence, self.context.is_short())
+        let stays_out = self.is_unwanted() || self.context.is_short();
+        self.backlog.place(entry.band, entry.sequence, stays_out)
+    }
+
+    /// Whether nobody is there to take a stored message, and memory has what the next consumer begins with: more
+    /// would only fill it.
+    fn is_unwanted(&self) -> bool {
+        self.context.keeps
+            && self.context.policy.cursor == Cursor::Store
+            && self.consumers.is_empty()
+            && self.pending.len() >= self.page_limit().messages
     }
 
     /// A message becomes pending, again or for the first time.

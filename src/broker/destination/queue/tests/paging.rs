@@ -11,7 +11,7 @@ use crate::broker::destination::commit::{CommittedSend, Decision};
 use crate::broker::destination::in_flight::{Ack, AckRange, TransactionKey, Window};
 use crate::broker::destination::{Effects, Op, PageOf};
 use crate::broker::outbox::{Outbox, SubscriptionKey};
-use crate::broker::policy::{GroupMapKind, Policy};
+use crate::broker::policy::{Cursor, GroupMapKind, Policy};
 use crate::broker::usage::Usage;
 use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerInfo, Destination, Message, MessageId};
@@ -559,4 +559,30 @@ fn what_consumers_hold_leaves_memory_to_senders() {
     assert_eq!(side.settle(&clock)[&1].len(), 20);
     let usage = &side.queue.context.usage;
     assert!(usage.is_above(70) && usage.full().is_none(), "{}", usage.percent());
+}
+
+#[test]
+fn what_nobody_is_there_to_take_is_left_to_the_store_but_for_its_beginning() {
+    let held = |cursor, is_watched: bool| {
+        let clock = Clock::new();
+        let policy = Policy { cursor, page_max: 2, ..Policy::default() };
+        let mut side = Side::new(policy, true, true, 0);
+        if is_watched {
+            side.subscribe(1, consumer("c1", 1, 1), &clock);
+        }
+        for number in 0..30 {
+            let message = Message { persistent: true, ..message("c0", number) };
+            side.handle(Op::Send(incoming(message, None)), &clock);
+            side.settle(&clock);
+        }
+        let held = side.queue.report().in_memory;
+        side.subscribe(2, consumer("c1", 2, 30), &clock);
+        let rest = i64::from(is_watched)..30;
+        let expected: Vec<Seen> = rest.map(|number| Some((number, 0, false))).collect();
+        assert_eq!(side.settle(&clock)[&2], expected);
+        held
+    };
+    assert_eq!(held(Cursor::Store, false), 10);
+    assert_eq!(held(Cursor::Store, true), 30, "somebody will take them");
+    assert_eq!(held(Cursor::Memory, false), 30);
 }
