@@ -212,12 +212,12 @@ impl Drain {
     }
 }
 
-/// Waits for what `is_so` looks at to become so.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits for what `is_so` looks at to become so; if it never does, the broker's log tells why.
+pub(crate) async fn until(broker: &Broker, what: &str, mut is_so: impl FnMut() -> bool) {
     let wait = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}\n{}", broker.log()));
 }

@@ -26,7 +26,7 @@ async fn a_full_store_holds_persistent_producers_back_and_nobody_else() {
     let broker = Broker::start_persistent(&limited(usage));
     let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
     let text = format!("Persistent store is Full, 100% of {}", 4 << 20);
-    until("a full store", || broker.log().contains(&text)).await;
+    until(&broker, "a full store", || broker.log().contains(&text)).await;
     assert!(flood.answered() < COUNT - UNDER_WAY);
 
     Flood::start(&broker, "N", 100, 1000, false).await.succeed().await;
@@ -78,7 +78,7 @@ async fn one_of_several_stores_has_a_limit_of_its_own() {
     let broker = Broker::start_persistent(elements);
     let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
     let text = format!("Persistent store is Full, 100% of {}", 4 << 20);
-    until("a full store", || broker.log().contains(&text)).await;
+    until(&broker, "a full store", || broker.log().contains(&text)).await;
     assert!(flood.answered() < COUNT - UNDER_WAY);
     Flood::start(&broker, "P", COUNT, BYTES, true).await.succeed().await;
     let mut drain = Drain::start(&broker, "Q").await;
@@ -107,7 +107,7 @@ async fn non_persistent_messages_without_memory_come_back_in_order() {
     let mut drain = Drain::start(&broker, "Q").await;
     drain.expect(0..50_000).await;
     drain.expect_end().await;
-    until("an empty folder", || temp_files(&temp_folder(&broker)) == 0).await;
+    until(&broker, "an empty folder", || temp_files(&temp_folder(&broker)) == 0).await;
 }
 
 #[tokio::test]
@@ -115,8 +115,9 @@ async fn a_full_temporary_store_holds_non_persistent_producers_back() {
     let usage = r#"<systemUsage><tempUsage><tempUsage limit="4mb"/></tempUsage></systemUsage>"#;
     let broker = Broker::start_persistent(&format!("{ONE_MB}{}", limited(usage)));
     let flood = Flood::start(&broker, "Q", 20_000, 1000, false).await;
-    let text = format!("Temp Store is Full (100% of {})", 4 << 20);
-    until("a full temporary store", || broker.log().contains(&text)).await;
+    let text = format!("% of {}). Stopping producer", 4 << 20);
+    let is_full = |line: &str| line.contains("Temp Store is Full (") && line.contains(&text);
+    until(&broker, "a full temporary store", || broker.log().lines().any(is_full)).await;
     assert!(flood.answered() < 20_000 - UNDER_WAY);
     Flood::start(&broker, "P", 100, 1000, true).await.succeed().await;
     let mut drain = Drain::start(&broker, "Q").await;

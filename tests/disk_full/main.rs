@@ -37,13 +37,18 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 /// The index has taken its first space.
-async fn index_is_there(disk: &Disk) {
+async fn index_is_there(broker: &Broker, disk: &Disk) {
     let data = disk.path().join("kahadb/db.data");
-    until("an index", || fs::metadata(&data).is_ok_and(|meta| meta.len() > 0)).await;
+    until(broker, "an index", || fs::metadata(&data).is_ok_and(|meta| meta.len() > 0)).await;
 }
 
-async fn full(broker: &Broker) {
-    until("a full disk", || broker.log().contains("no space for the journal")).await;
+/// The disk stays full until the broker says so: what an attempt to write an index gave back goes, too.
+async fn full(broker: &Broker, disk: &Disk) {
+    until(broker, "a full disk", || {
+        disk.fill();
+        broker.log().contains("no space for the journal")
+    })
+    .await;
 }
 
 #[test]
@@ -54,11 +59,11 @@ fn producers_wait_on_a_full_disk_until_consumers_have_made_room() {
             let mut broker = Broker::start_persistent(&store_on(disk, ""));
             // One message that nobody consumes must not keep its file, when there is no other room.
             Sender::start(&broker, "A").await.send(0).await.unwrap();
-            index_is_there(disk).await;
+            index_is_there(&broker, disk).await;
 
             disk.fill();
             let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
-            full(&broker).await;
+            full(&broker, disk).await;
             assert!(flood.answered() < COUNT - UNDER_WAY);
             let mut drain = Drain::start(&broker, "Q").await;
             drain.expect(0..COUNT).await;
@@ -76,7 +81,7 @@ fn producers_wait_on_a_full_disk_until_somebody_frees_it() {
             let broker = Broker::start_persistent(&store_on(disk, ""));
             disk.fill(); // before there is an index: no checkpoint can be written either
             let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
-            full(&broker).await;
+            full(&broker, disk).await;
             assert!(flood.answered() < COUNT - UNDER_WAY);
             disk.free();
             flood.succeed().await;
@@ -96,7 +101,7 @@ fn what_goes_to_several_destinations_waits_on_a_full_disk_until_somebody_frees_i
             disk.fill();
             let copies = Flood::start(&broker, "P,Q", COUNT, BYTES, true).await;
             let commits = Commits::start(&broker, COUNT, BYTES).await;
-            full(&broker).await;
+            full(&broker, disk).await;
             disk.free();
             copies.succeed().await;
             commits.succeed().await;
@@ -126,7 +131,7 @@ fn producers_wait_for_the_one_of_several_stores_whose_disk_is_full() {
             let broker = Broker::start_persistent(&elements);
             disk.fill();
             let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
-            full(&broker).await;
+            full(&broker, disk).await;
             assert!(flood.answered() < COUNT - UNDER_WAY);
             Flood::start(&broker, "P", COUNT, BYTES, true).await.succeed().await;
             disk.free();
@@ -150,12 +155,16 @@ fn connectors_stop_and_start_with_the_space_of_the_store_if_they_are_to() {
             disk.fill();
             let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
             let stopped = "Successfully stopped transports on localhost";
-            until("no connectors", || broker.log().contains(stopped)).await;
+            until(&broker, "no connectors", || {
+                disk.fill();
+                broker.log().contains(stopped)
+            })
+            .await;
             let confirmed = flood.confirmed_until_cut().await;
             assert!(std::net::TcpStream::connect(broker.address()).is_err());
             disk.free();
             let restarted = "Successfully restarted transports on localhost";
-            until("connectors again", || broker.log().contains(restarted)).await;
+            until(&broker, "connectors again", || broker.log().contains(restarted)).await;
             broker.assert_healthy();
             let mut drain = Drain::start(&broker, "Q").await;
             drain.expect(0..confirmed).await;
@@ -182,7 +191,7 @@ fn a_store_that_failed_is_opened_again_until_it_works_if_all_errors_are_to_be_ig
         let confirmed = flood.confirmed_until_cut().await;
         assert!((1..COUNT).contains(&confirmed), "{confirmed}");
         let failed = |log: String| log.matches("Failed to start").count() >= 2;
-        until("a second failure", || failed(broker.log())).await;
+        until(&broker, "a second failure", || failed(broker.log())).await;
         fs::remove_file(&obstacle).unwrap();
         broker.await_restart();
         let mut drain = Drain::start(&broker, "Q").await;
@@ -198,7 +207,7 @@ fn what_was_confirmed_survives_restarts_on_a_full_disk() {
             let usage = r#"<systemUsage><systemUsage sendFailIfNoSpace="true"/></systemUsage>"#;
             let mut broker = Broker::start_persistent(&store_on(disk, usage));
             Sender::start(&broker, "A").await.send(0).await.unwrap();
-            index_is_there(disk).await;
+            index_is_there(&broker, disk).await;
             disk.fill();
 
             let outcomes = Flood::start(&broker, "Q", COUNT, BYTES, true).await.end().await;
