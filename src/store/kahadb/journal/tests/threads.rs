@@ -345,6 +345,21 @@ fn a_panic_of_the_follower_leaves_nobody_waiting() {
     }
 }
 
+/// Whoever opens it next makes that file.
+#[test]
+fn no_file_is_made_after_the_close_has_returned() {
+    let disk = SimulatedDisk::new(1);
+    for _ in 0..10 {
+        let journal = open(Arc::new(disk.clone()), "journal".into(), SyncPolicy::Always).unwrap();
+        // It has taken a file, so that the next one is being made.
+        journal.submit_and_wait(vec![add(10)], Wish::Durable).unwrap();
+        journal.close().unwrap();
+        let steps = disk.steps();
+        drop(journal);
+        assert_eq!(disk.steps(), steps);
+    }
+}
+
 #[test]
 fn nothing_is_written_after_the_fence_closed() {
     let (disk, is_open) = (SimulatedDisk::new(1), Arc::new(AtomicBool::new(true)));
