@@ -17,7 +17,7 @@ mod departed;
 pub mod destination;
 pub mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod forward;
 mod inactive;
 pub mod interceptors;

@@ -4,9 +4,6 @@ use super::*;
 use crate::broker::destination::Op;
 use crate::broker::policy::Policy;
 use crate::broker::usage::Usage;
-use crate::store::MessageForm;
-use crate::store::fs::simulated::SimulatedDisk;
-use crate::store::spool::{Spool, SpoolEvents};
 
 fn queue() -> Destination {
     Destination::queue("Q")
@@ -123,26 +120,13 @@ async fn a_send_is_too_late_when_its_transaction_ended_while_it_waited() {
     let broker = cramped(Policy::default()).await;
     let mut peer = Peer::connect(&broker, "c").await;
     peer.send(&queue()).await.expect("there is room");
-    let id =
-        crate::jms::TransactionId::Local { value: 1, connection: Some(ConnectionId::new("c")) };
+    let id = TransactionId::Local { value: 1, connection: Some(ConnectionId::new("c")) };
     peer.client.begin(id.clone()).expect("no limit");
     let message = Message { transaction_id: Some(id.clone()), ..peer.message(&queue()) };
     let parked = peer.begin_send(message).await.expect("it waits");
     peer.client.rollback(&id, &mut None).await.expect("it is open");
     make_room(&broker).await;
     assert_eq!(parked.await.expect("it is answered"), Err(BrokerError::SendTooLate));
-}
-
-struct Unheard;
-
-impl SpoolEvents for Unheard {
-    fn bytes_used(&self, _: u64) {}
-}
-
-fn spool() -> Arc<Spool> {
-    let form = MessageForm { version: 1, encode: |_, _| {}, decode: |_| None };
-    let disk = Arc::new(SimulatedDisk::new(1));
-    Spool::open(disk, "tmp".into(), 1 << 20, form, Arc::new(Unheard)).expect("an empty disk")
 }
 
 /// Its subscriptions would have nowhere to put messages that they cannot take yet.
@@ -152,7 +136,7 @@ async fn senders_to_a_topic_wait_when_memory_and_temp_store_are_full_even_withou
     temp.take(1);
     let of_broker = Arc::clone(&temp);
     let broker = broker_with(|options| {
-        options.spool = Some(spool());
+        options.spool = Some(fixture::spool());
         options.temp_usage = of_broker;
         options.policy = Box::new(|_| Policy {
             producer_flow_control: false,
@@ -189,7 +173,7 @@ async fn a_full_temp_store_keeps_transient_messages_out_of_queues() {
     let temp = Usage::new(10, None);
     temp.take(10);
     let broker = broker_with(|options| {
-        options.spool = Some(spool());
+        options.spool = Some(fixture::spool());
         options.temp_usage = temp;
         options.policy = Box::new(|_| Policy { send_fail_if_no_space: true, ..Policy::default() });
     })
