@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::broker::destination::Op;
-use crate::broker::policy::Policy;
+use crate::broker::policy::{Cursor, Policy};
 use crate::broker::usage::Usage;
 
 fn queue() -> Destination {
@@ -194,4 +194,53 @@ async fn a_small_message_counts_as_the_policy_says() {
     }
     let handle = broker.router.find(&queue()).expect("it is there");
     assert_eq!((handle.usage.used(), broker.memory.used()), (10_000, 10_000));
+}
+
+/// With `pendingSubscriberPolicy`.
+#[tokio::test]
+async fn what_waits_for_a_subscriber_of_a_topic_spills_to_the_temp_store_unless_its_cursor_is_vm() {
+    const MESSAGES: usize = 30;
+    let limit = 10 * 1024;
+    for topic_cursor in [Cursor::Store, Cursor::Memory] {
+        let broker = broker_with(|options| {
+            options.memory_limit_bytes = limit;
+            options.spool = Some(fixture::spool());
+            options.policy = Box::new(move |_| Policy {
+                producer_flow_control: false,
+                // What is read back is little.
+                page_max: 2,
+                topic_cursor,
+                ..Policy::default()
+            });
+        })
+        .await;
+        let mut sender = Peer::connect(&broker, "sender").await;
+        let mut peer = Peer::connect(&broker, "c").await;
+        let topic = Destination::topic("T");
+        let info = ConsumerInfo { prefetch_size: 1, ..peer.consumer(&topic) };
+        peer.open(info).await.expect("it is let in");
+        for _ in 0..MESSAGES {
+            sender.send(&topic).await.expect("it is let in");
+        }
+        settled(&broker).await;
+        if topic_cursor == Cursor::Memory {
+            assert!(broker.memory.used() > 2 * limit, "all is in memory");
+        } else {
+            let written = async {
+                while broker.memory.used() > limit {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, written).await.expect("the rest is on disk");
+        }
+        let mut got = Vec::new();
+        for _ in 0..MESSAGES {
+            let next = peer.deliveries(1).await;
+            let message = next[0].message.as_ref().expect("a message");
+            got.push(message.message_id.as_ref().expect("it has an id").producer_sequence);
+            peer.acknowledge(AckKind::Standard, &next, None).await.expect("it is held");
+        }
+        assert_eq!(got, (1..=30).collect::<Vec<i64>>(), "{topic_cursor:?}");
+        peer.has_no_more(&broker).await;
+    }
 }
