@@ -7,15 +7,20 @@ use super::policy::Policy;
 use super::scheduler::SchedulerOptions;
 use super::usage::{MemoryShare, Usage};
 use super::{Broker, BrokerOptions, OfflineDurables, PreparedFate, UserId, VirtualSubscriptions};
-use crate::jms::BrokerId;
+use crate::jms::{BrokerId, Message};
+use crate::store::fs::simulated::SimulatedDisk;
+use crate::store::kahadb::{KahaDb, KahaDbOptions};
 use crate::store::memory::MemoryStore;
-use crate::store::{Fetch, FetchDone, Recovered, Store, StoreError, StoreStatus, Submit};
+use crate::store::{
+    Fetch, FetchDone, MessageForm, Recovered, Store, StoreError, StoreEvents, StoreStatus, Submit,
+};
+use bytes::{Buf, BufMut};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// As in a configuration that says nothing, with neither store nor advisories.
-pub(super) fn options() -> BrokerOptions {
+pub(crate) fn options() -> BrokerOptions {
     BrokerOptions {
         name: "test".into(),
         id: BrokerId::default(),
@@ -56,7 +61,7 @@ pub(super) fn options() -> BrokerOptions {
     }
 }
 
-pub(super) async fn start(options: BrokerOptions) -> Arc<Broker> {
+pub(crate) async fn start(options: BrokerOptions) -> Arc<Broker> {
     start_on(options, Arc::new(MemoryStore)).await
 }
 
@@ -65,7 +70,7 @@ pub(super) async fn restart(options: BrokerOptions, recovered: Recovered) -> Arc
     start_on(options, Arc::new(Reopened(Mutex::new(recovered)))).await
 }
 
-async fn start_on(options: BrokerOptions, store: Arc<dyn Store>) -> Arc<Broker> {
+pub(super) async fn start_on(options: BrokerOptions, store: Arc<dyn Store>) -> Arc<Broker> {
     Broker::start(options, store).await.expect("nothing is in its way")
 }
 
@@ -100,5 +105,46 @@ impl Store for Reopened {
 
     fn close(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+/// The file store on a disk in memory, which may have been left by another one that was closed.
+pub(super) fn store_on(disk: &SimulatedDisk) -> Arc<KahaDb> {
+    let options = KahaDbOptions {
+        directory: "store".into(),
+        journal_max_file_length: 256 << 10,
+        // Nothing happens but what the test does.
+        checkpoint_interval: Duration::ZERO,
+        cleanup_interval: Duration::ZERO,
+        ..KahaDbOptions::default()
+    };
+    let disk = Arc::new(disk.clone());
+    KahaDb::open(disk, options, WRITTEN, Arc::new(Unheard)).expect("a sound disk")
+}
+
+/// How messages are written on a disk in memory: as their places among all that ever were.
+const WRITTEN: MessageForm = MessageForm {
+    version: 1,
+    encode: |message, out| {
+        let mut all = MESSAGES.lock();
+        out.put_u64(all.len() as u64);
+        all.push(Arc::new(message.clone()));
+    },
+    decode: |mut body| {
+        let place = usize::try_from(body.try_get_u64().ok()?).ok()?;
+        MESSAGES.lock().get(place).cloned()
+    },
+};
+
+static MESSAGES: Mutex<Vec<Arc<Message>>> = Mutex::new(Vec::new());
+
+#[derive(Debug)]
+struct Unheard;
+
+impl StoreEvents for Unheard {
+    fn bytes_used(&self, _: u64) {}
+
+    fn failed(&self, error: &StoreError) {
+        panic!("a disk in memory does not fail: {error}");
     }
 }

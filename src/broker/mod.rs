@@ -17,7 +17,7 @@ mod departed;
 pub mod destination;
 pub mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod forward;
 mod inactive;
 pub mod interceptors;
@@ -225,11 +225,12 @@ impl Broker {
             broker.outlet.forward.listener_added();
         }
         broker.options.plugins.note(&Event::Started(&broker.options.name));
-        tokio::spawn(carry(Arc::downgrade(&broker), receiver));
         if broker.options.interceptors.forward_advisories() {
             broker.outlet.forward.listener_added();
         }
         broker.recover(found).await?;
+        // Not before: what expires meanwhile goes to a queue that may be there and not be back yet.
+        tokio::spawn(carry(Arc::downgrade(&broker), receiver));
         for present in broker.router.all() {
             broker.virtual_queue_made(&present.destination).await;
         }

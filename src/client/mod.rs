@@ -22,6 +22,8 @@ mod options;
 mod producer;
 mod session;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use connection::Connection;
 pub use consumer::{Consumer, ConsumerOptions};

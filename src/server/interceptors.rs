@@ -102,3 +102,45 @@ fn composite(composite: &config::Composite, kind: DestinationKind) -> Composite 
         keep_unmatched: composite.send_when_not_matched,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Variables;
+    use std::path::Path;
+
+    /// Of the interceptors of a broker with these attributes and this inside: where messages for these go
+    /// elsewhere too, or may.
+    fn intercepted(attributes: &str, content: &str) -> Vec<&'static str> {
+        let text = format!("<broker {attributes}>{content}</broker>");
+        let config = config::parse(&text, Path::new("a.xml"), Variables::default());
+        let config = config.unwrap_or_else(|errors| panic!("{text}: {errors}"));
+        let interceptors = of_config(&config.broker);
+        let all = ["topic://VirtualTopic.T", "topic://OWN.T", "queue://Q", "queue://COMPOSITE"];
+        let destination = |name: &str| Destination::parse(name, DestinationKind::Queue);
+        all.into_iter().filter(|name| interceptors.intercept(&destination(name))).collect()
+    }
+
+    const OWN: &str = "<virtualDestinationInterceptor><virtualDestinations>\
+        <virtualTopic name='OWN.>'/><compositeQueue name='COMPOSITE'><forwardTo>\
+        <queue physicalName='A'/></forwardTo></compositeQueue></virtualDestinations>\
+        </virtualDestinationInterceptor>";
+
+    #[test]
+    fn virtual_topics_are_there_by_default_and_mirrored_queues_are_not() {
+        assert_eq!(intercepted("", ""), ["topic://VirtualTopic.T"]);
+        assert_eq!(intercepted("useVirtualTopics='false'", ""), [""; 0]);
+        let mirrored = ["topic://VirtualTopic.T", "queue://Q", "queue://COMPOSITE"];
+        assert_eq!(intercepted("useMirroredQueues='true'", ""), mirrored);
+    }
+
+    #[test]
+    fn configured_interceptors_replace_the_default_ones() {
+        let listed = |of: &str| format!("<destinationInterceptors>{of}</destinationInterceptors>");
+        let both = "useVirtualTopics='true' useMirroredQueues='true'";
+        assert_eq!(intercepted(both, &listed(OWN)), ["topic://OWN.T", "queue://COMPOSITE"]);
+        assert_eq!(intercepted("useVirtualTopics='false'", &listed(OWN)).len(), 2);
+        let mirror = "<mirroredQueue copyMessage='true'/>";
+        assert_eq!(intercepted("", &listed(mirror)), ["queue://Q", "queue://COMPOSITE"]);
+    }
+}

@@ -505,3 +505,6 @@ fn dead_letter(strategy: Option<&config::DeadLetterStrategy>) -> DeadLetterStrat
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,11 @@ use crate::broker::outbox::{Delivery, Item, Outbox, Receipt};
 use crate::broker::policy::Policy;
 use crate::broker::usage::Usage;
 use crate::jms::{ConsumerId, ConsumerInfo, Destination, Message, MessageId, ProducerId};
+use crate::store::MessageForm;
+use crate::store::fs::simulated::SimulatedDisk;
 use crate::store::memory::MemoryStore;
+use crate::store::spool::{Spool, SpoolEvents};
+use bytes::{Buf, BufMut};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::task::{Context, Poll, Waker};
@@ -112,6 +116,32 @@ pub(in crate::broker) fn handle(destination: Destination) -> Arc<DestinationHand
             halted: Arc::default(),
         },
     )
+}
+
+/// A temp store in memory, for what [`message`] makes: it comes back with its priority and the name of its
+/// connection.
+pub(in crate::broker) fn spool() -> Arc<Spool> {
+    struct Unheard;
+    impl SpoolEvents for Unheard {
+        fn bytes_used(&self, _: u64) {}
+    }
+    let form = MessageForm {
+        version: 1,
+        encode: |message, out| {
+            let id = message.message_id.as_ref().expect("it has an id");
+            let producer = id.producer.as_ref().expect("it has a producer");
+            out.put_i64(id.producer_sequence);
+            out.put_i8(message.priority);
+            out.put_slice(producer.connection.as_deref().unwrap_or_default().as_bytes());
+        },
+        decode: |mut body| {
+            let (number, priority) = (body.try_get_i64().ok()?, body.try_get_i8().ok()?);
+            let connection = std::str::from_utf8(&body).ok()?;
+            Some(Arc::new(Message { priority, ..message(connection, number) }))
+        },
+    };
+    let disk = Arc::new(SimulatedDisk::new(1));
+    Spool::open(disk, "tmp".into(), 1 << 20, form, Arc::new(Unheard)).expect("an empty disk")
 }
 
 /// Time that passes when a test says so.

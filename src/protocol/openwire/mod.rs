@@ -13,6 +13,8 @@ pub mod negotiation;
 mod replies;
 mod spare;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use codec::{Decoder, Dispatch, Encoder, Settings, WireError};
 pub use command::{Command, Object};

@@ -1,7 +1,9 @@
 //! Section 15: what is announced, and where.
 
 use super::*;
-use crate::broker::policy::Policy;
+use crate::broker::VirtualSubscriptions;
+use crate::broker::interceptors::Interceptors;
+use crate::broker::policy::{PendingLimit, Policy};
 use crate::jms::Described;
 
 async fn announcing() -> Arc<Broker> {
@@ -164,4 +166,145 @@ async fn a_full_queue_and_its_producer_are_announced_once_where_the_policy_says_
     topics.sort();
     assert_eq!(topics, ["FULL.Queue.Q", "FastProducer.Queue.Q"]);
     watcher.has_no_more(&broker).await;
+}
+
+impl Peer {
+    /// Topics of the next `count` messages below the prefix, sorted: what is told of one message may come
+    /// in any order.
+    async fn topics_of(&mut self, count: usize) -> Vec<String> {
+        let mut topics = Vec::new();
+        for _ in 0..count {
+            let message = self.takes().await;
+            let topic = message.destination.as_ref().expect("a topic").name();
+            topics.push(topic.strip_prefix(Destination::ADVISORY_PREFIX).expect("one").to_owned());
+        }
+        topics.sort();
+        topics
+    }
+}
+
+#[tokio::test]
+async fn what_becomes_of_the_messages_of_a_queue_is_announced_where_the_policy_says_so() {
+    for all in [true, false] {
+        let broker = broker_with(|options| {
+            options.advisories = true;
+            options.policy = Box::new(move |of| Policy {
+                advisory_for_consumed: all && of.name() == "Q",
+                advisory_for_delivery: all && of.name() == "Q",
+                advisory_if_no_consumers: all && of.name() == "Q",
+                ..Policy::default()
+            });
+        })
+        .await;
+        let mut watcher = Peer::connect(&broker, "watcher").await;
+        for suffix in ["MessageDelivered.>", "MessageConsumed.>", "MessageDLQd.>"] {
+            watcher.watch(suffix).await;
+        }
+        for suffix in ["Expired.>", "NoConsumer.>"] {
+            watcher.watch(suffix).await;
+        }
+        let mut peer = Peer::connect(&broker, "c").await;
+        let queue = Destination::queue("Q");
+        peer.send(&queue).await.expect("there is room");
+        let told: &[&str] =
+            if all { &["MessageDelivered.Queue.Q", "NoConsumer.Queue.Q"] } else { &[] };
+        assert_eq!(watcher.topics_of(told.len()).await, told);
+        peer.consume(&queue).await.expect("it is let in");
+        let got = peer.deliveries(1).await;
+        peer.acknowledge(AckKind::Standard, &got, None).await.expect("it is held");
+        let told: &[&str] = if all { &["MessageConsumed.Queue.Q"] } else { &[] };
+        assert_eq!(watcher.topics_of(told.len()).await, told);
+        let message = Message { persistent: true, ..peer.message(&queue) };
+        peer.send_message(message).await.expect("there is room");
+        let got = peer.deliveries(1).await;
+        peer.acknowledge(AckKind::Poison, &got, None).await.expect("it is held");
+        let told: &[&str] = match all {
+            true => &["MessageDLQd.Queue.Q", "MessageDelivered.Queue.Q"],
+            false => &["MessageDLQd.Queue.Q"],
+        };
+        assert_eq!(watcher.topics_of(told.len()).await, told);
+        let late = Message { expiration: 1, ..peer.message(&queue) };
+        peer.send_message(late).await.expect("it is taken");
+        let told: &[&str] = match all {
+            true => &["Expired.Queue.Q", "MessageConsumed.Queue.Q"],
+            false => &["Expired.Queue.Q"],
+        };
+        assert_eq!(watcher.topics_of(told.len()).await, told);
+        watcher.has_no_more(&broker).await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_of_a_topic_and_what_it_loses_are_announced_where_the_policy_says_so() {
+    for all in [true, false] {
+        let broker = broker_with(|options| {
+            options.advisories = true;
+            options.policy = Box::new(move |_| Policy {
+                pending_limit: PendingLimit::Constant(3),
+                advisory_for_discarding: all,
+                advisory_for_slow_consumers: all,
+                ..Policy::default()
+            });
+        })
+        .await;
+        let mut watcher = Peer::connect(&broker, "watcher").await;
+        for suffix in ["MessageDiscarded.>", "SlowConsumer.>"] {
+            watcher.watch(suffix).await;
+        }
+        let mut peer = Peer::connect(&broker, "c").await;
+        let topic = Destination::topic("T");
+        let info = ConsumerInfo { prefetch_size: 2, ..peer.consumer(&topic) };
+        peer.open(info).await.expect("it is let in");
+        for _ in 0..6 {
+            peer.send(&topic).await.expect("there is room");
+        }
+        let told: &[&str] =
+            if all { &["MessageDiscarded.Topic.T", "SlowConsumer.Topic.T"] } else { &[] };
+        assert_eq!(watcher.topics_of(told.len()).await, told);
+        watcher.has_no_more(&broker).await;
+    }
+}
+
+/// With `anonymousProducerAdvisorySupport`.
+#[tokio::test]
+async fn producers_without_destination_are_announced_where_that_is_wanted() {
+    for wanted in [true, false] {
+        let broker = broker_with(|options| {
+            options.advisories = true;
+            options.anonymous_producer_advisories = wanted;
+        })
+        .await;
+        let mut watcher = Peer::connect(&broker, "watcher").await;
+        watcher.watch("Producer.>").await;
+        // The first one is the watcher's own.
+        let count = usize::from(wanted);
+        assert_eq!(watcher.topics_told(count).await, vec!["Producer.Anonymous"; count]);
+        let mut peer = Peer::connect(&broker, "c").await;
+        peer.client.close(-1).await;
+        assert_eq!(watcher.topics_told(2 * count).await, vec!["Producer.Anonymous"; 2 * count]);
+        watcher.has_no_more(&broker).await;
+    }
+}
+
+/// With `useVirtualDestSubs`.
+#[tokio::test]
+async fn consumers_of_queues_of_virtual_topics_are_announced_as_theirs_where_that_is_wanted() {
+    for wanted in [VirtualSubscriptions::Consumers, VirtualSubscriptions::Nothing] {
+        let broker = broker_with(|options| {
+            options.advisories = true;
+            options.virtual_subscriptions = wanted;
+            options.interceptors = Arc::new(Interceptors::default_virtual_topics());
+        })
+        .await;
+        let mut watcher = Peer::connect(&broker, "watcher").await;
+        watcher.watch("VirtualDestination.>").await;
+        let mut peer = Peer::connect(&broker, "c").await;
+        let queue = Destination::queue("Consumer.A.VirtualTopic.T");
+        let consumer = peer.consume(&queue).await.expect("it is let in");
+        peer.close(&consumer).await;
+        let count = if wanted == VirtualSubscriptions::Consumers { 2 } else { 0 };
+        let topic = "VirtualDestination.Consumer.Topic.VirtualTopic.T";
+        assert_eq!(watcher.topics_told(count).await, vec![topic; count]);
+        watcher.has_no_more(&broker).await;
+    }
 }

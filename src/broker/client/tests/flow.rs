@@ -2,11 +2,8 @@
 
 use super::*;
 use crate::broker::destination::Op;
-use crate::broker::policy::Policy;
+use crate::broker::policy::{Cursor, Policy};
 use crate::broker::usage::Usage;
-use crate::store::MessageForm;
-use crate::store::fs::simulated::SimulatedDisk;
-use crate::store::spool::{Spool, SpoolEvents};
 
 fn queue() -> Destination {
     Destination::queue("Q")
@@ -123,26 +120,13 @@ async fn a_send_is_too_late_when_its_transaction_ended_while_it_waited() {
     let broker = cramped(Policy::default()).await;
     let mut peer = Peer::connect(&broker, "c").await;
     peer.send(&queue()).await.expect("there is room");
-    let id =
-        crate::jms::TransactionId::Local { value: 1, connection: Some(ConnectionId::new("c")) };
+    let id = TransactionId::Local { value: 1, connection: Some(ConnectionId::new("c")) };
     peer.client.begin(id.clone()).expect("no limit");
     let message = Message { transaction_id: Some(id.clone()), ..peer.message(&queue()) };
     let parked = peer.begin_send(message).await.expect("it waits");
     peer.client.rollback(&id, &mut None).await.expect("it is open");
     make_room(&broker).await;
     assert_eq!(parked.await.expect("it is answered"), Err(BrokerError::SendTooLate));
-}
-
-struct Unheard;
-
-impl SpoolEvents for Unheard {
-    fn bytes_used(&self, _: u64) {}
-}
-
-fn spool() -> Arc<Spool> {
-    let form = MessageForm { version: 1, encode: |_, _| {}, decode: |_| None };
-    let disk = Arc::new(SimulatedDisk::new(1));
-    Spool::open(disk, "tmp".into(), 1 << 20, form, Arc::new(Unheard)).expect("an empty disk")
 }
 
 /// Its subscriptions would have nowhere to put messages that they cannot take yet.
@@ -152,7 +136,7 @@ async fn senders_to_a_topic_wait_when_memory_and_temp_store_are_full_even_withou
     temp.take(1);
     let of_broker = Arc::clone(&temp);
     let broker = broker_with(|options| {
-        options.spool = Some(spool());
+        options.spool = Some(fixture::spool());
         options.temp_usage = of_broker;
         options.policy = Box::new(|_| Policy {
             producer_flow_control: false,
@@ -189,7 +173,7 @@ async fn a_full_temp_store_keeps_transient_messages_out_of_queues() {
     let temp = Usage::new(10, None);
     temp.take(10);
     let broker = broker_with(|options| {
-        options.spool = Some(spool());
+        options.spool = Some(fixture::spool());
         options.temp_usage = temp;
         options.policy = Box::new(|_| Policy { send_fail_if_no_space: true, ..Policy::default() });
     })
@@ -210,4 +194,53 @@ async fn a_small_message_counts_as_the_policy_says() {
     }
     let handle = broker.router.find(&queue()).expect("it is there");
     assert_eq!((handle.usage.used(), broker.memory.used()), (10_000, 10_000));
+}
+
+/// With `pendingSubscriberPolicy`.
+#[tokio::test]
+async fn what_waits_for_a_subscriber_of_a_topic_spills_to_the_temp_store_unless_its_cursor_is_vm() {
+    const MESSAGES: usize = 30;
+    let limit = 10 * 1024;
+    for topic_cursor in [Cursor::Store, Cursor::Memory] {
+        let broker = broker_with(|options| {
+            options.memory_limit_bytes = limit;
+            options.spool = Some(fixture::spool());
+            options.policy = Box::new(move |_| Policy {
+                producer_flow_control: false,
+                // What is read back is little.
+                page_max: 2,
+                topic_cursor,
+                ..Policy::default()
+            });
+        })
+        .await;
+        let mut sender = Peer::connect(&broker, "sender").await;
+        let mut peer = Peer::connect(&broker, "c").await;
+        let topic = Destination::topic("T");
+        let info = ConsumerInfo { prefetch_size: 1, ..peer.consumer(&topic) };
+        peer.open(info).await.expect("it is let in");
+        for _ in 0..MESSAGES {
+            sender.send(&topic).await.expect("it is let in");
+        }
+        settled(&broker).await;
+        if topic_cursor == Cursor::Memory {
+            assert!(broker.memory.used() > 2 * limit, "all is in memory");
+        } else {
+            let written = async {
+                while broker.memory.used() > limit {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, written).await.expect("the rest is on disk");
+        }
+        let mut got = Vec::new();
+        for _ in 0..MESSAGES {
+            let next = peer.deliveries(1).await;
+            let message = next[0].message.as_ref().expect("a message");
+            got.push(message.message_id.as_ref().expect("it has an id").producer_sequence);
+            peer.acknowledge(AckKind::Standard, &next, None).await.expect("it is held");
+        }
+        assert_eq!(got, (1..=30).collect::<Vec<i64>>(), "{topic_cursor:?}");
+        peer.has_no_more(&broker).await;
+    }
 }

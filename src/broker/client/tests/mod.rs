@@ -6,6 +6,7 @@ mod destinations;
 mod durables;
 mod flow;
 mod slow;
+mod stored;
 mod transactions;
 
 use super::{Client, Closing, Transport};
@@ -15,7 +16,8 @@ use crate::broker::outbox::{Delivery, Item, Outbox, Receipt};
 use crate::broker::{Broker, BrokerOptions, fixture as broker};
 use crate::jms::info::{ConnectionInfo, DestinationInfo, ProducerInfo};
 use crate::jms::{
-    ConnectionId, ConsumerId, ConsumerInfo, Destination, Message, ProducerId, SessionId,
+    AckKind, ConnectionId, ConsumerId, ConsumerInfo, Destination, Message, MessageAck, ProducerId,
+    SessionId, TransactionId,
 };
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -200,6 +202,42 @@ impl Peer {
                 return delivery;
             }
         }
+    }
+
+    /// The next `count` deliveries.
+    async fn deliveries(&mut self, count: usize) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        for _ in 0..count {
+            deliveries.push(self.delivery().await);
+        }
+        deliveries
+    }
+
+    /// Acknowledges a range of messages, and returns when that is done.
+    async fn acknowledge(
+        &mut self,
+        kind: AckKind,
+        range: &[Delivery],
+        transaction: Option<&TransactionId>,
+    ) -> Result<(), BrokerError> {
+        let [first, ..] = range else { return Ok(()) };
+        let id = |of: &Delivery| of.message.as_ref().and_then(|m| m.message_id.clone());
+        let ack = MessageAck {
+            destination: Some(first.destination.clone()),
+            transaction_id: transaction.cloned(),
+            consumer_id: first.consumer.consumer_id.clone(),
+            ack_type: kind.code(),
+            first_message_id: id(first),
+            last_message_id: range.last().and_then(id),
+            message_count: i32::try_from(range.len()).expect("few"),
+            ..MessageAck::default()
+        };
+        let (sender, told) = oneshot::channel();
+        let tell = move |result| sender.send(result).unwrap_or_default();
+        let mut receipt = Some(Receipt::telling(tell));
+        self.client.acknowledge(ack, &mut receipt).await?;
+        self.client.flush().await;
+        told.await.expect("every acknowledgement is answered")
     }
 
     /// The next message.

@@ -2,19 +2,19 @@
 
 use super::*;
 use crate::broker::PreparedFate;
+use crate::jms::XaId;
 use crate::jms::properties::{PropertyMap, PropertyValue};
-use crate::jms::{TransactionId, XaId};
 use crate::store::{PreparedBranch, Recovered};
 use std::collections::BTreeSet;
 
 const XAER_NOTA: i32 = -4;
 const XAER_PROTO: i32 = -6;
 
-fn local(connection: &str, value: i64) -> TransactionId {
+pub(super) fn local(connection: &str, value: i64) -> TransactionId {
     TransactionId::Local { value, connection: Some(ConnectionId::new(connection)) }
 }
 
-fn branch(number: i32) -> TransactionId {
+pub(super) fn branch(number: i32) -> TransactionId {
     TransactionId::Xa(Arc::new(XaId { format_id: number, ..XaId::default() }))
 }
 
@@ -24,12 +24,16 @@ fn queue() -> Destination {
 
 impl Peer {
     /// Sends its next message in a transaction.
-    async fn send_in(&mut self, id: &TransactionId) -> Result<(), BrokerError> {
+    pub(super) async fn send_in(&mut self, id: &TransactionId) -> Result<(), BrokerError> {
         let message = self.message(&queue());
         self.send_message(Message { transaction_id: Some(id.clone()), ..message }).await
     }
 
-    async fn commit(&mut self, id: &TransactionId, two_phase: bool) -> Result<(), BrokerError> {
+    pub(super) async fn commit(
+        &mut self,
+        id: &TransactionId,
+        two_phase: bool,
+    ) -> Result<(), BrokerError> {
         let (sender, told) = oneshot::channel();
         let tell = move |result| sender.send(result).unwrap_or_default();
         let mut receipt = Some(Receipt::telling(tell));
@@ -37,7 +41,7 @@ impl Peer {
         told.await.expect("every commit is answered")
     }
 
-    async fn roll_back(&mut self, id: &TransactionId) -> Result<(), BrokerError> {
+    pub(super) async fn roll_back(&mut self, id: &TransactionId) -> Result<(), BrokerError> {
         self.client.rollback(id, &mut None).await
     }
 }

@@ -21,6 +21,9 @@ pub(super) trait Supply: fmt::Debug + Send {
 
     /// Whether `take` would have the file without waiting.
     fn has(&self, number: u32) -> bool;
+
+    /// Returns when no more files are made. What is asked for later is refused.
+    fn end(&mut self);
 }
 
 /// What all files and batches of a run say.
@@ -64,6 +67,11 @@ impl Appender {
         file.file.sync().map_err(JournalError::io("sync", &files.path(number)))?;
         let (at, chain, durable) = (end.lsn, end.chain, end.lsn);
         Ok(Self { files, supply, identity, file, next: None, at, chain, durable })
+    }
+
+    /// From now on nobody makes files but who opens the journal next.
+    pub(super) fn end_supply(&mut self) {
+        self.supply.end();
     }
 
     /// Where the next batch goes.

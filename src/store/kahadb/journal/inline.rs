@@ -41,6 +41,8 @@ impl Supply for Inline {
     fn has(&self, _: u32) -> bool {
         true
     }
+
+    fn end(&mut self) {}
 }
 
 /// Takes submits as [`super::Journal`] does, and writes them in [`InlineJournal::step`].

@@ -81,6 +81,14 @@ impl Supply for Keeper {
     fn has(&self, number: u32) -> bool {
         self.shared.state.lock().has(number)
     }
+
+    fn end(&mut self) {
+        self.shared.state.lock().is_closing = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join()); // it panicked or not, there is nobody to tell
+        }
+    }
 }
 
 impl State {
@@ -97,6 +105,9 @@ impl Shared {
         while !state.has(number) {
             if let Some(error) = state.failed.take() {
                 return Err(error);
+            }
+            if state.is_closing {
+                return Err(JournalError::Closed);
             }
             state.wanted = Some(number);
             if state.is_short {
@@ -153,10 +164,6 @@ impl Shared {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.shared.state.lock().is_closing = true;
-        self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join()); // it panicked or not, there is nobody to tell
-        }
+        self.end();
     }
 }

@@ -392,6 +392,8 @@ impl Journal {
         {
             self.shared.fail(Arc::new(JournalError::Panicked));
         }
+        // Whoever has the folder from now on makes its files.
+        self.shared.writer.lock().committer.appender.end_supply();
     }
 }
 
@@ -512,6 +514,8 @@ impl Writer {
     fn give_back(&mut self, shared: &Shared) {
         let mut queue = shared.queue.lock();
         queue.calling += self.waiting.iter().filter(|waiting| waiting.calls()).count();
+        // The thread looks for what does not call by how long it has waited.
+        queue.since.get_or_insert_with(Instant::now);
         self.waiting.append(&mut queue.waiting);
         std::mem::swap(&mut queue.waiting, &mut self.waiting);
     }

@@ -87,7 +87,7 @@ pub(super) struct Side {
 pub(super) type Seen = Option<(i64, i32, bool)>;
 
 impl Side {
-    fn new(policy: Policy, keeps: bool, early: bool, limit: u64) -> Self {
+    pub(super) fn new(policy: Policy, keeps: bool, early: bool, limit: u64) -> Self {
         let usage = Usage::new(limit, None);
         let mut context = context(Destination::queue("Q"), policy, &usage);
         context.keeps = keeps;

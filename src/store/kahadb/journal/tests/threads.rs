@@ -345,6 +345,19 @@ fn a_panic_of_the_follower_leaves_nobody_waiting() {
     }
 }
 
+/// Whoever opens it next makes them.
+#[test]
+fn no_files_are_made_after_the_close() {
+    let disk = Arc::new(SimulatedDisk::new(1));
+    let journal = open(disk, "journal".into(), SyncPolicy::Always).unwrap();
+    journal.submit_and_wait(vec![add(10)], Wish::Durable).unwrap();
+    journal.close().unwrap();
+    // The next one may have been ready by then.
+    let made = (0..2).map(|_| journal.begin_file());
+    let refused = made.into_iter().any(|made| matches!(made, Err(JournalError::Closed)));
+    assert!(refused, "there is a file for whoever asks");
+}
+
 #[test]
 fn nothing_is_written_after_the_fence_closed() {
     let (disk, is_open) = (SimulatedDisk::new(1), Arc::new(AtomicBool::new(true)));
