@@ -16,7 +16,7 @@ const PLUGIN: &str = "<runtimeConfigurationPlugin checkPeriod='20'/>";
 
 async fn applied(broker: &Broker, element: &str) {
     let line = format!("applied changes to {element}");
-    until("an applied change", || broker.log().contains(&line)).await;
+    until(broker, "an applied change", || broker.log().contains(&line)).await;
 }
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn policies_of_destinations_that_are_there_change() {
     ));
     let flood = Flood::start(&broker, "Q", 500, 1000, false).await;
     let full = "Usage Manager Memory Limit";
-    until("a full queue", || broker.log().contains(full)).await;
+    until(&broker, "a full queue", || broker.log().contains(full)).await;
     broker.change_configuration("memoryLimit='50kb'", "memoryLimit='50mb'");
     flood.succeed().await;
     assert!(broker.log().contains("updated policy for: queue://Q"), "{}", broker.log());
@@ -81,12 +81,13 @@ async fn what_needs_a_restart_or_is_wrong_is_said_and_left() {
     let mut broker = Broker::start_with(&format!("<plugins>{PLUGIN}</plugins>"));
     broker.change_configuration("brokerName=", "brokerNaame=");
     let wrong = "has errors: nothing of it is applied";
-    until("an error", || broker.log().contains(wrong)).await;
+    until(&broker, "an error", || broker.log().contains(wrong)).await;
     broker.change_configuration("brokerNaame=", "useJmx='false' brokerName=");
     let later = "changes to attribute 'useJmx' of <broker> are ignored: they need a restart";
-    until("a warning", || broker.log().contains(later)).await;
+    until(&broker, "a warning", || broker.log().contains(later)).await;
     broker.change_configuration("<plugins>", "<!-- x --><plugins>");
-    until("no change", || broker.log().contains("No material change to configuration")).await;
+    until(&broker, "no change", || broker.log().contains("No material change to configuration"))
+        .await;
     broker.assert_healthy();
 }
 

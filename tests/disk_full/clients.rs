@@ -5,7 +5,7 @@ use broker::client::{
     ClientError, Connection, Consumer, ConsumerOptions, Options, Producer, Session, body_text,
     text_message,
 };
-use broker::jms::{Destination, Message};
+use broker::jms::{AckKind, Destination, Message};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -184,13 +184,16 @@ impl Drain {
         Self { connection, session, consumer, queue }
     }
 
-    /// Receives and acknowledges exactly these, in order.
+    /// Receives and acknowledges exactly these, in order, and returns when the broker has noted it.
     pub(crate) async fn expect(&mut self, numbers: impl IntoIterator<Item = usize>) {
-        for expected in numbers {
+        let mut numbers = numbers.into_iter().peekable();
+        while let Some(expected) = numbers.next() {
             let next = timeout(PATIENCE, self.consumer.receive()).await;
             let dispatch = next.unwrap_or_else(|_| panic!("{expected} does not come")).unwrap();
             assert_eq!(number(dispatch.message.as_ref().unwrap()), expected);
-            self.consumer.ack(&dispatch).await.unwrap();
+            let waits = numbers.peek().is_none();
+            let ack = self.consumer.acknowledge(AckKind::Standard, &dispatch, &dispatch, 1, waits);
+            ack.await.unwrap();
         }
     }
 

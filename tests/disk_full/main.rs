@@ -42,13 +42,17 @@ async fn index_is_there(broker: &Broker, disk: &Disk) {
     until(broker, "an index", || fs::metadata(&data).is_ok_and(|meta| meta.len() > 0)).await;
 }
 
-/// The disk stays full until the broker says so: what an attempt to write an index gave back goes, too.
-async fn full(broker: &Broker, disk: &Disk) {
+/// The disk is full, and what an attempt to write an index gives back goes, too.
+async fn full_without_index(broker: &Broker, disk: &Disk) {
     until(broker, "a full disk", || {
         disk.fill();
-        broker.log().contains("no space for the journal")
+        is_full(broker)
     })
     .await;
+}
+
+fn is_full(broker: &Broker) -> bool {
+    broker.log().contains("no space for the journal")
 }
 
 #[test]
@@ -63,7 +67,7 @@ fn producers_wait_on_a_full_disk_until_consumers_have_made_room() {
 
             disk.fill();
             let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
-            full(&broker, disk).await;
+            until(&broker, "a full disk", || is_full(&broker)).await;
             assert!(flood.answered() < COUNT - UNDER_WAY);
             let mut drain = Drain::start(&broker, "Q").await;
             drain.expect(0..COUNT).await;
@@ -81,7 +85,7 @@ fn producers_wait_on_a_full_disk_until_somebody_frees_it() {
             let broker = Broker::start_persistent(&store_on(disk, ""));
             disk.fill(); // before there is an index: no checkpoint can be written either
             let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
-            full(&broker, disk).await;
+            full_without_index(&broker, disk).await;
             assert!(flood.answered() < COUNT - UNDER_WAY);
             disk.free();
             flood.succeed().await;
@@ -101,7 +105,7 @@ fn what_goes_to_several_destinations_waits_on_a_full_disk_until_somebody_frees_i
             disk.fill();
             let copies = Flood::start(&broker, "P,Q", COUNT, BYTES, true).await;
             let commits = Commits::start(&broker, COUNT, BYTES).await;
-            full(&broker, disk).await;
+            full_without_index(&broker, disk).await;
             disk.free();
             copies.succeed().await;
             commits.succeed().await;
@@ -131,7 +135,7 @@ fn producers_wait_for_the_one_of_several_stores_whose_disk_is_full() {
             let broker = Broker::start_persistent(&elements);
             disk.fill();
             let flood = Flood::start(&broker, "Q", COUNT, BYTES, true).await;
-            full(&broker, disk).await;
+            full_without_index(&broker, disk).await;
             assert!(flood.answered() < COUNT - UNDER_WAY);
             Flood::start(&broker, "P", COUNT, BYTES, true).await.succeed().await;
             disk.free();

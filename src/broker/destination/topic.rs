@@ -61,13 +61,15 @@ impl Topic {
             }
         }
         let expires = history.expiring && !policy.expire_period.is_zero();
+        // Not at once: those that are offline join after the start.
+        let next_expiry_check = expires.then(|| Instant::now() + policy.expire_period);
         Self {
             audit,
             members: Members::new(policy.topic_dispatch.clone()),
             parking: Parking::default(),
             recovery: Recovery::new(policy.recovery),
             arrived: Vec::new(),
-            next_expiry_check: expires.then(Instant::now),
+            next_expiry_check,
             reading_expired: false,
             dying: HashSet::new(),
             more_expired: false,
