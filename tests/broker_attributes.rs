@@ -9,6 +9,7 @@ mod harness;
 
 use broker::client::{ClientError, Connection, ConsumerOptions, Options, text_message};
 use broker::jms::{Destination, DestinationKind};
+use broker::protocol::openwire::Command;
 use clients::{Drain, Flood, Sender, until};
 use harness::Broker;
 
@@ -144,6 +145,24 @@ async fn a_policy_allows_so_many_destinations_and_no_more() {
     let refused = session.producer(Destination::queue("MANY.C")).await.unwrap_err().to_string();
     let text = "The maxmimum number of destinations allowed (2) for the policy queue://MANY.> has already been reached.";
     assert!(refused.contains(text), "{refused}");
+}
+
+#[test]
+fn a_consumer_hears_its_prefetch_before_it_hears_that_it_is_open() {
+    let broker = Broker::start_with(
+        "<destinationPolicy><policyMap><defaultEntry><policyEntry queuePrefetch='0'/></defaultEntry>
+         </policyMap></destinationPolicy>",
+    );
+    let mut peer = broker.client("c");
+    for _ in 0..20 {
+        let info = peer.consumer_info(Destination::queue("Q"), 1000);
+        let opening = peer.ask(Box::new(info));
+        match peer.read() {
+            Some(Command::ConsumerControl(control)) => assert_eq!(control.prefetch, 0),
+            other => panic!("{other:?} instead of the prefetch"),
+        }
+        peer.response(opening).unwrap();
+    }
 }
 
 #[tokio::test]
