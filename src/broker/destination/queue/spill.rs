@@ -61,7 +61,7 @@ impl Queue {
             holds: Vec::new(),
         });
         band.tally.add(1);
-        let hold = Credit::taken(Arc::clone(&self.context.usage), entry.bytes);
+        let hold = Credit::leaving(Arc::clone(&self.context.usage), entry.bytes);
         band.holds.push(Arc::new(hold));
         let Entry { message, sequence, redeliveries, .. } = entry;
         band.batch.push(Spooled { sequence, redeliveries, message });
