@@ -12,6 +12,7 @@ use broker::jms::{Destination, DestinationKind};
 use broker::protocol::openwire::Command;
 use clients::{Drain, Flood, Sender, until};
 use harness::Broker;
+use std::time::{Duration, SystemTime};
 
 const PLUGIN: &str = "<runtimeConfigurationPlugin checkPeriod='20'/>";
 
@@ -223,5 +224,33 @@ async fn more_than_memory_has_room_for_comes_in_order_with_each_cursor() {
             drain.expect_end().await;
         }
         broker.assert_healthy();
+    }
+}
+
+#[test]
+fn messages_in_the_temp_store_expire_though_nobody_consumes() {
+    let broker = Broker::start_persistent(
+        "<destinationPolicy><policyMap><policyEntries>
+         <policyEntry queue='Q' expireMessagesPeriod='20'><deadLetterStrategy>
+         <sharedDeadLetterStrategy processNonPersistent='true'/></deadLetterStrategy></policyEntry>
+         </policyEntries></policyMap></destinationPolicy>
+         <persistenceAdapter><kahaDB directory='${activemq.data}/kahadb'/></persistenceAdapter>
+         <systemUsage><systemUsage><memoryUsage><memoryUsage limit='1 mb'/></memoryUsage>
+         </systemUsage></systemUsage>",
+    );
+    let mut peer = broker.client("c");
+    let producer = peer.producer();
+    let queue = Destination::queue("Q");
+    let soon = SystemTime::UNIX_EPOCH.elapsed().unwrap() + Duration::from_millis(500);
+    for _ in 0..3000 {
+        let mut message = peer.message(&producer, &queue, &"x".repeat(1000));
+        message.persistent = false;
+        message.expiration = soon.as_millis() as i64;
+        peer.request(message).unwrap();
+    }
+    peer.consumer(Destination::queue("ActiveMQ.DLQ"), 100);
+    for _ in 0..3000 {
+        let dispatch = peer.next_dispatch();
+        peer.acknowledge(&dispatch).unwrap();
     }
 }
