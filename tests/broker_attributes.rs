@@ -9,8 +9,10 @@ mod harness;
 
 use broker::client::{ClientError, Connection, ConsumerOptions, Options, text_message};
 use broker::jms::{Destination, DestinationKind};
+use broker::protocol::openwire::Command;
 use clients::{Drain, Flood, Sender, until};
 use harness::Broker;
+use std::time::{Duration, SystemTime};
 
 const PLUGIN: &str = "<runtimeConfigurationPlugin checkPeriod='20'/>";
 
@@ -147,6 +149,24 @@ async fn a_policy_allows_so_many_destinations_and_no_more() {
     assert!(refused.contains(text), "{refused}");
 }
 
+#[test]
+fn a_consumer_hears_its_prefetch_before_it_hears_that_it_is_open() {
+    let broker = Broker::start_with(
+        "<destinationPolicy><policyMap><defaultEntry><policyEntry queuePrefetch='0'/></defaultEntry>
+         </policyMap></destinationPolicy>",
+    );
+    let mut peer = broker.client("c");
+    for _ in 0..20 {
+        let info = peer.consumer_info(Destination::queue("Q"), 1000);
+        let opening = peer.ask(Box::new(info));
+        match peer.read() {
+            Some(Command::ConsumerControl(control)) => assert_eq!(control.prefetch, 0),
+            other => panic!("{other:?} instead of the prefetch"),
+        }
+        peer.response(opening).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn an_empty_name_is_no_destination() {
     let broker = Broker::start_with("");
@@ -205,5 +225,33 @@ async fn more_than_memory_has_room_for_comes_in_order_with_each_cursor() {
             drain.expect_end().await;
         }
         broker.assert_healthy();
+    }
+}
+
+#[test]
+fn messages_in_the_temp_store_expire_though_nobody_consumes() {
+    let broker = Broker::start_persistent(
+        "<destinationPolicy><policyMap><policyEntries>
+         <policyEntry queue='Q' expireMessagesPeriod='20'><deadLetterStrategy>
+         <sharedDeadLetterStrategy processNonPersistent='true'/></deadLetterStrategy></policyEntry>
+         </policyEntries></policyMap></destinationPolicy>
+         <persistenceAdapter><kahaDB directory='${activemq.data}/kahadb'/></persistenceAdapter>
+         <systemUsage><systemUsage><memoryUsage><memoryUsage limit='1 mb'/></memoryUsage>
+         </systemUsage></systemUsage>",
+    );
+    let mut peer = broker.client("c");
+    let producer = peer.producer();
+    let queue = Destination::queue("Q");
+    let soon = SystemTime::UNIX_EPOCH.elapsed().unwrap() + Duration::from_millis(500);
+    for _ in 0..3000 {
+        let mut message = peer.message(&producer, &queue, &"x".repeat(1000));
+        message.persistent = false;
+        message.expiration = soon.as_millis() as i64;
+        peer.request(message).unwrap();
+    }
+    peer.consumer(Destination::queue("ActiveMQ.DLQ"), 100);
+    for _ in 0..3000 {
+        let dispatch = peer.next_dispatch();
+        peer.acknowledge(&dispatch).unwrap();
     }
 }

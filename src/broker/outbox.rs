@@ -154,6 +154,20 @@ impl Outbox {
         self.push_all(&mut vec![item]);
     }
 
+    /// Adds what the peer has to know before it gets an answer that is still to come: ahead of all that waits.
+    pub fn push_first(&self, item: Item) {
+        let waker = {
+            let mut state = self.state.lock();
+            if !state.closed {
+                state.items.push_front(item);
+            }
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// Wakes the connection's task though there is nothing new here.
     pub fn wake(&self) {
         let waker = {

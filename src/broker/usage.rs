@@ -15,6 +15,8 @@ use std::task::{Poll, Waker};
 pub struct Usage {
     limit: AtomicU64,
     used: AtomicU64,
+    /// What of it is on its way to the temp store.
+    leaving: AtomicU64,
     /// Nothing can be taken, whatever the limit is.
     blocked: AtomicBool,
     parent: Option<Arc<Self>>,
@@ -73,6 +75,7 @@ impl Usage {
         Arc::new(Self {
             limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
+            leaving: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             parent,
             waiting: AtomicBool::new(false),
@@ -184,6 +187,30 @@ impl Usage {
         }
     }
 
+    /// Whether the node that is full has something that is on its way to the temp store, and leaves room behind.
+    pub fn is_leaving(&self) -> bool {
+        self.full().is_some_and(|full| full.leaving.load(Ordering::SeqCst) > 0)
+    }
+
+    /// Waits while [`Self::is_leaving`].
+    pub async fn left(&self) {
+        self.wait_until(100, || !self.is_leaving()).await;
+    }
+
+    fn leave(&self, bytes: u64) {
+        self.leaving.fetch_add(bytes, Ordering::SeqCst);
+        if let Some(parent) = &self.parent {
+            parent.leave(bytes);
+        }
+    }
+
+    fn has_left(&self, bytes: u64) {
+        self.leaving.fetch_sub(bytes, Ordering::SeqCst);
+        if let Some(parent) = &self.parent {
+            parent.has_left(bytes);
+        }
+    }
+
     fn tell_waiters(&self) {
         // SeqCst pairs with `wait`: either it sees the room, or we see it waiting.
         if self.waiting.load(Ordering::SeqCst) {
@@ -219,7 +246,8 @@ impl Usage {
                 let call = waiting.call.get_or_insert_default();
                 let waiter = || Waiter::Task(Arc::clone(call), cx.waker().clone());
                 if self.wait(percent, waiter) {
-                    return Poll::Pending;
+                    // It may have been done, and be full again, before the waiter was there.
+                    return if is_done() { Poll::Ready(()) } else { Poll::Pending };
                 }
             }
             Poll::Ready(())
@@ -305,17 +333,28 @@ impl Drop for Waiting<'_> {
 pub struct Credit {
     usage: Arc<Usage>,
     bytes: u64,
+    /// It is on its way to the temp store.
+    leaves: bool,
 }
 
 impl Credit {
     /// Wraps `bytes` that were taken from `usage`.
     pub fn taken(usage: Arc<Usage>, bytes: u64) -> Self {
-        Self { usage, bytes }
+        Self { usage, bytes, leaves: false }
+    }
+
+    /// As [`Self::taken`], for what is on its way to the temp store.
+    pub fn leaving(usage: Arc<Usage>, bytes: u64) -> Self {
+        usage.leave(bytes);
+        Self { usage, bytes, leaves: true }
     }
 }
 
 impl Drop for Credit {
     fn drop(&mut self) {
+        if self.leaves {
+            self.usage.has_left(self.bytes);
+        }
         self.usage.release(self.bytes);
     }
 }

@@ -87,7 +87,8 @@ impl Client {
         }
         if changed {
             let (consumer, prefetch) = (Arc::clone(&info), info.prefetch_size);
-            self.outbox.push(Item::Prefetch { consumer, prefetch });
+            // Before the answer: from then on the peer may ask for messages one by one, or not at all.
+            self.outbox.push_first(Item::Prefetch { consumer, prefetch });
         }
         self.tell_of_consumer(&info, &parts).await;
         self.broker.registry.consumer_added(id.clone(), Arc::clone(&info));

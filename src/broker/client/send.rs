@@ -270,8 +270,18 @@ impl Client {
         // What is parked there was sent before.
         let transacted = message.transaction_id.is_some();
         let before = self.parking.waiting(handle).filter(|_| !transacted);
-        if !disk_full && before.is_none() && handle.usage.try_take(bytes) {
-            return Ok(Admission::Credited);
+        if !disk_full && before.is_none() {
+            if handle.usage.try_take(bytes) {
+                return Ok(Admission::Credited);
+            }
+            // What is on its way to the temp store is no reason to refuse a send.
+            while self.is_refused_by(policy) && handle.usage.is_leaving() {
+                let left = self.transport.closing.unless(handle.usage.left()).await;
+                left.ok_or(BrokerError::SendAborted)?;
+                if handle.usage.try_take(bytes) {
+                    return Ok(Admission::Credited);
+                }
+            }
         }
         let producer: Text =
             message.producer_id.as_ref().map(ToString::to_string).unwrap_or_default().into();

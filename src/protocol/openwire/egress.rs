@@ -98,6 +98,19 @@ impl OpenWireEgress {
         }
     }
 
+    /// What a consumer has to know before it hears that it is open: a Java client that is told a prefetch of 0 only
+    /// after its first `receive` waits there for messages that nobody asked for.
+    fn first_items(&mut self, out: &mut WriteBuffer) {
+        let ahead = self.items.iter().take_while(|item| matches!(item, Item::Prefetch { .. }));
+        let ahead = ahead.count();
+        if ahead > 0 {
+            let rest = self.items.split_off(ahead);
+            for item in std::mem::replace(&mut self.items, rest) {
+                self.item(item, 0, out);
+            }
+        }
+    }
+
     fn item(&mut self, item: Item, now_ms: i64, out: &mut WriteBuffer) {
         match item {
             Item::Delivery(delivery) => match self.told.clone() {
@@ -166,6 +179,7 @@ impl Egress for OpenWireEgress {
     }
 
     fn encode(&mut self, out: &mut WriteBuffer) -> Result<(), Ended> {
+        self.first_items(out);
         let mut answers = std::mem::take(&mut self.ready);
         for ready in answers.drain(..) {
             match ready {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::broker::destination::Op;
 use crate::broker::policy::{Cursor, Policy};
-use crate::broker::usage::Usage;
+use crate::broker::usage::{Credit, Usage};
 
 fn queue() -> Destination {
     Destination::queue("Q")
@@ -103,6 +103,25 @@ async fn a_policy_may_refuse_at_once_or_after_a_while_but_never_a_network() {
         make_room(&broker).await;
         held.await.expect("no panic").expect("it was held back only");
     }
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_to_the_temp_store_is_no_reason_to_refuse_a_send() {
+    let broker = cramped(Policy { send_fail_if_no_space: true, ..Policy::default() }).await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    peer.send(&queue()).await.expect("there is room");
+    make_room(&broker).await;
+    let usage = Arc::clone(&broker.router.find(&queue()).expect("it is there").usage);
+    let bytes = usage.limit();
+    usage.take(bytes);
+    peer.send(&queue()).await.expect_err("there is no room, and nothing leaves");
+    let leaving = Credit::leaving(Arc::clone(&usage), bytes);
+    let sent = tokio::spawn(async move { send_one_way(&mut peer).await });
+    tokio::task::yield_now().await;
+    settled(&broker).await;
+    assert!(!sent.is_finished(), "it waits for what leaves");
+    drop(leaving);
+    sent.await.expect("no panic").expect("there is room");
 }
 
 #[tokio::test]

@@ -514,7 +514,7 @@ impl Queue {
         }
     }
 
-    fn watch_expiry(&mut self, now: Now) {
+    pub(super) fn watch_expiry(&mut self, now: Now) {
         let period = self.context.policy.expire_period;
         if self.next_expiry_check.is_none() && !period.is_zero() {
             self.next_expiry_check = Some(now.instant + period);

@@ -171,7 +171,8 @@ impl Queue {
             }
         }
         self.read_expired(now, out);
-        let more = !self.expiring.is_empty() || self.backlog_expires;
+        let spilled = self.spill.check_expiry();
+        let more = !self.expiring.is_empty() || self.backlog_expires || spilled;
         self.next_expiry_check = more.then(|| now.instant + self.context.policy.expire_period);
     }
 

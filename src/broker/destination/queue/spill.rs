@@ -16,6 +16,10 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Spill {
     bands: BTreeMap<u8, Spilled>,
+    /// Some of them may expire.
+    expires: bool,
+    /// They are to be looked at, whether or not somebody wants them.
+    is_due: bool,
 }
 
 /// One band of it.
@@ -32,6 +36,12 @@ impl Spill {
     /// Messages in the temp store, and those that found no room behind them.
     pub(super) fn len(&self) -> u64 {
         self.bands.values().map(|band| band.tally.len()).sum()
+    }
+
+    /// Has the first ones read as soon as memory has room for them, if any may expire. Returns whether any may.
+    pub(super) fn check_expiry(&mut self) -> bool {
+        self.is_due = self.expires;
+        self.expires
     }
 
     /// Whether some of them are on their way back.
@@ -61,16 +71,22 @@ impl Queue {
             holds: Vec::new(),
         });
         band.tally.add(1);
-        let hold = Credit::taken(Arc::clone(&self.context.usage), entry.bytes);
+        let expires = entry.message.expiration > 0;
+        let hold = Credit::leaving(Arc::clone(&self.context.usage), entry.bytes);
         band.holds.push(Arc::new(hold));
         let Entry { message, sequence, redeliveries, .. } = entry;
         band.batch.push(Spooled { sequence, redeliveries, message });
+        if expires {
+            self.spill.expires = true;
+            self.watch_expiry(now);
+        }
     }
 
     /// Writes what this batch brought for the temp store, and reads on when consumers want more than
     /// memory has.
     pub(super) fn spill(&mut self, out: &mut Effects) {
         if self.spill.bands.is_empty() {
+            (self.spill.expires, self.spill.is_due) = (false, false);
             return;
         }
         let page = self.page_limit();
@@ -78,7 +94,12 @@ impl Queue {
         let room = self.pending.len() < page.messages / 2
             || (wanting
                 && !self.context.usage.is_above(self.context.policy.cursor_high_water_percent));
-        let mut reads = room && self.retry_at.is_none() && !self.consumers.is_empty();
+        // Without consumers what comes back may stay: no more than a page of it where memory is short.
+        let is_due = std::mem::take(&mut self.spill.is_due)
+            && (self.pending.is_empty()
+                || !self.context.usage.is_above(self.context.policy.cursor_high_water_percent));
+        let wanted = !self.consumers.is_empty() || is_due;
+        let mut reads = room && self.retry_at.is_none() && wanted;
         for (band, spilled) in &mut self.spill.bands {
             if !spilled.batch.is_empty() {
                 out.spool.push(SpoolJob::Append {
