@@ -3,7 +3,7 @@
 use super::daemon::Parent;
 use super::log::{self, Chain, Terminal};
 use super::pid_file::PidFile;
-use super::scheduling;
+use super::scheduling::Scheduling;
 use super::source::{self, Source};
 use super::{CliError, footprint, terminal};
 use crate::config::Config;
@@ -50,15 +50,14 @@ pub(super) fn run(source: &Source, mode: Mode) -> Result<ExitCode, CliError> {
     }
     ignored.iter().for_each(|ignored| warn!("{ignored}"));
 
-    // Before there are other threads: they inherit it.
-    scheduling::in_batches();
     let cannot_run = |source| CliError::Process { action: "run", source };
-    let runtime = runtime::Builder::new_multi_thread()
-        .worker_threads(workers())
-        .thread_name("broker-worker")
-        .enable_all()
-        .build()
-        .map_err(cannot_run)?;
+    let mut builder = runtime::Builder::new_multi_thread();
+    builder.worker_threads(workers()).thread_name("broker-worker").enable_all();
+    // Before there are other threads: they inherit it.
+    if let Some(scheduling) = Scheduling::in_batches() {
+        builder.on_thread_park(move || scheduling.look());
+    }
+    let runtime = builder.build().map_err(cannot_run)?;
     let code = runtime.block_on(serve(source, config, &log, mode)).map_err(cannot_run)?;
     // A thread that hangs in the kernel must not keep a stopped broker from ending.
     runtime.shutdown_timeout(SHUTDOWN_MAX);
