@@ -217,9 +217,24 @@ impl Core {
 
     /// Whether the file in which the journal ended, at `end`, has garbage enough to move the rest out of it.
     pub(super) fn is_worth_emptying(&self, end: Lsn) -> bool {
+        self.live_share(end) < SHARE_ALL
+    }
+
+    /// Whether the file that is written keeps a good part of what may be used, being mostly dead: where less
+    /// may be used than a file has, no other one does.
+    pub(super) fn is_worth_leaving(&self) -> bool {
+        let end = self.view.lock().applied.lsn;
+        let live = self.live_share(end);
+        let dead = f64::from(end.offset()) * (1.0 - live);
+        let limit = self.limit.load(Ordering::Relaxed) as f64;
+        self.shortage() == Shortage::Urgent && live < SHARE_LEFT && dead > limit * SHARE_WON
+    }
+
+    /// How much of what was written to the file of `end`, before it, is live.
+    fn live_share(&self, end: Lsn) -> f64 {
         let live = self.view.lock().files.get(&end.file()).map_or(0, |file| file.bytes);
         let written = end.offset() - Lsn::start_of(end.file()).offset();
-        (live as f64) < f64::from(written) * SHARE_ALL
+        live as f64 / f64::from(written.max(1))
     }
 
     /// The file that is best compacted, if it is time to.
@@ -379,5 +394,9 @@ const SPARE_FILES: u64 = if cfg!(test) { 1 } else { 8 };
 const SHARE_MAX: f64 = 0.8;
 /// Nor of such a one if all garbage is to go: the rest is what any file has beside messages.
 const SHARE_ALL: f64 = 0.95;
+/// Of the file that is written less must be live before another one is begun for want of space.
+const SHARE_LEFT: f64 = 0.5;
+/// And so much of what may be used is to be won.
+const SHARE_WON: f64 = 0.1;
 /// What is moved at once, bytes, unless files are small.
 const PORTION_BYTES: u64 = 256 << 10;

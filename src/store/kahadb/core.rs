@@ -34,7 +34,7 @@ pub(super) struct Core {
     /// So much waits for a checkpoint, which finds no space, that no more messages are taken.
     pub(super) is_index_behind: AtomicBool,
     /// `storeUsage`, bytes; `u64::MAX` is none.
-    limit: AtomicU64,
+    pub(super) limit: AtomicU64,
     /// Why nothing is stored any more.
     failed: Mutex<Option<StoreError>>,
     /// Places of damaged records that were logged.

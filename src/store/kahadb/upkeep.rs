@@ -84,6 +84,10 @@ impl Upkeep {
             }
             more |= core.shortage() > Shortage::None;
         }
+        if core.is_worth_leaving() && ends_in == self.journal.written().file() {
+            self.journal.begin_file().map_err(|error| core.store_error(&error))?;
+            more |= ends_in < self.journal.written().file();
+        }
         // A file that the log has left is emptied after a checkpoint that lies behind it.
         let until = core.compacts_until.load(Ordering::Relaxed);
         more |= sealed.file() <= until && until < self.journal.written().file();

@@ -194,10 +194,11 @@ impl Worker {
         self.next_cleanup.is_some_and(|at| at <= Instant::now() || is_short())
     }
 
-    /// Whether there may be files to drop. On a full disk always: the log may have gone on to another file
-    /// for a message that was refused then, which is no news of the log.
+    /// Whether there may be files to drop. Where space is short always: the log may have gone on to another file
+    /// for a message that was refused then, which is no news of the log, and what was purged is counted later.
     fn may_be_untidy(&self) -> bool {
-        self.is_untidy || self.upkeep.core.is_short()
+        let core = &self.upkeep.core;
+        self.is_untidy || core.is_short() || core.shortage() > Shortage::None
     }
 
     fn start_checkpoint(&mut self) {

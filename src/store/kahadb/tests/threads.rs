@@ -391,3 +391,34 @@ fn live_messages_are_moved_together_when_space_is_short() {
     let store = open_in(folder.path(), |options| options.force_recover_index = true);
     assert_eq!(sequences(&fetch(&store, all(&queue))), expected);
 }
+
+/// Less may be used than a file has: the one that is written is left when it keeps nothing but space.
+#[test]
+fn what_is_dead_in_the_last_file_goes_when_space_is_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_in(folder.path(), |options| {
+        options.journal_max_file_length = 1 << 20;
+        options.checkpoint_interval = Duration::from_millis(2);
+        options.cleanup_interval = Duration::from_millis(1);
+    });
+    let queue = Destination::queue("Q");
+    store.set_limit(256 << 10);
+    let mut last = 0;
+    for _ in 0..10 {
+        while store.status().bytes_used < 256 << 10 {
+            let adds = (last + 1..=last + 20).map(|n| add(&queue, n, Vec::new())).collect();
+            submit(&store, adds).unwrap();
+            last += 20;
+        }
+        submit(&store, vec![StoreOp::Purge { destination: queue.clone(), last }]).unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        while store.status().bytes_used > 200 << 10 {
+            assert!(std::time::Instant::now() < until, "{:?}", store.status());
+            std::thread::sleep(Duration::from_millis(1)); // who looks has a lock
+        }
+    }
+    submit(&store, vec![add(&queue, last + 1, Vec::new())]).unwrap();
+    store.close().unwrap();
+    let store = open_in(folder.path(), |options| options.force_recover_index = true);
+    assert_eq!(sequences(&fetch(&store, all(&queue))), [last + 1]);
+}
