@@ -141,6 +141,50 @@ async fn what_is_opened_again_is_as_it_was() {
     assert_eq!((broker.registry.consumers().len(), broker.registry.producers().len()), (1, 1));
 }
 
+/// With `monitorConnectionSplits`.
+#[tokio::test]
+async fn a_consumer_of_a_network_goes_when_the_last_client_it_stands_for_has_come_here() {
+    for monitors in [true, false] {
+        let broker = broker_with(|options| options.monitors_splits = monitors).await;
+        let queue = Destination::queue("Q");
+        let mut bridge = Peer::connect(&broker, "bridge").await;
+        let mut stands_for = async |clients: &[&str]| {
+            let consumer = |client: &&str| {
+                let connection = Some((*client).into());
+                Some(ConsumerId { connection, session: 1, value: 1 })
+            };
+            let info = ConsumerInfo {
+                network_subscription: true,
+                network_consumer_path: Some(clients.iter().map(consumer).collect()),
+                ..bridge.consumer(&queue)
+            };
+            bridge.open(info).await.expect("it is let in")
+        };
+        let of_two = stands_for(&["first", "second"]).await;
+        let of_another = stands_for(&["elsewhere"]).await;
+        let is_there = |consumer: &ConsumerId| {
+            let consumers = broker.registry.consumers();
+            consumers.iter().any(|info| info.consumer_id.as_ref() == Some(consumer))
+        };
+        let mut first = Peer::connect(&broker, "first").await;
+        first.consume(&Destination::topic("ANY")).await.expect("it is let in");
+        assert!(is_there(&of_two), "it stands for the second one still");
+        let mut second = Peer::connect(&broker, "second").await;
+        second.consume(&queue).await.expect("it is let in");
+        assert_eq!(is_there(&of_two), !monitors);
+        assert!(is_there(&of_another), "nobody came that it stands for");
+        bridge.close(&of_another).await;
+        for _ in 0..4 {
+            first.send(&queue).await.expect("there is room");
+        }
+        if monitors {
+            assert_eq!(second.takes_numbers(4).await, [1, 2, 3, 4]);
+        }
+        settled(&broker).await;
+        assert_eq!(bridge.outbox.deliveries() > 0, !monitors);
+    }
+}
+
 /// With `populateJMSXUserID`.
 #[tokio::test]
 async fn messages_carry_the_user_of_their_connection_where_that_is_wanted() {

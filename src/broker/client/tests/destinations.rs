@@ -141,6 +141,34 @@ async fn a_temporary_destination_is_consumed_and_removed_by_its_connection_only(
     assert_eq!(other.send(&own).await, Err(BrokerError::DestinationMissing(own)));
 }
 
+/// With `cacheTempDestinations`.
+#[tokio::test(start_paused = true)]
+async fn a_temporary_destination_that_comes_again_in_time_has_its_messages_and_else_it_is_gone() {
+    let time = Duration::from_secs(5);
+    for (away, kept) in [(time / 2, true), (time * 2, false)] {
+        let broker = broker_with(|options| options.keep_temporaries = Some(time)).await;
+        let mut owner = Peer::connect(&broker, "owner").await;
+        let mut other = Peer::connect(&broker, "other").await;
+        let own = temporary("owner");
+        owner.create(&own).await.expect("it is its own");
+        other.send(&own).await.expect("anybody may send");
+        owner.client.close(-2).await;
+        let refused = other.send(&own).await;
+        assert_eq!(refused, Err(BrokerError::DestinationMissing(own.clone())));
+        tokio::time::sleep(away).await;
+        assert_eq!(broker.memory.used() > 0, kept, "away for {away:?}");
+        let mut owner = Peer::connect(&broker, "owner").await;
+        owner.create(&own).await.expect("it is its own");
+        owner.consume(&own).await.expect("it is its own");
+        // Beyond the time for which it was kept.
+        tokio::time::sleep(time * 2).await;
+        other.send(&own).await.expect("it is there again");
+        let expected: &[i64] = if kept { &[1, 3] } else { &[3] };
+        assert_eq!(owner.takes_numbers(expected.len()).await, expected, "away for {away:?}");
+        owner.has_no_more(&broker).await;
+    }
+}
+
 /// With `allowTempAutoCreationOnSend`.
 #[tokio::test]
 async fn a_send_makes_a_temporary_destination_where_that_is_allowed() {

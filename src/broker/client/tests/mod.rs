@@ -1,4 +1,4 @@
-//! Rules of semantics.md that are decided for a client, without sockets: sections 1, 4, 7, 8, 12, 15, 19 and 22.
+//! Rules of semantics.md that are decided for a client, without sockets: sections 1, 4, 7, 8, 12, 15, 17, 19 and 22.
 
 mod advisories;
 mod connections;
@@ -6,6 +6,7 @@ mod destinations;
 mod durables;
 mod flow;
 mod slow;
+mod statistics;
 mod stored;
 mod transactions;
 
