@@ -1,5 +1,6 @@
 //! What tests of the whole broker, without sockets, share.
 
+use super::client::{Closing, Transport};
 use super::inactive::InactiveSweeps;
 use super::live::Live;
 use super::plugins::Plugins;
@@ -58,6 +59,20 @@ pub(crate) fn options() -> BrokerOptions {
         addresses: Vec::new(),
         data_directory: "".into(),
         default_url: "vm://test".into(),
+    }
+}
+
+/// Of a peer that is not there.
+pub(crate) fn transport() -> Transport {
+    Transport {
+        remote: "tcp://peer".into(),
+        connector: "openwire".into(),
+        connector_url: "tcp://broker".into(),
+        stop: Arc::default(),
+        closing: Closing::default(),
+        allow_link_stealing: false,
+        producers_max: 100,
+        consumers_max: 100,
     }
 }
 

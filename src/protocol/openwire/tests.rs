@@ -6,7 +6,6 @@ use super::command::{
     ShutdownInfo, TransactionInfo,
 };
 use super::*;
-use crate::broker::client::Closing;
 use crate::broker::policy::Policy;
 use crate::broker::{BrokerOptions, fixture};
 use crate::jms::info::{ConnectionInfo, ConsumerInfo, ObjectId, ProducerInfo, RemoveInfo};
@@ -60,17 +59,7 @@ impl Peer {
         let broker = fixture::start(options).await;
         let plain = Offer { tight: false, cache: false, stack_trace: false, ..Offer::default() };
         let wire = Arc::new(OpenWireOptions { offer: plain.clone(), ..OpenWireOptions::default() });
-        let transport = Transport {
-            remote: "tcp://peer".into(),
-            connector: "openwire".into(),
-            connector_url: "tcp://broker".into(),
-            stop: Arc::default(),
-            closing: Closing::default(),
-            allow_link_stealing: false,
-            producers_max: 100,
-            consumers_max: 100,
-        };
-        let (ingress, egress) = session(&broker, &wire, transport);
+        let (ingress, egress) = session(&broker, &wire, fixture::transport());
         let mut peer = Self {
             broker,
             ingress,

@@ -10,9 +10,10 @@ mod statistics;
 mod stored;
 mod transactions;
 
-use super::{Client, Closing, Transport};
+use super::{Client, Transport};
 use crate::broker::destination::fixture;
 use crate::broker::error::BrokerError;
+use crate::broker::fixture::transport;
 use crate::broker::outbox::{Delivery, Item, Outbox, Receipt};
 use crate::broker::{Broker, BrokerOptions, fixture as broker};
 use crate::jms::info::{ConnectionInfo, DestinationInfo, ProducerInfo};
@@ -48,19 +49,6 @@ fn names(broker: &Broker) -> Vec<String> {
     let mut names: Vec<String> = all.iter().map(|handle| handle.destination.to_string()).collect();
     names.sort();
     names
-}
-
-fn transport() -> Transport {
-    Transport {
-        remote: "tcp://peer".into(),
-        connector: "openwire".into(),
-        connector_url: "tcp://broker".into(),
-        stop: Arc::default(),
-        closing: Closing::default(),
-        allow_link_stealing: false,
-        producers_max: 100,
-        consumers_max: 100,
-    }
 }
 
 /// How a connection introduces itself.
