@@ -34,6 +34,7 @@ pub mod router;
 pub mod scheduler;
 mod slow_consumers;
 pub mod snapshot;
+pub(crate) mod spare;
 mod splits;
 pub mod transaction;
 pub mod usage;

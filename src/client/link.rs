@@ -22,6 +22,9 @@ use tokio::sync::{Notify, oneshot};
 /// How many bytes may wait to be written before senders wait too.
 const BUFFER_MAX: usize = 256 * 1024;
 
+/// How many bytes are worth a write though there will be more.
+const WRITE_BYTES: usize = 16 * 1024;
+
 /// How many unasked-for commands of the broker are kept; the oldest go.
 const EVENTS_MAX: usize = 64;
 
@@ -89,6 +92,14 @@ impl Outgoing<'_> {
     }
 }
 
+/// What became of what was to be sent.
+enum Put {
+    /// It is in the buffer, which `is_due` to be written.
+    Done { is_due: bool },
+    /// The buffer is full.
+    Full,
+}
+
 /// The broker's answer to a request, when it comes.
 #[derive(Debug)]
 pub struct Receipt {
@@ -139,17 +150,25 @@ impl Link {
 
     /// Sends without waiting for an answer.
     pub(super) async fn tell(&self, mut outgoing: Outgoing<'_>) -> Result<(), ClientError> {
-        while !self.put(&mut outgoing, None)? {
-            self.wait_for_room().await;
+        loop {
+            match self.put(&mut outgoing, None)? {
+                Put::Full => self.wait_for_room().await,
+                Put::Done { is_due } => {
+                    if is_due {
+                        // The task may be one of this thread, which only runs when the sender lets it.
+                        tokio::task::yield_now().await;
+                    }
+                    return Ok(());
+                }
+            }
         }
-        Ok(())
     }
 
     /// Sends; the receipt brings the answer.
     pub(super) async fn submit(&self, mut outgoing: Outgoing<'_>) -> Result<Receipt, ClientError> {
         let (sender, answer) = oneshot::channel();
         let mut sender = Some(sender);
-        while !self.put(&mut outgoing, Some(&mut sender))? {
+        while let Put::Full = self.put(&mut outgoing, Some(&mut sender))? {
             self.wait_for_room().await;
         }
         Ok(Receipt { answer, timeout: self.response_timeout })
@@ -160,20 +179,21 @@ impl Link {
         self.submit(Outgoing::Command(command.into())).await?.answer().await
     }
 
-    /// Encodes into the buffer; false when it is full.
+    /// Encodes into the buffer, unless it is full.
     fn put(
         &self,
         outgoing: &mut Outgoing<'_>,
         request: Option<&mut Option<oneshot::Sender<Answer>>>,
-    ) -> Result<bool, ClientError> {
-        let waker = {
+    ) -> Result<Put, ClientError> {
+        let (waker, is_due) = {
             let mut sending = self.sending.lock();
             let sending = &mut *sending;
             if let Some(error) = &sending.ended {
                 return Err(error.clone());
             }
-            if sending.buffer.len() >= BUFFER_MAX {
-                return Ok(false);
+            let before = sending.buffer.len();
+            if before >= BUFFER_MAX {
+                return Ok(Put::Full);
             }
             let id = sending.last_id.wrapping_add(1);
             let asked = request.is_some();
@@ -182,12 +202,13 @@ impl Link {
             if let Some(sender) = request.and_then(Option::take) {
                 sending.requests.insert(id, sender);
             }
-            sending.waker.take()
+            let is_due = before / WRITE_BYTES < sending.buffer.len() / WRITE_BYTES;
+            (sending.waker.take(), is_due)
         };
         if let Some(waker) = waker {
             waker.wake();
         }
-        Ok(true)
+        Ok(Put::Done { is_due })
     }
 
     async fn wait_for_room(&self) {
@@ -398,7 +419,9 @@ mod tests {
         let mut large = bytes_message(vec![0; BUFFER_MAX]);
         let mut small = bytes_message("x");
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(pin!(link.tell(Outgoing::Message(&mut large))).poll(&mut cx).is_ready());
+        let mut telling = pin!(link.tell(Outgoing::Message(&mut large)));
+        assert!(telling.as_mut().poll(&mut cx).is_pending(), "the task may write");
+        assert!(telling.poll(&mut cx).is_ready());
         let mut waiting = pin!(link.tell(Outgoing::Message(&mut small)));
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
         let mut out = WriteBuffer::default();

@@ -2,13 +2,22 @@
 //!
 //! Their order is kept within each destination; between destinations there is none.
 
-use super::super::destination::{DestinationHandle, Op};
+use super::super::destination::{DestinationHandle, OPS, Op};
+use super::super::spare::{give_back, lend};
+use std::cell::RefCell;
 use std::sync::Arc;
+
+/// What goes to one destination.
+type Part = (Arc<DestinationHandle>, Vec<Op>);
+
+thread_local! {
+    static PARTS: RefCell<Vec<Vec<Part>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What one read of the connection brought, or a part of it.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    parts: Vec<(Arc<DestinationHandle>, Vec<Op>)>,
+    parts: Vec<Part>,
     /// The part that got the last operation: the next one is for the same, or goes round.
     last: usize,
     operations: usize,
@@ -42,18 +51,27 @@ impl Batch {
                 self.last = at;
             }
             None => {
-                let mut operations = Vec::with_capacity(self.expected.max(1));
+                let mut operations = Vec::new();
+                lend(&OPS, &mut operations);
+                operations.reserve(self.expected.max(1));
                 operations.push(op);
+                lend(&PARTS, &mut self.parts);
                 self.parts.push((Arc::clone(handle), operations));
                 self.last = count;
             }
         }
     }
 
-    pub(super) fn take(&mut self) -> Vec<(Arc<DestinationHandle>, Vec<Op>)> {
+    /// To be [given back](Self::give_back) when the parts have been handed over.
+    pub(super) fn take(&mut self) -> Vec<Part> {
         self.expected = self.operations / self.parts.len().max(1);
         (self.last, self.operations) = (0, 0);
         std::mem::take(&mut self.parts)
+    }
+
+    /// The memory of a list that was [taken](Self::take) is for the next batch.
+    pub(super) fn give_back(parts: Vec<Part>) {
+        give_back(&PARTS, parts);
     }
 }
 

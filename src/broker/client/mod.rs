@@ -206,9 +206,11 @@ impl Client {
 
     /// Hands over what is gathered.
     pub async fn flush(&mut self) {
-        for (handle, ops) in self.batch.take() {
+        let mut parts = self.batch.take();
+        for (handle, ops) in parts.drain(..) {
             handle.send(ops).await;
         }
+        Batch::give_back(parts);
     }
 
     /// Adds an operation for `handle` to the batch; one that is full goes first.

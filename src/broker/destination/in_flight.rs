@@ -411,6 +411,7 @@ impl InFlightList {
         let live = |held: InFlight| (!held.purged).then_some(held.entry);
         match positions {
             Positions::Run(run) => {
+                settled.removed.reserve(run.len());
                 settled.removed.extend(self.list.drain(run.clone()).filter_map(live));
             }
             Positions::List(list) => {

@@ -39,6 +39,7 @@ pub use adds::Adds;
 pub use gauge::{Gauge, Gauges};
 pub use outlet::Outlet;
 pub use queue::{History as QueueHistory, TempShortage};
+pub(super) use task::OPS;
 pub use task::{DestinationHandle, NewDestination, spawn, spawn_jobs};
 pub use waiting::Wake;
 

@@ -12,14 +12,21 @@ use super::{Admission, Effects, Incoming, Now, Op};
 use crate::broker::live::Live;
 use crate::broker::policy::Policy;
 use crate::broker::scheduler::Jobs;
+use crate::broker::spare::give_back;
 use crate::broker::usage::Usage;
 use crate::jms::{ConnectionId, Destination};
 use crate::store::spool::Spool;
 use parking_lot::Mutex;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+
+thread_local! {
+    /// The memory of operations that were carried out.
+    pub(in crate::broker) static OPS: RefCell<Vec<Vec<Op>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// How many batches one wake-up takes: bounds latency, amortises dispatch.
 const BATCHES_MAX: usize = 64;
@@ -235,13 +242,15 @@ async fn run(
         }
         let now = Now::read();
         let answered = answers.lock().as_mut().map(std::mem::take).unwrap_or_default();
-        let mut ops = answered.into_iter().chain(batches.drain(..).flatten());
-        while !effects.destroyed
-            && let Some(op) = ops.next()
-        {
-            logic.handle(op, now, &mut effects);
+        for mut ops in std::iter::once(answered).chain(batches.drain(..)) {
+            for op in ops.drain(..) {
+                match effects.destroyed {
+                    true => discard([op], &usage),
+                    false => logic.handle(op, now, &mut effects),
+                }
+            }
+            give_back(&OPS, ops);
         }
-        discard(ops, &usage);
         logic.settle_batch(now, &mut effects);
         outlet.run(&mut effects, Some(&handle));
         if outlet.store.awaits_lead() {

@@ -5,21 +5,21 @@ use super::command::{ConnectionError, ConsumerControl, KeepAliveInfo};
 use super::errors::throwable;
 use super::negotiation::Agreement;
 use super::replies::{Ready, Replies};
-use super::spare::{give_back, lend};
 use super::{Command, Shared};
 use crate::broker::Broker;
 use crate::broker::outbox::{Delivery, Item};
 use crate::broker::plugins::Event;
+use crate::broker::spare::{give_back, lend};
 use crate::protocol::{Egress, Ended, Liveness};
 use crate::transport::WriteBuffer;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 thread_local! {
-    static ITEMS: Cell<Vec<Item>> = const { Cell::new(Vec::new()) };
+    static ITEMS: RefCell<Vec<Vec<Item>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Encodes for one peer.

@@ -17,22 +17,22 @@ use super::command::{
 };
 use super::egress::fault;
 use super::negotiation::{Offer, negotiate};
-use super::spare::{give_back, lend};
 use super::{Command, OpenWireOptions, Shared};
 use crate::broker::Broker;
 use crate::broker::client::{Client, Transport};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::Receipt;
+use crate::broker::spare::{give_back, lend};
 use crate::jms::info::{BrokerInfo, ConnectionInfo, ObjectId, RemoveInfo};
 use crate::jms::{Message, Text, Throwable, TransactionId};
 use crate::protocol::{Ended, Ingress};
 use bytes::Bytes;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 thread_local! {
-    static COMMANDS: Cell<Vec<Command>> = const { Cell::new(Vec::new()) };
+    static COMMANDS: RefCell<Vec<Vec<Command>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Serves one peer.

@@ -11,7 +11,6 @@ mod errors;
 pub mod ingress;
 pub mod negotiation;
 mod replies;
-mod spare;
 mod stored;
 #[cfg(test)]
 mod tests;

@@ -7,12 +7,12 @@
 use super::command::{Command, ConnectionError, ExceptionResponse};
 use super::errors::throwable;
 use super::negotiation::Agreement;
-use super::spare::{give_back, lend};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::{Outbox, Receipt};
+use crate::broker::spare::{give_back, lend};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -24,7 +24,7 @@ pub(super) enum Ready {
 }
 
 thread_local! {
-    static READY: Cell<Vec<Ready>> = const { Cell::new(Vec::new()) };
+    static READY: RefCell<Vec<Vec<Ready>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The answers of one connection.

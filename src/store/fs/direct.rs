@@ -87,6 +87,12 @@ impl DiskFile for DirectFile {
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut end = self.end.lock();
         let end = &mut *end;
+        if let [part] = parts
+            && is_aligned(part, offset)
+        {
+            end.block = None;
+            return self.direct.write_at(part, offset);
+        }
         self.seek(end, offset)?;
         let known = end.length;
         let wanted: usize = known + parts.iter().map(|part| part.len()).sum::<usize>();
@@ -125,6 +131,14 @@ impl DiskFile for DirectFile {
     fn try_lock(&self) -> io::Result<bool> {
         self.cached.try_lock()
     }
+}
+
+/// Whether `bytes` are whole blocks which the disk can take from their place.
+fn is_aligned(bytes: &[u8], offset: u64) -> bool {
+    let is_whole = |number: usize| number.is_multiple_of(BLOCK_BYTES);
+    is_whole(bytes.as_ptr().addr())
+        && is_whole(bytes.len())
+        && offset.is_multiple_of(BLOCK_BYTES as u64)
 }
 
 /// Memory that begins where a block of a disk may.

@@ -222,9 +222,12 @@ impl Files {
             file.allocate(length).map_err(JournalError::io("allocate", path))?;
         }
         let length = new.unwrap_or(BLOCK_BYTES as u64);
-        let zeros = vec![0; length.min(1 << 20) as usize];
-        for offset in (0..length).step_by(zeros.len()) {
-            let piece = (length - offset).min(zeros.len() as u64) as usize;
+        let zeros = vec![0; ZEROS_BYTES + BLOCK_BYTES];
+        // From where the disk can take them as they are.
+        let start = zeros.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+        let zeros = &zeros[start..start + ZEROS_BYTES];
+        for offset in (0..length).step_by(ZEROS_BYTES) {
+            let piece = (length - offset).min(ZEROS_BYTES as u64) as usize;
             write_all_at(&*file, &mut [IoSlice::new(&zeros[..piece])], offset)
                 .map_err(JournalError::io("write", path))?;
         }
@@ -358,6 +361,8 @@ pub(super) const FILE_NUMBER_MAX: u32 = i32::MAX as u32 - 1;
 pub(super) const FILE_BYTES_MAX: u64 = (u32::MAX - FIRST_BATCH + 1) as u64;
 /// How many dropped files are kept to be written again.
 const SPARES_MAX: usize = 4;
+/// How much of a new file one write fills: what is committed meanwhile waits behind it on the disk.
+const ZEROS_BYTES: usize = 128 << 10;
 /// Some hundred messages: as long as the next file takes to make.
 const FIRST_FILE_BYTES: u64 = 1 << 20;
 /// How many files are open for reading; a journal can have thousands.
