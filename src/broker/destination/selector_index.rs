@@ -1,9 +1,10 @@
-//! Which subscriptions of a topic may want a message, without asking each of them.
+//! Which subscriptions may want a message, without asking each of them.
 //!
 //! A selector such as `region = 'north' AND price > 5` can only be true where `region` is `'north'`:
 //! subscriptions stand under the name and the text or whole number they ask for, and a message is looked
-//! up once for each name. With thousands of such subscriptions a message costs as much as those it is for. Any other selector
-//! is evaluated once for all subscriptions that share it.
+//! up once for each name. With thousands of such subscriptions a message costs as much as those it is for. Any other
+//! selector of a topic's subscriptions is evaluated once for all that share it; those of a queue are asked in their
+//! order.
 
 use crate::broker::candidate::Candidate;
 use crate::jms::selector::{Required, Selector, Source, Value};
@@ -16,10 +17,16 @@ struct Wanted {
     numbers: HashMap<i64, Vec<usize>>,
 }
 
+/// Places of subscriptions whose selectors can be true for one value only, by that.
+#[derive(Debug, Default)]
+pub(super) struct ByValue {
+    names: Vec<(Box<str>, Wanted)>,
+}
+
 /// Places of subscriptions, by what their selectors ask for.
 #[derive(Debug, Default)]
 pub(super) struct SelectorIndex {
-    names: Vec<(Box<str>, Wanted)>,
+    by_value: ByValue,
     /// Selectors that have to be evaluated, each once for all that share it.
     shared: Vec<(Selector, Vec<usize>)>,
     /// Where they are among those, by identity.
@@ -35,27 +42,48 @@ pub(super) enum Match {
     Possible,
 }
 
-impl SelectorIndex {
-    pub(super) fn add(&mut self, place: usize, selector: &Selector) {
-        let Some((name, required)) = selector.required() else {
-            return self.share(place, selector);
-        };
+impl ByValue {
+    /// False if `selector` asks for no value under which it could stand.
+    pub(super) fn add(&mut self, place: usize, selector: &Selector) -> bool {
+        let Some((name, required)) = selector.required() else { return false };
         let at = match self.names.iter().position(|(known, _)| **known == *name) {
             Some(at) => at,
             None if self.names.len() < NAMES_MAX => {
                 self.names.push((name.into(), Wanted::default()));
                 self.names.len() - 1
             }
-            None => return self.share(place, selector),
+            None => return false,
         };
         let wanted = &mut self.names[at].1;
         match required {
             Required::Text(text) => wanted.texts.entry(text.into()).or_default().push(place),
             Required::Number(number) => wanted.numbers.entry(number).or_default().push(place),
         }
+        true
     }
 
-    fn share(&mut self, place: usize, selector: &Selector) {
+    /// Calls `with` for each whose selector may be true for `candidate`.
+    pub(super) fn each_for(&self, candidate: &Candidate<'_>, mut with: impl FnMut(usize)) {
+        for (name, Wanted { texts, numbers }) in &self.names {
+            let places = match candidate.value(name) {
+                Value::String(text) => texts.get(&*text),
+                // It is compared with what other numbers are as a `Float`.
+                Value::Float(_) => {
+                    numbers.values().flatten().for_each(|place| with(*place));
+                    continue;
+                }
+                value => value.whole().and_then(|number| numbers.get(&number)),
+            };
+            places.into_iter().flatten().for_each(|place| with(*place));
+        }
+    }
+}
+
+impl SelectorIndex {
+    pub(super) fn add(&mut self, place: usize, selector: &Selector) {
+        if self.by_value.add(place, selector) {
+            return;
+        }
         let next = self.shared.len();
         let at = *self.known.entry(selector.identity()).or_insert(next);
         if at == next {
@@ -66,18 +94,7 @@ impl SelectorIndex {
 
     /// Calls `with` for each that may want `candidate`.
     pub(super) fn each_for(&self, candidate: &Candidate<'_>, mut with: impl FnMut(usize, Match)) {
-        for (name, Wanted { texts, numbers }) in &self.names {
-            let places = match candidate.value(name) {
-                Value::String(text) => texts.get(&*text),
-                // It is compared with what other numbers are as a `Float`.
-                Value::Float(_) => {
-                    numbers.values().flatten().for_each(|place| with(*place, Match::Possible));
-                    continue;
-                }
-                value => value.whole().and_then(|number| numbers.get(&number)),
-            };
-            places.into_iter().flatten().for_each(|place| with(*place, Match::Possible));
-        }
+        self.by_value.each_for(candidate, |place| with(place, Match::Possible));
         for (selector, places) in &self.shared {
             if selector.matches(candidate) {
                 places.iter().for_each(|place| with(*place, Match::Sure));

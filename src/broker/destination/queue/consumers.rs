@@ -3,12 +3,16 @@
 //! Higher priority first; among equals who owns fewer message groups, then who was served, or came, longest
 //! ago. ActiveMQ has a list that it sorts when a consumer comes and when one was served: a number of groups
 //! that changes in between waits until then (`stale`), and sorting keeps the order of equals. Here those
-//! that have room stand in a tree, so that a message costs what is asked for it and not what there is.
+//! that have room stand in a tree, so that a message costs what is asked for it and not what there is; those
+//! whose selectors ask for one value stand in a tree of their own, and only who asks for that of the message is
+//! compared with the others.
 
 use super::super::groups::Groups;
 use super::super::in_flight::Entry;
+use super::super::selector_index::ByValue;
 use super::judged::{Judged, Pass, Span, join};
-use super::{Key, Subscription};
+use super::{Key, Pull, Subscription};
+use crate::broker::candidate::Candidate;
 use crate::broker::destination::backlog::Backlog;
 use crate::broker::outbox::{Item, SubscriptionKey};
 use hashbrown::HashMap;
@@ -41,6 +45,13 @@ pub(super) struct Consumers {
     places: HashMap<SubscriptionKey, usize>,
     /// Those that are `open`.
     ready: BTreeMap<Rank, usize>,
+    /// Those of them that are found `by_value`, who are not in `ready`.
+    ready_by_value: BTreeMap<Rank, usize>,
+    by_value: ByValue,
+    /// Some have other places than `by_value` says.
+    moved: bool,
+    /// Who may take the message that is asked for.
+    candidates: Vec<usize>,
     /// Without `useConsumerPriority` nothing but their turn counts.
     by_turn: bool,
     last_turn: u64,
@@ -48,6 +59,12 @@ pub(super) struct Consumers {
     stale: Vec<SubscriptionKey>,
     /// Has something in `staged`.
     served: Vec<usize>,
+    /// Had no room in their windows when that was looked at last, in this pass.
+    full: Vec<usize>,
+    /// How many share their windows with other queues.
+    sharing: usize,
+    /// Some of them may have open requests for a message.
+    pulling: bool,
     /// The only one that gets messages.
     exclusive: Option<SubscriptionKey>,
 }
@@ -93,6 +110,48 @@ impl Consumers {
         &mut self.all[at]
     }
 
+    /// Those that have been found full in this pass.
+    pub(super) fn full(&self) -> impl Iterator<Item = &Subscription> {
+        self.full.iter().map(|at| &self.all[*at])
+    }
+
+    /// Those that something was put aside for.
+    pub(super) fn served(&self) -> impl Iterator<Item = &Subscription> {
+        self.served.iter().map(|at| &self.all[*at])
+    }
+
+    /// Those that share their windows with other queues.
+    pub(super) fn sharing(&self) -> impl Iterator<Item = &Subscription> {
+        let all = if self.sharing == 0 { &[] } else { &self.all[..] };
+        all.iter().filter(|s| s.new.source.is_some())
+    }
+
+    /// Those that may have open requests for a message.
+    pub(super) fn pulling(&self) -> &[Subscription] {
+        if self.pulling { &self.all } else { &[] }
+    }
+
+    /// One of them asks for a message.
+    pub(super) fn pull(&mut self, key: SubscriptionKey, pull: Pull) {
+        if let Some(subscription) = self.get_mut(key) {
+            subscription.pull(pull);
+            self.pulling = true;
+        }
+    }
+
+    /// Calls `with` for each that has open requests, with its place. It is to leave those that stay open.
+    pub(super) fn each_pulling(&mut self, mut with: impl FnMut(&mut Self, usize)) {
+        if !self.pulling {
+            return;
+        }
+        for at in 0..self.all.len() {
+            if !self.all[at].pulls.is_empty() {
+                with(self, at);
+            }
+        }
+        self.pulling = self.all.iter().any(|s| !s.pulls.is_empty());
+    }
+
     /// Those that would take a message now.
     pub(super) fn hungry(&self) -> impl Iterator<Item = &Subscription> {
         self.all.iter().filter(|s| self.is_eligible(s) && s.wants_more())
@@ -110,7 +169,8 @@ impl Consumers {
         if backlog.is_empty() {
             return None;
         }
-        let open = self.ready.values().map(|at| &self.all[*at]);
+        let open = self.ready.values().chain(self.ready_by_value.values());
+        let open = open.map(|at| &self.all[*at]);
         open.filter(|s| self.is_eligible(s)).filter_map(|s| s.judged.unread(backlog)).min()
     }
 
@@ -130,23 +190,37 @@ impl Consumers {
         }
         let turn = self.next_turn();
         subscription.rank = self.rank(&subscription, groups, turn);
-        self.places.insert(subscription.new.key, self.all.len());
+        self.sharing += usize::from(subscription.new.source.is_some());
+        let at = self.all.len();
+        self.places.insert(subscription.new.key, at);
+        let selector = subscription.new.selector.as_ref();
+        subscription.by_value = selector.is_some_and(|selector| self.by_value.add(at, selector));
         self.all.push(subscription);
     }
 
     pub(super) fn remove(&mut self, key: SubscriptionKey) -> Option<Subscription> {
         let at = self.places.remove(&key)?;
         let gone = self.all.swap_remove(at);
+        self.sharing -= usize::from(gone.new.source.is_some());
+        self.full.clear();
         if gone.open {
-            self.ready.remove(&gone.rank);
+            self.line(gone.by_value).remove(&gone.rank);
         }
+        self.moved |= gone.by_value;
         if let Some(moved) = self.all.get(at) {
+            let (rank, open, by_value) = (moved.rank, moved.open, moved.by_value);
             self.places.insert(moved.new.key, at);
-            if moved.open {
-                self.ready.insert(moved.rank, at);
+            if open {
+                self.line(by_value).insert(rank, at);
             }
+            self.moved |= by_value;
         }
         Some(gone)
+    }
+
+    /// Where those with room stand that are found by value, or the others.
+    fn line(&mut self, by_value: bool) -> &mut BTreeMap<Rank, usize> {
+        if by_value { &mut self.ready_by_value } else { &mut self.ready }
     }
 
     fn next_turn(&mut self) -> u64 {
@@ -168,14 +242,16 @@ impl Consumers {
         order.sort_by_key(|at| self.all[*at].rank);
         order.sort_by_key(|at| self.rank(&self.all[*at], groups, 0));
         self.ready.clear();
+        self.ready_by_value.clear();
         for at in order {
             let turn = self.next_turn();
             let rank = self.rank(&self.all[at], groups, turn);
             let subscription = &mut self.all[at];
             subscription.rank = rank;
             subscription.stale = false;
-            if subscription.open {
-                self.ready.insert(rank, at);
+            let (open, by_value) = (subscription.open, subscription.by_value);
+            if open {
+                self.line(by_value).insert(rank, at);
             }
         }
     }
@@ -185,11 +261,13 @@ impl Consumers {
         let turn = self.next_turn();
         let rank = self.rank(&self.all[at], groups, turn);
         let subscription = &mut self.all[at];
-        if subscription.open {
-            self.ready.remove(&subscription.rank);
-            self.ready.insert(rank, at);
+        let before = std::mem::replace(&mut subscription.rank, rank);
+        let (open, by_value) = (subscription.open, subscription.by_value);
+        if open {
+            let line = self.line(by_value);
+            line.remove(&before);
+            line.insert(rank, at);
         }
-        subscription.rank = rank;
     }
 
     /// The consumer has another number of groups: that counts when they are sorted the next time.
@@ -207,15 +285,21 @@ impl Consumers {
     /// A dispatch pass begins; none if nobody has room.
     pub(super) fn begin_pass(&mut self) -> Option<Pass> {
         let (mut again, mut from) = (None, None);
+        self.full.clear();
         for at in 0..self.all.len() {
             let open = self.all[at].wants_more();
+            match self.all[at].new.window.is_full() {
+                true => self.full.push(at),
+                false => self.all[at].new.window.pace.keeps_up(),
+            }
             let subscription = &mut self.all[at];
             if open != subscription.open {
                 subscription.open = open;
+                let (rank, by_value) = (subscription.rank, subscription.by_value);
                 if open {
-                    self.ready.insert(subscription.rank, at);
+                    self.line(by_value).insert(rank, at);
                 } else {
-                    self.ready.remove(&subscription.rank);
+                    self.line(by_value).remove(&rank);
                 }
             }
             let subscription = &self.all[at];
@@ -231,8 +315,9 @@ impl Consumers {
 
     /// The pass has come to `from`: all that still have room have judged what is before.
     pub(super) fn end_pass(&mut self, from: Key) {
-        for at in self.ready.values() {
-            self.all[*at].judged.advance(from);
+        // In the order in which they are in memory.
+        for subscription in self.all.iter_mut().filter(|s| s.open) {
+            subscription.judged.advance(from);
         }
     }
 
@@ -241,7 +326,9 @@ impl Consumers {
         let subscription = &mut self.all[at];
         subscription.open = false;
         subscription.judged.advance(key);
-        self.ready.remove(&subscription.rank);
+        let (rank, by_value) = (subscription.rank, subscription.by_value);
+        self.line(by_value).remove(&rank);
+        self.full.push(at);
     }
 
     /// Who gets the message at `key`.
@@ -266,7 +353,7 @@ impl Consumers {
     pub(super) fn is_any_open(&self) -> bool {
         match self.exclusive {
             Some(only) => self.get(only).is_some_and(|subscription| subscription.open),
-            None => !self.ready.is_empty(),
+            None => !self.ready.is_empty() || !self.ready_by_value.is_empty(),
         }
     }
 
@@ -282,8 +369,24 @@ impl Consumers {
 
     fn ask_all(&mut self, key: Key, entry: &Entry) -> Option<usize> {
         let (mut found, mut full) = (None, Vec::new());
-        for at in self.ready.values().copied() {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        self.find_by_value(entry, &mut candidates);
+        for at in candidates.drain(..) {
             let subscription = &self.all[at];
+            if !subscription.wants_more() {
+                full.push(at);
+            } else if subscription.takes(key, entry) {
+                found = Some(at);
+                break;
+            }
+        }
+        self.candidates = candidates;
+        let before = found.map(|at| self.all[at].rank);
+        for (rank, at) in &self.ready {
+            let (at, subscription) = (*at, &self.all[*at]);
+            if before.is_some_and(|before| *rank > before) {
+                break;
+            }
             if !subscription.wants_more() {
                 full.push(at);
             } else if subscription.takes(key, entry) {
@@ -295,6 +398,26 @@ impl Consumers {
             self.close(at, key);
         }
         found
+    }
+
+    /// Adds those of `ready_by_value` to `into` that may take `entry`, in their order.
+    fn find_by_value(&mut self, entry: &Entry, into: &mut Vec<usize>) {
+        if self.ready_by_value.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut self.moved) {
+            self.by_value = ByValue::default();
+            for (at, subscription) in self.all.iter().enumerate().filter(|(_, s)| s.by_value) {
+                // No more names than before are asked for.
+                subscription.new.selector.iter().for_each(|selector| {
+                    self.by_value.add(at, selector);
+                });
+            }
+        }
+        let all = &self.all;
+        let candidate = Candidate { message: &entry.message, redeliveries: entry.redeliveries };
+        self.by_value.each_for(&candidate, |at| into.extend(all[at].open.then_some(at)));
+        into.sort_unstable_by_key(|at| all[*at].rank);
     }
 
     /// The consumer at `at` was given the message at `key`. `rotates`: it goes behind its equals.

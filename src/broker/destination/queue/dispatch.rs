@@ -16,7 +16,13 @@ impl Queue {
         if is_held || self.context.halted.load(Ordering::Relaxed) {
             return;
         }
-        let Some(mut pass) = self.consumers.begin_pass() else { return };
+        if let Some(pass) = self.consumers.begin_pass() {
+            self.run(pass, now, out);
+        }
+        self.note_pace();
+    }
+
+    fn run(&mut self, mut pass: Pass, now: Now, out: &mut Effects) {
         // What only the store has goes before all that is behind it.
         let mut barrier = self.barrier();
         while self.consumers.is_any_open() {
@@ -78,10 +84,12 @@ impl Queue {
     }
 
     /// Notes which consumers are full while messages wait for them.
-    pub(super) fn note_pace(&self) {
-        for subscription in self.consumers.iter() {
+    fn note_pace(&self) {
+        for subscription in self.consumers.served() {
+            subscription.new.window.pace.takes(subscription.staged.len() as u64);
+        }
+        for subscription in self.consumers.full() {
             let pace = &subscription.new.window.pace;
-            pace.takes(subscription.staged.len() as u64);
             if !subscription.new.window.is_full() {
                 pace.keeps_up();
             } else if !pace.is_behind() && self.has_more_for(subscription) {
@@ -92,7 +100,7 @@ impl Queue {
 
     /// Where other queues share a consumer's window: waits for room there, or leaves what there is to them.
     pub(super) fn share_windows(&self) {
-        for subscription in self.consumers.iter().filter(|s| s.new.source.is_some()) {
+        for subscription in self.consumers.sharing() {
             let window = &subscription.new.window;
             if !window.is_full() {
                 window.pass_on();
@@ -179,11 +187,9 @@ impl Queue {
         if self.is_reading() {
             return;
         }
-        for at in 0..self.consumers.len() {
-            let subscription = self.consumers.at(at);
-            if subscription.pulls.is_empty() {
-                continue;
-            }
+        let destination = &self.context.destination;
+        self.consumers.each_pulling(|consumers, at| {
+            let subscription = consumers.at(at);
             let mut unanswered = 0;
             subscription.pulls.retain(|pull| {
                 if !pull.is_open() {
@@ -195,10 +201,10 @@ impl Queue {
                 !due
             });
             for _ in 0..unanswered {
-                let empty = self.consumers.at(at).delivery(&self.context.destination);
-                self.consumers.stage(at, Item::Delivery(empty));
+                let empty = consumers.at(at).delivery(destination);
+                consumers.stage(at, Item::Delivery(empty));
             }
-        }
+        });
     }
 }
 

@@ -231,8 +231,8 @@ impl Queue {
             Op::Pull { key, pull } => {
                 if let Some(browser) = self.browsers.iter_mut().find(|b| b.key() == key) {
                     browser.pull();
-                } else if let Some(subscription) = self.consumers.get_mut(key) {
-                    subscription.pull(pull);
+                } else {
+                    self.consumers.pull(key, pull);
                 }
             }
             Op::Vote(vote) => {
@@ -322,7 +322,6 @@ impl Queue {
         self.retry_at = self.retry_at.filter(|at| now.instant < *at);
         self.expire_due(now, out);
         self.dispatch(now, out);
-        self.note_pace();
         self.share_windows();
         self.read_unlocked(out);
         self.page_in(out);
@@ -335,8 +334,8 @@ impl Queue {
     /// When the queue has something to do though nobody asks.
     pub fn next_deadline(&self) -> Option<Instant> {
         // While messages are on their way, their coming ends the wait.
-        let pulling = self.consumers.iter().filter(|_| !self.is_reading());
-        let pulls = pulling.flat_map(|s| &s.pulls).filter_map(|p| p.deadline);
+        let pulling = if self.is_reading() { &[] } else { self.consumers.pulling() };
+        let pulls = pulling.iter().flat_map(|s| &s.pulls).filter_map(|p| p.deadline);
         let waits = self.parking.deadline(&self.context).into_iter().chain(self.next_expiry_check);
         pulls.chain(waits).chain(self.retry_at).chain(self.starting.deadline()).min()
     }

@@ -43,6 +43,8 @@ pub(super) struct Subscription {
     pub(super) staged: Vec<Item>,
     pub(super) dispatched: u64,
     pub(super) dequeued: u64,
+    /// It is found by the value that its selector asks for.
+    pub(super) by_value: bool,
     /// It had room when that was looked at last.
     pub(super) open: bool,
     pub(super) rank: Rank,
@@ -67,6 +69,7 @@ impl Queue {
             staged: Vec::new(),
             dispatched: 0,
             dequeued: 0,
+            by_value: false,
             open: false,
             rank: Rank::default(),
             stale: false,
