@@ -110,6 +110,23 @@ final class Browsers extends Rules {
         equal(numbers(0, 3000), browse(session, queue, null), "browsed");
     }
 
+    /** With maxBrowsePageSize="0" nothing is read for a browser. */
+    @Rule
+    void browserThatMayReadNothingSeesWhatConsumersHoldAndReturned() throws Exception {
+        Queue queue = queue("UNSEEN");
+        ActiveMQConnection connection = connect();
+        Session session = auto(connection);
+        send(session, queue, 0, 5);
+        equal(List.of(), browse(session, queue, null), "browsed before any consumer came");
+        Session holder = client(connection);
+        takes(holder.createConsumer(queue), 0, 3);
+        equal(numbers(0, 5), browse(session, queue, null), "browsed while a consumer holds them");
+        holder.close();
+        equal(numbers(0, 5), browse(session, queue, null), "browsed when they are back");
+        takes(session.createConsumer(queue), 0, 5);
+        equal(List.of(), browse(session, queue, null), "browsed when they are gone");
+    }
+
     @Rule
     void closedBrowserLeavesNothingBehind() throws Exception {
         Queue queue = queue();

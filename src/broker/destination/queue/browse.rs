@@ -80,18 +80,20 @@ impl Browser {
 
 impl Queue {
     /// Takes the picture a new browser sees: dispatched and pending messages in order, at most
-    /// `maxBrowsePageSize` of them.
+    /// `maxBrowsePageSize` of them. With 0 nothing is read for it, and it sees all that was for consumers.
     pub(super) fn browse(&mut self, new: NewSubscription) {
         let max = self.context.policy.browse_page_max;
+        let (most, last) = if max == 0 { (usize::MAX, self.given_max) } else { (max, Key::MAX) };
         let held = self.consumers.iter().flat_map(|subscription| {
             let held = subscription.in_flight.iter();
             held.filter(|held| held.transaction.is_none() && !held.purged)
         });
-        let mut page: Vec<&Entry> =
-            held.map(|held| &held.entry).chain(self.pending.values().take(max)).collect();
+        let pending = self.pending.range(Key::MIN).take_while(|(key, _)| *key <= last);
+        let pending = pending.map(|(_, entry)| entry).take(most);
+        let mut page: Vec<&Entry> = held.map(|held| &held.entry).chain(pending).collect();
         page.sort_by_key(|entry| Key::of(entry));
         let page: VecDeque<Entry> =
-            page.into_iter().filter(|entry| sees(&new, entry)).take(max).cloned().collect();
+            page.into_iter().filter(|entry| sees(&new, entry)).take(most).cloned().collect();
         let mut unread = self.backlog.unread();
         unread.reverse();
         let seen = if unread.is_empty() { HashSet::new() } else { self.known() };

@@ -141,6 +141,8 @@ pub struct Queue {
     browsers: Vec<browse::Browser>,
     /// Above this key nobody has looked yet.
     scanned_max: Key,
+    /// The last key of those that were handed to consumers.
+    given_max: Key,
     /// What is in memory before this cannot be dropped.
     dropped_to: Key,
     /// How many messages in memory could not be dropped when all were tried.
@@ -194,6 +196,7 @@ impl Queue {
             consumers: Consumers::new(policy.use_consumer_priority),
             browsers: Vec::new(),
             scanned_max: Key::MIN,
+            given_max: Key::MIN,
             dropped_to: Key::MIN,
             undroppable: 0,
             starting: Starting::default(),
