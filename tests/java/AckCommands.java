@@ -171,6 +171,28 @@ final class AckCommands extends Rules {
                 dead.getStringProperty("dlqDeliveryFailureCause"), "cause");
     }
 
+    /** It is the broker's own: a client that sends it changes nothing. */
+    @Rule
+    void unmatchedAckChangesNothing() throws Exception {
+        Queue queue = queue();
+        Holder holder = holder(queue, 3);
+        holder.client.send(RawClient.ack(MessageAck.UNMATCHED_ACK_TYPE, holder.held));
+        holder.client.close(holder.consumer, 0);
+        takesFlagged(session().createConsumer(queue), 0, 3, false, 1);
+        Topic topic = topic();
+        RawClient client = new RawClient(connectAs(unique("durable")));
+        ConsumerInfo durable = client.subscribe(topic, "s");
+        ConsumerInfo plain = client.consume(topic(), 10);
+        send(session(), topic, 0, 3);
+        send(session(), plain.getDestination(), 3, 4);
+        client.send(RawClient.ack(MessageAck.UNMATCHED_ACK_TYPE, client.takes(0, 3)));
+        List<MessageDispatch> held = client.takes(3, 4);
+        fails(JMSException.class, "Invalid acknowledgment: ",
+                () -> client.send(RawClient.ack(MessageAck.UNMATCHED_ACK_TYPE, held)));
+        client.close(durable, -1);
+        takesFlagged(auto(client.connection).createDurableSubscriber(topic, "s"), 0, 3, false, 1);
+    }
+
     private void leavesQueue(long lastDelivered, int flagged) throws Exception {
         Queue queue = queue();
         Holder holder = holder(queue, 4);
@@ -265,5 +287,18 @@ final class AckCommands extends Rules {
         send(session, topic, 0, 1);
         client.send(RawClient.ack(MessageAck.POISON_ACK_TYPE, client.takes(0, 1)));
         isEmpty(queueOf("DLT." + nameOf(topic)));
+    }
+
+    @Rule
+    void poisonOpensTheWindowOfAPlainTopicSubscriber() throws Exception {
+        Topic topic = topic();
+        RawClient client = raw();
+        client.consume(topic, 2);
+        send(session(), topic, 0, 5);
+        List<MessageDispatch> held = client.takes(0, 2);
+        client.hasNoMore();
+        client.send(RawClient.ack(MessageAck.POISON_ACK_TYPE, held));
+        client.takes(2, 4);
+        client.hasNoMore();
     }
 }

@@ -268,6 +268,17 @@ final class Statistics extends Rules {
         equal(0, ask(aboutQueues(unique("NOBODY")), true, ENDS).size(), "answers about nothing");
     }
 
+    /** Names end with that one request only. */
+    @Rule
+    void otherRequestsAreNoPartOfAName() throws Exception {
+        Queue queue = queue();
+        send(session(), queue, 0, 1);
+        equal(0, ask(aboutQueues(nameOf(queue) + FIRST + ENDS), true).size(), "answers");
+        long before = (Long) one(new ActiveMQQueue(PREFIX + "Broker")).get("enqueueCount");
+        long after = (Long) one(new ActiveMQQueue(PREFIX + "Broker.Reset")).get("enqueueCount");
+        check(after >= before, "the counters begin anew");
+    }
+
     @Rule
     void theFirstMessagesTimeIsToldWhenAskedFor() throws Exception {
         Queue queue = queue();
