@@ -9,6 +9,7 @@ import javax.jms.Queue;
 import javax.jms.QueueBrowser;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.ActiveMQQueue;
 
 final class Browsers extends Rules {
     private static List<String> browse(
@@ -125,6 +126,21 @@ final class Browsers extends Rules {
         equal(numbers(0, 5), browse(session, queue, null), "browsed when they are back");
         takes(session.createConsumer(queue), 0, 5);
         equal(List.of(), browse(session, queue, null), "browsed when they are gone");
+    }
+
+    @Rule
+    void queueThatIsBrowsedIsNotDestroyed() throws Exception {
+        ActiveMQQueue queue = (ActiveMQQueue) queue();
+        ActiveMQConnection connection = connect();
+        Session session = auto(connection);
+        send(session, queue, 0, 3);
+        QueueBrowser browser = session.createBrowser(queue);
+        browser.getEnumeration();
+        fails(JMSException.class, "Destination: " + queue + " still has an active subscription: ",
+                () -> connection.destroyDestination(queue));
+        browser.close();
+        connection.destroyDestination(queue);
+        isEmpty(queue);
     }
 
     @Rule

@@ -258,8 +258,11 @@ impl Client {
         last_delivered: i64,
     ) -> Result<(), BrokerError> {
         if !self.consumers.contains_key(id) {
-            let action = "remove a consumer from a session";
-            return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
+            let (action, id) = match self.knows_session(&id.session_id()) {
+                true => ("remove a consumer", id.to_string()),
+                false => ("remove a consumer from a session", id.session_id().to_string()),
+            };
+            return Err(BrokerError::NotRegistered { action, id: id.into() });
         }
         self.drop_consumer(id, last_delivered).await;
         Ok(())

@@ -224,7 +224,7 @@ impl Queue {
                 out.answer(receipt, result, self.outbox_of(ack.subscription));
             }
             Op::Subscribe { new, receipt } => {
-                self.subscribe(*new, now);
+                self.subscribe(*new, now, out);
                 out.resolve(receipt, Ok(()));
             }
             Op::Unsubscribe { key, last_delivered, receipt } => {
@@ -466,7 +466,8 @@ impl Queue {
         if policy.advisory_for_delivery {
             out.notice(Notice::delivered(&self.context.destination, message));
         }
-        if policy.advisory_if_no_consumers && !message.persistent && self.consumers.is_empty() {
+        let is_alone = self.consumers.is_empty() && self.browsers.is_empty();
+        if policy.advisory_if_no_consumers && !message.persistent && is_alone {
             out.notice(Notice::no_consumer(&self.context.destination, message));
         }
     }
