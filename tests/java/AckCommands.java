@@ -171,6 +171,21 @@ final class AckCommands extends Rules {
                 dead.getStringProperty("dlqDeliveryFailureCause"), "cause");
     }
 
+    @Rule
+    void expiredAckIsNeverTransacted() throws Exception {
+        Queue queue = queue("DEAD");
+        Holder holder = holder(queue, 2);
+        TransactionId transaction = holder.client.begin();
+        MessageAck ack = RawClient.ack(MessageAck.EXPIRED_ACK_TYPE, holder.held.subList(0, 1));
+        ack.setTransactionId(transaction);
+        holder.client.send(ack);
+        equal("0", nextText(session().createConsumer(queueOf("DLQ." + nameOf(queue)))), "dead letter");
+        holder.client.end(transaction, TransactionInfo.ROLLBACK);
+        holder.client.close(holder.consumer, 0);
+        takes(session().createConsumer(queue), 1, 2);
+        isEmpty(queue);
+    }
+
     /** It is the broker's own: a client that sends it changes nothing. */
     @Rule
     void unmatchedAckChangesNothing() throws Exception {

@@ -294,6 +294,8 @@ impl Client {
                 (Some(transaction.key), transaction.rollback_only.clone())
             })?,
         };
+        // No rollback makes a message young again.
+        let transaction = transaction.filter(|_| kind != AckKind::Expired);
         let marks = receipt.is_none() && self.broker.options.rollback_only_on_async_failure;
         let consumer = ack.consumer_id.as_ref().and_then(|id| self.consumers.get(id));
         // What a consumer held that was taken off may be with another one by now.
@@ -516,7 +518,7 @@ fn by_queue(
 
 /// Whether acknowledgements of this kind take messages away, so that a transaction must know.
 fn binds(kind: AckKind) -> bool {
-    matches!(kind, AckKind::Standard | AckKind::Individual | AckKind::Expired | AckKind::Poison)
+    matches!(kind, AckKind::Standard | AckKind::Individual | AckKind::Poison)
 }
 
 fn settle(receipt: &mut Option<Receipt>) {
