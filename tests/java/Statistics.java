@@ -358,6 +358,23 @@ final class Statistics extends Rules {
     }
 
     @Rule
+    void aBrowserIsASubscriptionToo() throws Exception {
+        Queue queue = queue();
+        send(session(), queue, 0, 3);
+        RawClient client = new RawClient(connect());
+        ConsumerInfo browser = client.consumer(queue, 10);
+        browser.setBrowser(true);
+        client.connection.syncSendPacket(browser);
+        client.takes(0, 3);
+        Map<String, Object> fields = subscription(nameOf(queue));
+        has(fields, "dispatchedCounter", 3L);
+        has(fields, "dispatchedQueueSize", 3L);
+        has(fields, "enqueueCounter", 3L);
+        has(fields, "dequeueCounter", 0L);
+        has(fields, "prefetchSize", 10);
+    }
+
+    @Rule
     void subscriptionsTellTheirCounters() throws Exception {
         Queue queue = queue();
         String clientId = unique("client");

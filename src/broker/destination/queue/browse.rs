@@ -4,6 +4,7 @@ use super::super::{Effects, PageOf};
 use super::{Key, NewSubscription, Queue};
 use crate::broker::candidate::Candidate;
 use crate::broker::destination::in_flight::Entry;
+use crate::broker::destination::report::SubscriptionReport;
 use crate::broker::outbox::{Delivery, Item, SubscriptionKey};
 use crate::broker::usage::{Credit, Usage};
 use crate::store::{Fetch, Page, PageLimit};
@@ -29,6 +30,8 @@ pub(super) struct Browser {
     pulls: usize,
     /// Messages sent and not acknowledged.
     in_flight: u64,
+    /// Messages sent.
+    dispatched: u64,
     /// What was in memory when it came, which it has seen or need not see.
     seen: HashSet<i64>,
     /// What is still to be read from the store: (band, sequence to read above), last one first.
@@ -51,6 +54,23 @@ impl Browser {
 
     pub(super) fn in_flight(&self) -> u64 {
         self.in_flight
+    }
+
+    pub(super) fn report(&self) -> SubscriptionReport {
+        SubscriptionReport {
+            key: self.new.key,
+            info: Arc::clone(&self.new.info),
+            durable: None,
+            active: true,
+            prefetch: self.new.window.prefetch(),
+            enqueued: self.dispatched,
+            dispatched: self.dispatched,
+            dequeued: 0,
+            in_flight: self.in_flight,
+            pending: 0,
+            discarded: 0,
+            slow: false,
+        }
     }
 
     /// The client asks for one message, or to be told that there are no more.
@@ -106,6 +126,7 @@ impl Queue {
             waits: Arc::default(),
             pulls: 0,
             in_flight: 0,
+            dispatched: 0,
             seen,
             unread,
             finished: false,
@@ -229,6 +250,7 @@ impl Queue {
                 items.extend((0..answers).map(|_| Item::Delivery(blank(browser))));
             }
             browser.in_flight += seen;
+            browser.dispatched += seen;
             sent += seen;
             browser.new.outbox.push_all(&mut items);
         }

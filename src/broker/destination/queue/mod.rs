@@ -353,6 +353,7 @@ impl Queue {
         let held = self.consumers.iter().filter_map(|s| s.in_flight.iter().next());
         let first = self.pending.values().next().into_iter();
         let first = first.chain(held.map(|held| &held.entry));
+        let browsers = self.browsers.iter().map(browse::Browser::report);
         Report {
             own: self.counters.own(),
             broker: self.counters.broker(),
@@ -361,7 +362,7 @@ impl Queue {
             in_memory,
             consumers: self.consumers.len() as u64,
             oldest_ms: first.map(|entry| entry.message.broker_in_time).min(),
-            subscriptions: self.consumers.iter().map(|s| s.report()).collect(),
+            subscriptions: self.consumers.iter().map(|s| s.report()).chain(browsers).collect(),
         }
     }
 
