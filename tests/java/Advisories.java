@@ -187,6 +187,31 @@ final class Advisories extends Rules {
     }
 
     @Rule
+    void destinationIsAnnouncedBeforeWhoUsesIt() throws Exception {
+        MessageConsumer watch = watch(topicNamed(">"));
+        Session session = session();
+        for (int i = 0; i < 50; i++) {
+            Destination destination = i % 2 == 0 ? queue() : topic();
+            if (i % 4 < 2) {
+                session.createConsumer(destination).close();
+            } else {
+                session.createProducer(destination).close();
+            }
+            ActiveMQMessage first = advisory(watch);
+            while (!mentions(first.getDataStructure(), destination)) {
+                first = advisory(watch);
+            }
+            data(DestinationInfo.class, first);
+        }
+    }
+
+    private static boolean mentions(DataStructure told, Destination destination) {
+        return told instanceof DestinationInfo info && destination.equals(info.getDestination())
+                || told instanceof ConsumerInfo consumer && destination.equals(consumer.getDestination())
+                || told instanceof ProducerInfo producer && destination.equals(producer.getDestination());
+    }
+
+    @Rule
     void temporaryDestinationsAreAnnounced() throws Exception {
         MessageConsumer watch = watch(AdvisorySupport.TEMP_DESTINATION_COMPOSITE_ADVISORY_TOPIC);
         ActiveMQConnection connection = connect();
