@@ -72,7 +72,9 @@ pub enum BrokerError {
     BranchRollbackOnly { id: Text, cause: Text },
     #[error("Transaction '{id}' {reason} xaErrorCode:{code}")]
     Xa { id: Text, reason: &'static str, code: i32 },
-    #[error("Cannot prepare a transaction that had not been started: {0}")]
+    #[error(
+        "Cannot prepare a transaction that had not been started or previously returned XA_RDONLY: {0}"
+    )]
     PrepareUnknown(Text),
     #[error("Cannot send message to {destination} with invalid (null) producer state")]
     ProducerUnknown { destination: Destination },

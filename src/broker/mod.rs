@@ -406,9 +406,10 @@ impl Broker {
             return;
         }
         // Clients refuse to send to a temporary destination they have not heard of: whoever learns of
-        // it from a message must have been told before.
+        // it from a message must have been told before. And whoever is told of a consumer or producer knows
+        // the destination it has.
         let (receipt, told) = Receipt::waiter();
-        let receipt = destination.kind().is_temporary().then_some(receipt);
+        let receipt = (destination.kind().is_temporary() || operation_type == 0).then_some(receipt);
         let waits = receipt.is_some();
         self.send_notice(&notice, &topic, None, None, receipt).await;
         if waits {

@@ -41,8 +41,8 @@ fn check_bytes(what: &'static str, bytes: usize) -> Result<(), BrokerError> {
     if bytes > limit { Err(BrokerError::NameTooLong { what, bytes, limit }) } else { Ok(()) }
 }
 
-/// Puts in place of `named` the destination that it means, if that is another: options (`NAME?x=y`) are no
-/// part of a name, and `separator` (`destinationPathSeparatorPlugin`) stands for a dot.
+/// Puts in place of `named` the destination that it means, if that is another: blanks around it and options
+/// (`NAME?x=y`) are no part of a name, and `separator` (`destinationPathSeparatorPlugin`) stands for a dot.
 pub(super) fn resolve(named: &mut Option<Destination>, separator: Option<&str>) {
     let meant = named.as_ref().and_then(|named| meant(named, separator));
     if meant.is_some() {
@@ -51,7 +51,7 @@ pub(super) fn resolve(named: &mut Option<Destination>, separator: Option<&str>) 
 }
 
 fn meant(named: &Destination, separator: Option<&str>) -> Option<Destination> {
-    let plain = named.name().split('?').next().unwrap_or("");
+    let plain = named.name().trim_matches(|c| c <= ' ').split('?').next().unwrap_or("");
     let separator =
         separator.filter(|separator| !separator.is_empty() && plain.contains(separator));
     if separator.is_none() && plain.len() == named.name().len() {
@@ -74,11 +74,14 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn options_are_no_part_of_a_name_and_another_separator_stands_for_a_dot() {
+    fn blanks_and_options_are_no_part_of_a_name_and_another_separator_stands_for_a_dot() {
         for (named, separator, means) in [
             ("A.B", None, "A.B"),
             ("A.B", Some("/"), "A.B"),
             ("A?consumer.prefetchSize=1", None, "A"),
+            (" A B\t", None, "A B"),
+            ("\n A,B ?x=y ", None, "A,B "),
+            ("  ", None, ""),
             ("/A/ B//C/?x=y/z", Some("/"), "A.B.C"),
             ("A/B", None, "A/B"),
             ("A/B", Some(""), "A/B"),

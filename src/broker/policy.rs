@@ -28,7 +28,8 @@ pub struct Policy {
     pub consumers_before_dispatch: u32,
     /// How long it waits for them (zero: a second), or without them.
     pub time_before_dispatch: Duration,
-    /// `maxBrowsePageSize`: how much a browser gets. Without a policy entry: all.
+    /// `maxBrowsePageSize`: how much a browser gets; 0: what consumers hold or gave back. Without a policy
+    /// entry: all.
     pub browse_page_max: usize,
     /// Where pending messages of a queue are kept.
     pub cursor: Cursor,

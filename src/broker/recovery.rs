@@ -71,6 +71,7 @@ impl Broker {
                 expires_active: self.options.expire_active_durables,
                 outlet: self.outlet.clone(),
                 usage: Arc::clone(&self.consumer_memory),
+                spool: self.options.spool.clone(),
                 pending,
             });
             self.registry.durable_added(Arc::clone(&durable));

@@ -105,26 +105,14 @@ impl Listener {
         }
     }
 
-    /// Whether it counts as a consumer. A browser takes nothing.
-    fn counts(&self) -> bool {
-        match self {
-            Self::Queue(consumer) => !consumer.info.browser,
-            Self::Topic(_) => true,
-        }
-    }
-
     /// It listens to `handle`, whose consumer it is.
     fn comes_to(&self, handle: &DestinationHandle) {
-        if self.counts() {
-            handle.gauges.add_consumer(self.is_network());
-        }
+        handle.gauges.add_consumer(self.is_network());
     }
 
     /// It listens to `handle` no more.
     fn goes_from(&self, handle: &DestinationHandle) {
-        if self.counts() {
-            handle.gauges.remove_consumer(self.is_network());
-        }
+        handle.gauges.remove_consumer(self.is_network());
     }
 }
 
@@ -292,8 +280,8 @@ impl Router {
         Some((removed, sender))
     }
 
-    /// As [`Self::remove`], for a destination that nobody has but this table and consumers that do not
-    /// count: nobody can send to it any more. It is not marked as removed yet.
+    /// As [`Self::remove`], for a destination that nobody has but this table and consumers that are
+    /// ignored: nobody can send to it any more. It is not marked as removed yet.
     pub fn take_unused(
         &self,
         destination: &Destination,
@@ -345,7 +333,7 @@ impl Router {
         let patterns = table.patterns.iter().filter(|p| self.reads(&p.pattern, queue));
         let listeners = named.chain(patterns.map(|pattern| &pattern.listener));
         let consumers = listeners.filter_map(|listener| match listener {
-            Listener::Queue(consumer) if listener.counts() => Some(Arc::clone(consumer)),
+            Listener::Queue(consumer) if !consumer.info.browser => Some(Arc::clone(consumer)),
             Listener::Queue(_) | Listener::Topic(_) => None,
         });
         consumers.collect()

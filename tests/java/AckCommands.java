@@ -171,6 +171,43 @@ final class AckCommands extends Rules {
                 dead.getStringProperty("dlqDeliveryFailureCause"), "cause");
     }
 
+    @Rule
+    void expiredAckIsNeverTransacted() throws Exception {
+        Queue queue = queue("DEAD");
+        Holder holder = holder(queue, 2);
+        TransactionId transaction = holder.client.begin();
+        MessageAck ack = RawClient.ack(MessageAck.EXPIRED_ACK_TYPE, holder.held.subList(0, 1));
+        ack.setTransactionId(transaction);
+        holder.client.send(ack);
+        equal("0", nextText(session().createConsumer(queueOf("DLQ." + nameOf(queue)))), "dead letter");
+        holder.client.end(transaction, TransactionInfo.ROLLBACK);
+        holder.client.close(holder.consumer, 0);
+        takes(session().createConsumer(queue), 1, 2);
+        isEmpty(queue);
+    }
+
+    /** It is the broker's own: a client that sends it changes nothing. */
+    @Rule
+    void unmatchedAckChangesNothing() throws Exception {
+        Queue queue = queue();
+        Holder holder = holder(queue, 3);
+        holder.client.send(RawClient.ack(MessageAck.UNMATCHED_ACK_TYPE, holder.held));
+        holder.client.close(holder.consumer, 0);
+        takesFlagged(session().createConsumer(queue), 0, 3, false, 1);
+        Topic topic = topic();
+        RawClient client = new RawClient(connectAs(unique("durable")));
+        ConsumerInfo durable = client.subscribe(topic, "s");
+        ConsumerInfo plain = client.consume(topic(), 10);
+        send(session(), topic, 0, 3);
+        send(session(), plain.getDestination(), 3, 4);
+        client.send(RawClient.ack(MessageAck.UNMATCHED_ACK_TYPE, client.takes(0, 3)));
+        List<MessageDispatch> held = client.takes(3, 4);
+        fails(JMSException.class, "Invalid acknowledgment: ",
+                () -> client.send(RawClient.ack(MessageAck.UNMATCHED_ACK_TYPE, held)));
+        client.close(durable, -1);
+        takesFlagged(auto(client.connection).createDurableSubscriber(topic, "s"), 0, 3, false, 1);
+    }
+
     private void leavesQueue(long lastDelivered, int flagged) throws Exception {
         Queue queue = queue();
         Holder holder = holder(queue, 4);
@@ -265,5 +302,18 @@ final class AckCommands extends Rules {
         send(session, topic, 0, 1);
         client.send(RawClient.ack(MessageAck.POISON_ACK_TYPE, client.takes(0, 1)));
         isEmpty(queueOf("DLT." + nameOf(topic)));
+    }
+
+    @Rule
+    void poisonOpensTheWindowOfAPlainTopicSubscriber() throws Exception {
+        Topic topic = topic();
+        RawClient client = raw();
+        client.consume(topic, 2);
+        send(session(), topic, 0, 5);
+        List<MessageDispatch> held = client.takes(0, 2);
+        client.hasNoMore();
+        client.send(RawClient.ack(MessageAck.POISON_ACK_TYPE, held));
+        client.takes(2, 4);
+        client.hasNoMore();
     }
 }

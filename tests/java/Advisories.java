@@ -6,6 +6,7 @@ import javax.jms.Message;
 import javax.jms.MessageConsumer;
 import javax.jms.MessageProducer;
 import javax.jms.Queue;
+import javax.jms.QueueBrowser;
 import javax.jms.Session;
 import javax.jms.TemporaryQueue;
 import javax.jms.Topic;
@@ -80,6 +81,22 @@ final class Advisories extends Rules {
             two.close();
             equal(0, advisory(watch).getIntProperty("consumerCount"), "consumerCount");
         }
+    }
+
+    @Rule
+    void browsersAreCountedAsConsumers() throws Exception {
+        Queue queue = queue();
+        MessageConsumer watch = watch(AdvisorySupport.getConsumerAdvisoryTopic(queue));
+        Session session = session();
+        session.createConsumer(queue);
+        equal(1, advisory(watch).getIntProperty("consumerCount"), "consumerCount");
+        QueueBrowser browser = session.createBrowser(queue);
+        browser.getEnumeration();
+        ActiveMQMessage added = advisory(watch);
+        equal(2, added.getIntProperty("consumerCount"), "consumerCount");
+        equal(true, data(ConsumerInfo.class, added).isBrowser(), "browser");
+        browser.close();
+        equal(1, advisory(watch).getIntProperty("consumerCount"), "consumerCount");
     }
 
     @Rule
@@ -170,6 +187,31 @@ final class Advisories extends Rules {
     }
 
     @Rule
+    void destinationIsAnnouncedBeforeWhoUsesIt() throws Exception {
+        MessageConsumer watch = watch(topicNamed(">"));
+        Session session = session();
+        for (int i = 0; i < 50; i++) {
+            Destination destination = i % 2 == 0 ? queue() : topic();
+            if (i % 4 < 2) {
+                session.createConsumer(destination).close();
+            } else {
+                session.createProducer(destination).close();
+            }
+            ActiveMQMessage first = advisory(watch);
+            while (!mentions(first.getDataStructure(), destination)) {
+                first = advisory(watch);
+            }
+            data(DestinationInfo.class, first);
+        }
+    }
+
+    private static boolean mentions(DataStructure told, Destination destination) {
+        return told instanceof DestinationInfo info && destination.equals(info.getDestination())
+                || told instanceof ConsumerInfo consumer && destination.equals(consumer.getDestination())
+                || told instanceof ProducerInfo producer && destination.equals(producer.getDestination());
+    }
+
+    @Rule
     void temporaryDestinationsAreAnnounced() throws Exception {
         MessageConsumer watch = watch(AdvisorySupport.TEMP_DESTINATION_COMPOSITE_ADVISORY_TOPIC);
         ActiveMQConnection connection = connect();
@@ -256,6 +298,22 @@ final class Advisories extends Rules {
             // It is the message itself, under the advisory's destination.
             equal("nobody", nextText(watch), "text");
         }
+    }
+
+    @Rule
+    void browserIsSomebodyToWhoAnnouncesThatNobodyIsThere() throws Exception {
+        Queue queue = queue("ADVISE");
+        MessageConsumer watch = watch(topicNamed("NoConsumer.Queue." + nameOf(queue)));
+        Session session = session();
+        QueueBrowser browser = session.createBrowser(queue);
+        browser.getEnumeration();
+        MessageProducer producer = session.createProducer(queue);
+        producer.setDeliveryMode(DeliveryMode.NON_PERSISTENT);
+        producer.send(session.createTextMessage("while it is there"));
+        browser.close();
+        settled();
+        producer.send(session.createTextMessage("nobody"));
+        equal("nobody", nextText(watch), "text");
     }
 
     @Rule

@@ -6,8 +6,10 @@ import javax.jms.MessageProducer;
 import javax.jms.Queue;
 import javax.jms.Session;
 import javax.jms.TemporaryQueue;
+import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
 import org.apache.activemq.command.ActiveMQMessage;
+import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTopic;
 import org.apache.activemq.command.ConsumerId;
 import org.apache.activemq.command.ConsumerInfo;
@@ -125,5 +127,23 @@ final class Attributes extends Rules {
         sendText(session, queue, "x");
         equal("somebody", next(session.createConsumer(queue)).getStringProperty("JMSXUserID"),
                 "JMSXUserID");
+    }
+
+    /** With destinationInterceptors, which replace the usual one. */
+    @Rule
+    void virtualTopicsAreThoseThatAreConfigured() throws Exception {
+        Session session = session();
+        Topic topic = topic("Orders");
+        MessageConsumer consumer =
+                session.createConsumer(new ActiveMQQueue("App.A." + nameOf(topic)));
+        send(session, topic, 0, 3);
+        takes(consumer, 0, 3);
+        Topic usual = topic("VirtualTopic");
+        Queue queue = new ActiveMQQueue("Consumer.A." + nameOf(usual));
+        MessageConsumer subscriber = session.createConsumer(usual);
+        session.createConsumer(queue).close();
+        send(session, usual, 0, 3);
+        takes(subscriber, 0, 3);
+        isEmpty(queue);
     }
 }

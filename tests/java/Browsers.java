@@ -9,6 +9,7 @@ import javax.jms.Queue;
 import javax.jms.QueueBrowser;
 import javax.jms.Session;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.ActiveMQQueue;
 
 final class Browsers extends Rules {
     private static List<String> browse(
@@ -108,6 +109,38 @@ final class Browsers extends Rules {
         Session session = auto(connect("jms.useAsyncSend=true"));
         send(session, queue, 0, 3000);
         equal(numbers(0, 3000), browse(session, queue, null), "browsed");
+    }
+
+    /** With maxBrowsePageSize="0" nothing is read for a browser. */
+    @Rule
+    void browserThatMayReadNothingSeesWhatConsumersHoldAndReturned() throws Exception {
+        Queue queue = queue("UNSEEN");
+        ActiveMQConnection connection = connect();
+        Session session = auto(connection);
+        send(session, queue, 0, 5);
+        equal(List.of(), browse(session, queue, null), "browsed before any consumer came");
+        Session holder = client(connection);
+        takes(holder.createConsumer(queue), 0, 3);
+        equal(numbers(0, 5), browse(session, queue, null), "browsed while a consumer holds them");
+        holder.close();
+        equal(numbers(0, 5), browse(session, queue, null), "browsed when they are back");
+        takes(session.createConsumer(queue), 0, 5);
+        equal(List.of(), browse(session, queue, null), "browsed when they are gone");
+    }
+
+    @Rule
+    void queueThatIsBrowsedIsNotDestroyed() throws Exception {
+        ActiveMQQueue queue = (ActiveMQQueue) queue();
+        ActiveMQConnection connection = connect();
+        Session session = auto(connection);
+        send(session, queue, 0, 3);
+        QueueBrowser browser = session.createBrowser(queue);
+        browser.getEnumeration();
+        fails(JMSException.class, "Destination: " + queue + " still has an active subscription: ",
+                () -> connection.destroyDestination(queue));
+        browser.close();
+        connection.destroyDestination(queue);
+        isEmpty(queue);
     }
 
     @Rule

@@ -168,6 +168,28 @@ final class DeadLetterCopies extends Rules {
         equal(null, dead.getObjectProperty("originalExpiration"), "originalExpiration");
     }
 
+    /** DLQ.DEAD.FULL.> has 20 KiB and refuses what clients send beyond. */
+    @Rule
+    void deadLettersAreTakenThoughTheirQueueIsFull() throws Exception {
+        Queue queue = queue("DEAD.FULL");
+        Session session = session();
+        MessageProducer producer = session.createProducer(queue);
+        String padding = "x".repeat(10_000);
+        for (int i = 0; i < 10; i++) {
+            Message message = session.createTextMessage(Integer.toString(i));
+            message.setStringProperty("padding", padding);
+            producer.send(message);
+        }
+        Session consuming = transacted(connect(AT_ONCE));
+        MessageConsumer consumer = consuming.createConsumer(queue);
+        for (int i = 0; i < 10; i++) {
+            takes(consumer, i, i + 1);
+            consuming.rollback();
+        }
+        consumer.close();
+        takes(session.createConsumer(deadOf(queue)), 0, 10);
+    }
+
     @Rule
     void poisonVanishesIfThePolicySaysSo() throws Exception {
         Queue queue = queue("DISCARD");

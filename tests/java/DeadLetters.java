@@ -88,6 +88,16 @@ final class DeadLetters extends Rules {
     }
 
     @Rule
+    void expiryIsFoundByABrowser() throws Exception {
+        Queue queue = queue();
+        Session session = session();
+        sendShortLived(session, queue, DeliveryMode.PERSISTENT, "expired");
+        untilExpired();
+        check(!session.createBrowser(queue).getEnumeration().hasMoreElements(), "it is shown");
+        equal("expired", text(next(this, queue)), "text");
+    }
+
+    @Rule
     void expiryIsFoundInASubscriptionThatIsAway() throws Exception {
         Topic topic = topic("EXPIRE");
         ActiveMQConnection connection = connectAs(unique("durable"));

@@ -9,6 +9,7 @@ import javax.jms.MessageProducer;
 import javax.jms.Session;
 import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.ActiveMQDestination;
 import org.apache.activemq.command.RemoveSubscriptionInfo;
 
 final class Durable extends Rules {
@@ -266,6 +267,19 @@ final class Durable extends Rules {
         Topic advisory = session.createTopic("ActiveMQ.Advisory.Connection");
         fails(JMSException.class, "Cannot create a durable subscription for an advisory Topic",
                 () -> session.createDurableSubscriber(advisory, "s"));
+    }
+
+    @Rule
+    void topicOfASubscriptionThatIsAwayIsNotDestroyed() throws Exception {
+        Topic topic = topic();
+        ActiveMQConnection connection = connectAs(unique("durable"));
+        Session session = auto(connection);
+        session.createDurableSubscriber(topic, "s").close();
+        send(session, topic, 0, 2);
+        fails(JMSException.class, "Destination: " + topic + " still has an active subscription: ",
+                () -> connection.destroyDestination((ActiveMQDestination) topic));
+        send(session, topic, 2, 4);
+        takes(session.createDurableSubscriber(topic, "s"), 0, 4);
     }
 
     @Rule

@@ -340,4 +340,17 @@ final class Limits extends Rules {
         }
         finishes(sender);
     }
+
+    /** With destinationInterceptors that has none. */
+    @Rule
+    void withoutInterceptorsThereAreNoVirtualTopics() throws Exception {
+        Topic topic = topic("VirtualTopic");
+        Queue queue = new ActiveMQQueue("Consumer.A." + nameOf(topic));
+        Session session = session();
+        MessageConsumer subscriber = session.createConsumer(topic);
+        session.createConsumer(queue).close();
+        sendText(session, topic, "0");
+        takes(subscriber, 0, 1);
+        isEmpty(queue);
+    }
 }

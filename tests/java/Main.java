@@ -19,7 +19,7 @@ final class Main {
             AdvisoryDetails.class, AckCommands.class, TransactionCommands.class, DeadLetterCopies.class,
             SubscriptionChanges.class, SendCommands.class, QueueConsumers.class, MessageGroups.class,
             TopicDispatch.class, RecoveryPolicies.class, SlowConsumers.class,
-            RetroactiveDurables.class);
+            RetroactiveDurables.class, Cursors.class);
     /** They need somebody who restarts the broker. Those that load it until it ends come last. */
     private static final List<Class<? extends Rules>> RESTART_GROUPS = List.of(
             RestartQueues.class, RestartTopics.class, RestartTransactions.class, RestartXa.class,
@@ -36,6 +36,9 @@ final class Main {
 
     /** They need a broker with settings.xml. */
     private static final List<Class<? extends Rules>> SETTING_GROUPS = List.of(Settings.class);
+
+    /** They need a broker with fresh.xml, and somebody who restarts it. */
+    private static final List<Class<? extends Rules>> FRESH_GROUPS = List.of(Fresh.class);
 
     private record Scenario(String name, Method method) {
         boolean isBeyondOriginal() {
@@ -68,6 +71,7 @@ final class Main {
                 case "--limits" -> groups = LIMIT_GROUPS;
                 case "--mirrors" -> groups = MIRROR_GROUPS;
                 case "--settings" -> groups = SETTING_GROUPS;
+                case "--fresh" -> groups = FRESH_GROUPS;
                 default -> wanted.add(args[i]);
             }
         }

@@ -310,6 +310,26 @@ final class MessageGroups extends Rules {
     }
 
     @Rule
+    void aThousandGroupsAreRemembered() throws Exception {
+        Queue queue = queue();
+        MessageConsumer one = member(queue);
+        Session session = transacted(connect());
+        MessageProducer producer = session.createProducer(queue);
+        // 1024, of which the first is not the last that was used.
+        for (int i = 0; i < 1025; i++) {
+            Message message = session.createTextMessage(Integer.toString(i));
+            message.setStringProperty("JMSXGroupID", "g" + i);
+            producer.send(message);
+        }
+        session.commit();
+        takes(one, 0, 1025);
+        MessageConsumer two = member(queue);
+        send(queue, 1025, "g1", "g0");
+        check(!isFirst(takes(one, 1025, 1026)), "it was forgotten");
+        check(isFirst(takes(two, 1026, 1027)), "it was remembered");
+    }
+
+    @Rule
     void simpleMapForgetsNothing() throws Exception {
         Queue queue = queue("SIMPLE");
         MessageConsumer one = member(queue);

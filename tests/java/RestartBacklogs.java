@@ -57,6 +57,36 @@ final class RestartBacklogs extends Rules {
         isEmpty(queue);
     }
 
+    /** Those whose messages wait in memory (VM), or there and in the temporary store (FILE). */
+    @Rule(seconds = 60)
+    void eachCursorHasItsBacklogAgain() throws Exception {
+        List<Destination> destinations =
+                List.of(queue("VM"), queue("FILE"), topic("VM"), topic("FILE"));
+        String id = unique("durable");
+        ActiveMQConnection connection = connectAs(id);
+        for (int i = 2; i < 4; i++) {
+            auto(connection).createDurableSubscriber((Topic) destinations.get(i), "s" + i);
+        }
+        connection.close();
+        for (Destination destination : destinations) {
+            Session session = transacted(connect());
+            send(session, destination, 0, 2_000);
+            session.commit();
+        }
+        restart.run();
+        for (Destination destination : destinations) {
+            send(session(), destination, 2_000, 2_005);
+        }
+        Session session = auto(connectAs(id, "jms.prefetchPolicy.all=10"));
+        for (int i = 0; i < 4; i++) {
+            MessageConsumer consumer = i < 2
+                    ? session.createConsumer(destinations.get(i))
+                    : session.createDurableSubscriber((Topic) destinations.get(i), "s" + i);
+            takes(consumer, 0, 2_005);
+            consumer.close();
+        }
+    }
+
     /** The original looks no further than the first messages that fill its memory. */
     @Rule(seconds = 90, beyondOriginal = true)
     void selectorFindsTheLastOfABacklog() throws Exception {

@@ -1,6 +1,8 @@
+import java.io.IOException;
 import java.net.URI;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import javax.jms.InvalidClientIDException;
 import javax.jms.JMSException;
@@ -48,6 +50,29 @@ final class SendCommands extends Rules {
             Throwable refusal = ((ExceptionResponse) response).getException();
             equal(InvalidClientIDException.class, refusal.getClass(), "refusal");
             equal("No clientID specified for connection request", refusal.getMessage(), "text");
+        } finally {
+            transport.stop();
+        }
+    }
+
+    @Rule
+    void refusedConnectionIsClosed() throws Exception {
+        String id = unique("client");
+        connectAs(id);
+        CountDownLatch closed = new CountDownLatch(1);
+        Transport transport = TransportFactory.connect(new URI(url));
+        transport.setTransportListener(new DefaultTransportListener() {
+            @Override
+            public void onException(IOException error) {
+                closed.countDown();
+            }
+        });
+        transport.start();
+        try {
+            ConnectionInfo info = new ConnectionInfo(new ConnectionId(unique("connection")));
+            info.setClientId(id);
+            check(transport.request(info, (int) WAIT_MS) instanceof ExceptionResponse, "accepted");
+            check(closed.await(WAIT_MS, TimeUnit.MILLISECONDS), "the connection lives on");
         } finally {
             transport.stop();
         }

@@ -15,6 +15,7 @@ import javax.jms.Session;
 import javax.jms.TemporaryQueue;
 import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.command.ActiveMQDestination;
 import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTextMessage;
 import org.apache.activemq.command.ActiveMQTopic;
@@ -112,6 +113,36 @@ final class Settings extends Rules {
                 () -> source.getQueues().contains(new ActiveMQQueue("LISTED.queue")));
         eventually("the topic is there",
                 () -> source.getTopics().contains(new ActiveMQTopic("LISTED.topic")));
+    }
+
+    /** Though nothing is stored: the list follows what comes. */
+    @Rule
+    void destinationsThatCameAreListed() throws Exception {
+        Queue queue = queue();
+        Topic topic = topic();
+        Session session = session();
+        send(session, queue, 0, 1);
+        session.createConsumer(topic).close();
+        restart.run();
+        var source = connect().getDestinationSource();
+        eventually("the queue is there", () -> source.getQueues().contains(queue));
+        eventually("the topic is there", () -> source.getTopics().contains(topic));
+        isEmpty(queue);
+    }
+
+    /** The original has them back. */
+    @Rule(beyondOriginal = true)
+    void destinationsThatWentAreNotListed() throws Exception {
+        Queue gone = queue();
+        Queue there = queue();
+        ActiveMQConnection connection = connect();
+        send(auto(connection), gone, 0, 1);
+        send(auto(connection), there, 0, 1);
+        connection.destroyDestination((ActiveMQDestination) gone);
+        restart.run();
+        var source = connect().getDestinationSource();
+        eventually("the other queue is there", () -> source.getQueues().contains(there));
+        check(!source.getQueues().contains(gone), "the removed queue is there");
     }
 
     @Rule

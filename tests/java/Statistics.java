@@ -268,6 +268,17 @@ final class Statistics extends Rules {
         equal(0, ask(aboutQueues(unique("NOBODY")), true, ENDS).size(), "answers about nothing");
     }
 
+    /** Names end with that one request only. */
+    @Rule
+    void otherRequestsAreNoPartOfAName() throws Exception {
+        Queue queue = queue();
+        send(session(), queue, 0, 1);
+        equal(0, ask(aboutQueues(nameOf(queue) + FIRST + ENDS), true).size(), "answers");
+        long before = (Long) one(new ActiveMQQueue(PREFIX + "Broker")).get("enqueueCount");
+        long after = (Long) one(new ActiveMQQueue(PREFIX + "Broker.Reset")).get("enqueueCount");
+        check(after >= before, "the counters begin anew");
+    }
+
     @Rule
     void theFirstMessagesTimeIsToldWhenAskedFor() throws Exception {
         Queue queue = queue();
@@ -344,6 +355,23 @@ final class Statistics extends Rules {
         has(fields, "dispatchedCounter", 2L);
         has(fields, "dequeueCounter", 2L);
         has(fields, "dispatchedQueueSize", 0L);
+    }
+
+    @Rule
+    void aBrowserIsASubscriptionToo() throws Exception {
+        Queue queue = queue();
+        send(session(), queue, 0, 3);
+        RawClient client = new RawClient(connect());
+        ConsumerInfo browser = client.consumer(queue, 10);
+        browser.setBrowser(true);
+        client.connection.syncSendPacket(browser);
+        client.takes(0, 3);
+        Map<String, Object> fields = subscription(nameOf(queue));
+        has(fields, "dispatchedCounter", 3L);
+        has(fields, "dispatchedQueueSize", 3L);
+        has(fields, "enqueueCounter", 3L);
+        has(fields, "dequeueCounter", 0L);
+        has(fields, "prefetchSize", 10);
     }
 
     @Rule

@@ -237,6 +237,18 @@ final class VirtualDestinations extends Rules {
     }
 
     @Rule
+    void selectorsSeeWhereACopyComesFrom() throws Exception {
+        Topic topic = virtualTopic();
+        Queue queue = fed("Consumer.A.", topic);
+        Session session = session();
+        session.createConsumer(queue).close();
+        send(session, topic, 0, 1);
+        String own = "JMSDestination = '" + queue + "'";
+        equal(null, session.createConsumer(queue, own).receive(200), "by its own name");
+        takes(session.createConsumer(queue, "JMSDestination = '" + topic + "'"), 0, 1);
+    }
+
+    @Rule
     void selectorAwareCopiesOnlyWhatAConsumerSelects() throws Exception {
         Topic topic = topic("Aware");
         Queue picky = fed("AwareFor.A.", topic);

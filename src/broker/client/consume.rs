@@ -258,8 +258,11 @@ impl Client {
         last_delivered: i64,
     ) -> Result<(), BrokerError> {
         if !self.consumers.contains_key(id) {
-            let action = "remove a consumer from a session";
-            return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
+            let (action, id) = match self.knows_session(&id.session_id()) {
+                true => ("remove a consumer", id.to_string()),
+                false => ("remove a consumer from a session", id.session_id().to_string()),
+            };
+            return Err(BrokerError::NotRegistered { action, id: id.into() });
         }
         self.drop_consumer(id, last_delivered).await;
         Ok(())
@@ -291,6 +294,8 @@ impl Client {
                 (Some(transaction.key), transaction.rollback_only.clone())
             })?,
         };
+        // No rollback makes a message young again.
+        let transaction = transaction.filter(|_| kind != AckKind::Expired);
         let marks = receipt.is_none() && self.broker.options.rollback_only_on_async_failure;
         let consumer = ack.consumer_id.as_ref().and_then(|id| self.consumers.get(id));
         // What a consumer held that was taken off may be with another one by now.
@@ -513,7 +518,7 @@ fn by_queue(
 
 /// Whether acknowledgements of this kind take messages away, so that a transaction must know.
 fn binds(kind: AckKind) -> bool {
-    matches!(kind, AckKind::Standard | AckKind::Individual | AckKind::Expired | AckKind::Poison)
+    matches!(kind, AckKind::Standard | AckKind::Individual | AckKind::Poison)
 }
 
 fn settle(receipt: &mut Option<Receipt>) {

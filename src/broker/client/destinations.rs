@@ -3,6 +3,7 @@
 use super::super::error::BrokerError;
 use super::super::names;
 use super::super::plugins::Event;
+use super::super::router::matches;
 use super::{Client, OBJECTS_MAX};
 use crate::jms::info::DestinationInfo;
 use crate::jms::{ConnectionId, Destination};
@@ -49,10 +50,15 @@ impl Client {
         self.flush().await;
         if info.timeout == 0 && handle.gauges.consumers.count() > 0 {
             let consumers = self.broker.registry.consumers();
-            let reads = |of: &Destination| of.parts().contains(&destination);
+            let reads =
+                |of: &Destination| of.parts().iter().any(|part| matches(part, &destination));
             let holder = consumers.iter().find(|info| info.destination.as_ref().is_some_and(reads));
-            let holder = holder.and_then(|info| info.consumer_id.as_ref());
-            let consumer = holder.map(ToString::to_string).unwrap_or_default().into();
+            let holder = holder.and_then(|info| info.consumer_id.as_ref()).map(ToString::to_string);
+            let durables = self.broker.registry.durables();
+            let durable = durables.iter().find(|durable| reads(&durable.destination));
+            let durable = durable.map(|durable| &durable.owner);
+            let durable = durable.map(|owner| format!("{}:{}", owner.client, owner.name));
+            let consumer = holder.or(durable).unwrap_or_default().into();
             return Err(BrokerError::DestinationInUse { destination, consumer });
         }
         self.temporaries.retain(|temporary| *temporary != destination);

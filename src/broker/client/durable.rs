@@ -84,6 +84,7 @@ impl Client {
             expires_active: self.broker.options.expire_active_durables,
             outlet: self.broker.outlet.clone(),
             usage: Arc::clone(&self.broker.consumer_memory),
+            spool: self.broker.options.spool.clone(),
             pending: 0,
         });
         let looking = durable.look_back();

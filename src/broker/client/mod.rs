@@ -276,7 +276,7 @@ impl Client {
         last_delivered: i64,
     ) -> Result<(), BrokerError> {
         if id.value != -1 && !self.sessions.remove(&id.value) {
-            let action = "remove a session";
+            let action = "remove session";
             return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
         }
         let consumers: Vec<ConsumerId> = self
@@ -345,8 +345,11 @@ impl Client {
     /// Closes a producer.
     pub async fn remove_producer(&mut self, id: &ProducerId) -> Result<(), BrokerError> {
         let Some(producer) = self.producers.remove(id) else {
-            let action = "remove a producer";
-            return Err(BrokerError::NotRegistered { action, id: id.to_string().into() });
+            let (action, id) = match self.knows_session(&id.session_id()) {
+                true => ("remove a producer", id.to_string()),
+                false => ("remove a producer from a session", id.session_id().to_string()),
+            };
+            return Err(BrokerError::NotRegistered { action, id: id.into() });
         };
         let sent = producer.entry.snapshot().sent;
         self.note(&Event::ProducerRemoved(&producer.entry.info, sent));

@@ -21,6 +21,9 @@ pub(super) struct Parking {
     wakes: Wakes,
     full: bool,
     warned: Option<Instant>,
+    /// Since it is full, there was a warning of the store, or of the temp store.
+    warned_of_store: bool,
+    warned_of_temp: bool,
 }
 
 /// With which limits a wake-up is registered.
@@ -125,6 +128,8 @@ impl Parking {
             let Some(oldest) = self.waiting.front() else {
                 let usages = [&context.usage, &context.store_usage, &context.temp_usage];
                 self.full = self.full && usages.iter().any(|usage| usage.full().is_some());
+                self.warned_of_store &= self.full;
+                self.warned_of_temp &= self.full;
                 return None;
             };
             if context.try_take(&oldest.incoming) {
@@ -137,6 +142,17 @@ impl Parking {
                 self.most_urgent(context).filter(|(_, deadline)| *deadline <= now.instant);
             let Some((at, _)) = overdue else {
                 self.ask_for_wake(&oldest.incoming, context);
+                // It may have waited for memory until now, and nobody comes any more who is warned of this.
+                let short = context.full_for(&oldest.incoming.message);
+                let is_news = match short {
+                    Some(Shortage::Store(_)) => !self.warned_of_store,
+                    Some(Shortage::Temp(_)) => !self.warned_of_temp,
+                    Some(Shortage::Memory) | None => false,
+                };
+                if is_news {
+                    let producer = oldest.incoming.producer();
+                    self.warn(short, &producer, context, 0);
+                }
                 return None;
             };
             if let Some(incoming) = self.take(at, context, now) {
@@ -184,6 +200,24 @@ impl Parking {
         ask(usage, percent, pending, context);
     }
 
+    fn warn(&mut self, short: Option<Shortage>, producer: &str, context: &QueueContext, size: u64) {
+        let destination = &context.destination;
+        match short {
+            Some(Shortage::Store(limit)) => {
+                let percent = context.policy.store_high_water_percent;
+                self.warned_of_store = true;
+                super::warn_store_full(destination, percent, limit, producer);
+            }
+            Some(Shortage::Temp(short)) => {
+                self.warned_of_temp = true;
+                super::warn_temp_full(destination, short, producer);
+            }
+            Some(Shortage::Memory) | None => {
+                super::warn_full(destination, &context.usage, size);
+            }
+        }
+    }
+
     /// The first send that meets a full destination is worth a warning and advisories.
     fn note_full(
         &mut self,
@@ -198,17 +232,8 @@ impl Parking {
             !interval.is_zero() && self.warned.is_none_or(|at| now.instant >= at + interval);
         if !self.full || again {
             self.warned = Some(now.instant);
-            match context.full_for(&incoming.message) {
-                Some(Shortage::Store(limit)) => {
-                    let percent = context.policy.store_high_water_percent;
-                    let producer = incoming.producer();
-                    super::warn_store_full(&context.destination, percent, limit, &producer);
-                }
-                Some(Shortage::Temp(short)) => {
-                    super::warn_temp_full(&context.destination, short, &incoming.producer());
-                }
-                _ => super::warn_full(&context.destination, &context.usage, size),
-            }
+            let short = context.full_for(&incoming.message);
+            self.warn(short, &incoming.producer(), context, size);
         }
         if self.full {
             return;
@@ -291,6 +316,27 @@ mod tests {
         let mut got_in = std::iter::from_fn(|| parking.next(&context, clock.now(), &mut out));
         assert_eq!(got_in.by_ref().count(), 2);
         assert!(out.receipts.is_empty(), "nobody else is refused");
+    }
+
+    /// The log tells it though no other send comes.
+    #[test]
+    fn who_waits_for_another_reason_than_at_first_is_warned_of_once() {
+        let (usage, clock) = (Usage::new(100, None), Clock::new());
+        let mut context = context(Destination::queue("Q"), Policy::default(), &usage);
+        context.store_usage = Usage::new(10, None);
+        let (mut parking, mut out) = (Parking::default(), Effects::default());
+        usage.take(100);
+        assert!(parking.enter(parked(1, true), &context, 0, clock.now(), &mut out).is_none());
+        assert!(parking.next(&context, clock.now(), &mut out).is_none());
+        assert!(!parking.warned_of_store, "memory is what it lacks");
+        context.store_usage.take(10);
+        usage.release(100);
+        assert!(parking.next(&context, clock.now(), &mut out).is_none());
+        assert!(parking.warned_of_store);
+        context.store_usage.release(10);
+        assert!(parking.next(&context, clock.now(), &mut out).is_some());
+        assert!(parking.next(&context, clock.now(), &mut out).is_none());
+        assert!(!parking.warned_of_store, "the next time is another one");
     }
 
     #[test]

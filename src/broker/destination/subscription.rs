@@ -105,6 +105,8 @@ struct State {
     expires_from: i64,
     spilled: Option<Spilled>,
     pulls: Pulls,
+    /// The last pull that is to be answered when what is being read has come, whatever it is.
+    overdue: u64,
     discarded: u64,
     sources: Sources,
 }
@@ -263,10 +265,19 @@ impl TopicSubscription {
         self.state.lock().pulls.owes(ticket)
     }
 
-    /// Ends a pull that waited long enough: answers that there is nothing, unless it was answered.
+    /// Ends a pull that waited long enough: answers that there is nothing, unless it was answered. It goes
+    /// on waiting for messages that are being read.
     pub fn end_pull(&self, ticket: u64) {
         let mut state = self.state.lock();
-        if state.pulls.owes(ticket) {
+        state.overdue = state.overdue.max(ticket);
+        self.end_overdue_pulls(&mut state);
+    }
+
+    fn end_overdue_pulls(&self, state: &mut State) {
+        if state.spilled.as_ref().is_some_and(|spilled| spilled.tally.is_reading()) {
+            return;
+        }
+        while state.pulls.owes(state.overdue) {
             state.pulls.answer();
             self.outbox.push(Item::Delivery(self.empty()));
         }
@@ -385,9 +396,11 @@ impl TopicSubscription {
                 // disk that fails would be asked without end.
                 Err(error) => {
                     tracing::error!(%error, "messages cannot be read from the temp store");
-                    if let Some(spilled) = &mut me.state.lock().spilled {
+                    let mut state = me.state.lock();
+                    if let Some(spilled) = &mut state.spilled {
                         spilled.tally.failed();
                     }
+                    me.end_overdue_pulls(&mut state);
                 }
             }
         };
@@ -427,6 +440,7 @@ impl TopicSubscription {
                 state.pending.push_back(entry);
             }
             self.send_pending(&mut state, now, &mut out);
+            self.end_overdue_pulls(&mut state);
         }
         self.memory.outlet.run(&mut out, None);
     }

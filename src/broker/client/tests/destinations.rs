@@ -116,12 +116,25 @@ async fn a_destination_with_a_subscription_is_not_removed_and_one_without_goes_w
         format!("Destination: queue://Q still has an active subscription: {consumer}")
     );
     peer.close(&consumer).await;
+    let info = ConsumerInfo { browser: true, ..peer.consumer(&queue) };
+    let browser = peer.open(info).await.expect("it is let in");
+    let refused = peer.remove(&queue).await.expect_err("it is in use").to_string();
+    assert!(refused.ends_with(&format!("an active subscription: {browser}")), "{refused}");
+    peer.close(&browser).await;
     peer.send(&queue).await.expect("there is room");
     peer.remove(&queue).await.expect("nobody uses it");
     assert!(names(&broker).is_empty());
     peer.consume(&queue).await.expect("it is let in");
     peer.has_no_more(&broker).await;
     peer.remove(&Destination::queue("UNKNOWN")).await.expect("it does not exist");
+    let topic = Destination::topic("A.b");
+    peer.create(&topic).await.expect("no limit");
+    let durable = peer.subscribe(&Destination::topic("A.>"), "s", None).await.expect("it is new");
+    let refused = peer.remove(&topic).await.expect_err("it is in use").to_string();
+    assert!(refused.ends_with(&format!("an active subscription: {durable}")), "{refused}");
+    peer.close(&durable).await;
+    let refused = peer.remove(&topic).await.expect_err("it is in use").to_string();
+    assert!(refused.ends_with("an active subscription: c:s"), "{refused}");
 }
 
 #[tokio::test]

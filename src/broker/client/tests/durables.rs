@@ -1,6 +1,7 @@
 //! Section 4: durable subscriptions.
 
 use super::*;
+use crate::broker::policy::{Cursor, Policy};
 use crate::jms::info::RemoveSubscriptionInfo;
 use crate::store::{Recovered, RecoveredDestination, RecoveredSubscription, StoredSubscription};
 
@@ -85,6 +86,61 @@ async fn a_subscription_that_is_away_may_be_kept_persistent_messages_only() {
     peer.subscribe(&topic(), "s", None).await.expect("nobody has it");
     sender.send(&topic()).await.expect("there is room");
     assert_eq!(peer.takes_numbers(2).await, [2, 4]);
+}
+
+/// Section 6: what is not in the store needs no memory either.
+#[tokio::test]
+async fn what_waits_for_a_subscription_spills_to_the_temp_store_unless_its_cursor_is_vm() {
+    const MESSAGES: i64 = 60;
+    let limit = 10 * 1024;
+    for durable_cursor in [Cursor::Store, Cursor::Memory] {
+        let broker = broker_with(|options| {
+            options.memory_limit_bytes = limit;
+            options.spool = Some(fixture::spool());
+            options.policy = Box::new(move |_| Policy {
+                producer_flow_control: false,
+                // What is read back is little.
+                page_max: 2,
+                durable_cursor,
+                ..Policy::default()
+            });
+        })
+        .await;
+        let mut sender = Peer::connect(&broker, "sender").await;
+        let mut peer = Peer::connect(&broker, "c").await;
+        let consumer = peer.subscribe(&topic(), "s", None).await.expect("it is new");
+        peer.close(&consumer).await;
+        for _ in 0..MESSAGES {
+            sender.send(&topic()).await.expect("it is let in");
+        }
+        settled(&broker).await;
+        if durable_cursor == Cursor::Memory {
+            assert!(broker.memory.used() > 2 * limit, "all is in memory");
+        } else {
+            let written = async {
+                while broker.memory.used() > limit {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, written).await.expect("the rest is on disk");
+        }
+        let durable = broker.registry.durables()[0].size();
+        assert_eq!(i64::try_from(durable), Ok(MESSAGES));
+        let info = ConsumerInfo { prefetch_size: 3, ..peer.consumer(&topic()) };
+        peer.open(ConsumerInfo { subscription_name: Some("s".into()), ..info })
+            .await
+            .expect("nobody has it");
+        sender.send(&topic()).await.expect("it is let in");
+        let mut got = Vec::new();
+        for _ in 0..=MESSAGES {
+            let next = peer.deliveries(1).await;
+            let message = next[0].message.as_ref().expect("a message");
+            got.push(message.message_id.as_ref().expect("it has an id").producer_sequence);
+            peer.acknowledge(AckKind::Standard, &next, None).await.expect("it is held");
+        }
+        assert_eq!(got, (1..=MESSAGES + 1).collect::<Vec<i64>>(), "{durable_cursor:?}");
+        peer.has_no_more(&broker).await;
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use super::*;
 use crate::broker::destination::Op;
 use crate::broker::policy::{Cursor, Policy};
 use crate::broker::usage::{Credit, Usage};
+use crate::jms::MessagePull;
 
 fn queue() -> Destination {
     Destination::queue("Q")
@@ -261,5 +262,40 @@ async fn what_waits_for_a_subscriber_of_a_topic_spills_to_the_temp_store_unless_
         }
         assert_eq!(got, (1..=30).collect::<Vec<i64>>(), "{topic_cursor:?}");
         peer.has_no_more(&broker).await;
+    }
+}
+
+/// It is not told that there is nothing before the temp store was read.
+#[tokio::test]
+async fn a_pull_that_does_not_wait_finds_what_has_spilled() {
+    let broker = broker_with(|options| {
+        options.memory_limit_bytes = 1;
+        options.spool = Some(fixture::spool());
+        options.policy = Box::new(|_| Policy { producer_flow_control: false, ..Policy::default() });
+    })
+    .await;
+    let mut sender = Peer::connect(&broker, "sender").await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    let topic = Destination::topic("T");
+    let info = ConsumerInfo { prefetch_size: 0, ..peer.consumer(&topic) };
+    let plain = peer.open(info).await.expect("it is let in");
+    let durable = peer.subscribe(&topic, "s", None).await.expect("it is new");
+    peer.close(&durable).await;
+    for _ in 0..3 {
+        sender.send(&topic).await.expect("it is let in");
+    }
+    settled(&broker).await;
+    let info = ConsumerInfo { prefetch_size: 0, ..peer.consumer(&topic) };
+    let info = ConsumerInfo { subscription_name: Some("s".into()), ..info };
+    let durable = peer.open(info).await.expect("nobody has it");
+    for consumer in [plain, durable] {
+        for number in [Some(1), Some(2), Some(3), None] {
+            let consumer_id = Some(consumer.clone());
+            let pull = MessagePull { consumer_id, timeout: -1, ..MessagePull::default() };
+            peer.client.pull(pull).await.expect("it is open");
+            let message = peer.deliveries(1).await.remove(0).message;
+            let got = message.and_then(|message| message.message_id.clone());
+            assert_eq!(got.map(|id| id.producer_sequence), number);
+        }
     }
 }

@@ -3,8 +3,8 @@
 use super::DurableSubscription;
 use crate::broker::advisory::Notice;
 use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
-use crate::broker::destination::Effects;
 use crate::broker::destination::in_flight::Entry;
+use crate::broker::destination::{Effects, Now};
 use crate::broker::outbox::Receipt;
 use hashbrown::HashSet;
 use std::sync::Weak;
@@ -54,5 +54,20 @@ impl DurableSubscription {
         let (subscriber, letter) =
             (Some(self.owner.clone()), DeadLetter::unstored(entry.message, from, cause));
         out.dead_letter(DeadLetter { subscriber, leaves, receipt, ..letter });
+    }
+
+    /// A dead message has left the store; or could not, then it is pending again.
+    fn buried(&self, sequence: i64, gone: bool) {
+        let (now, mut out) = (Now::read(), Effects::default());
+        {
+            let mut state = self.state.lock();
+            if !state.dying.remove(&sequence) || gone {
+                return;
+            }
+            state.backlog.skip(0, sequence);
+            state.backlog.rewind();
+            self.send_pending(&mut state, now, &mut out);
+        }
+        self.outlet.run(&mut out, None);
     }
 }

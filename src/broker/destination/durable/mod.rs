@@ -8,6 +8,7 @@ mod expiry;
 mod past;
 mod pulls;
 mod report;
+mod spill;
 
 pub use past::{Again, Looking, Past};
 
@@ -28,9 +29,11 @@ use crate::broker::policy::{Cursor, Policy};
 use crate::broker::usage::{Credit, Usage};
 use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerInfo, Destination, Text};
+use crate::store::spool::Spool;
 use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredMessage};
 use hashbrown::HashSet;
 use parking_lot::Mutex;
+use spill::Spilled;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -63,6 +66,8 @@ pub struct DurableSubscription {
     outlet: Outlet,
     /// Memory for what is read from the store.
     usage: Arc<Usage>,
+    /// Takes what does not fit there and is in no store.
+    spool: Option<Arc<Spool>>,
     me: Weak<Self>,
     state: Mutex<State>,
 }
@@ -81,6 +86,7 @@ pub struct NewDurable {
     pub expires_active: bool,
     pub outlet: Outlet,
     pub usage: Arc<Usage>,
+    pub spool: Option<Arc<Spool>>,
     /// Messages the store has for it.
     pub pending: u64,
 }
@@ -95,6 +101,7 @@ struct State {
     pending: BTreeMap<Key, Entry>,
     /// Pending messages that only the store has.
     backlog: Backlog,
+    spilled: Option<Spilled>,
     /// Messages that a topic is about to bring, or that a prepared transaction has acknowledged.
     expected: HashSet<i64>,
     /// Dead messages on their way out of the store: no page brings them again.
@@ -136,6 +143,7 @@ impl DurableSubscription {
             policy: new.policy,
             outlet: new.outlet,
             usage: new.usage,
+            spool: new.spool,
             me: Weak::clone(me),
             state: Mutex::new(State {
                 active: None,
@@ -143,6 +151,7 @@ impl DurableSubscription {
                 info: new.info,
                 pending: BTreeMap::new(),
                 backlog,
+                spilled: None,
                 expected: HashSet::new(),
                 dying: HashSet::new(),
                 left: HashSet::new(),
@@ -214,7 +223,8 @@ impl DurableSubscription {
     /// Messages kept for the subscriber: pending and in flight.
     pub fn size(&self) -> usize {
         let state = self.state.lock();
-        let stored = usize::try_from(state.backlog.len()).unwrap_or(usize::MAX);
+        let stored = state.backlog.len() + state.spilled();
+        let stored = usize::try_from(stored).unwrap_or(usize::MAX);
         state.pending.len() + state.in_flight.len() + state.orphans.len() + stored
     }
 
@@ -283,11 +293,13 @@ impl DurableSubscription {
     /// A message comes, which is in the store if it is to be.
     fn take(&self, state: &mut State, entry: Entry) {
         state.sources.enqueued += 1;
-        let stored = self.stores(&entry);
+        if !self.stores(&entry) {
+            return self.keep(state, entry);
+        }
         let above = self.usage.is_above(self.policy.cursor_high_water_percent);
         let short =
             self.policy.durable_cursor == Cursor::Store && (state.active.is_none() || above);
-        if !stored || state.backlog.place(0, entry.sequence, short) == Place::Memory {
+        if state.backlog.place(0, entry.sequence, short) == Place::Memory {
             state.pending.insert(Key::of(&entry), entry);
         }
     }
@@ -426,21 +438,6 @@ impl DurableSubscription {
         Ok(())
     }
 
-    /// A dead message has left the store; or could not, then it is pending again.
-    fn buried(&self, sequence: i64, gone: bool) {
-        let (now, mut out) = (Now::read(), Effects::default());
-        {
-            let mut state = self.state.lock();
-            if !state.dying.remove(&sequence) || gone {
-                return;
-            }
-            state.backlog.skip(0, sequence);
-            state.backlog.rewind();
-            self.send_pending(&mut state, now, &mut out);
-        }
-        self.outlet.run(&mut out, None);
-    }
-
     /// What takes `entry` out of the store for this subscription, if it is in it.
     fn removal(&self, entry: &Entry) -> Option<StoreOp> {
         let destination = entry.message.destination.clone().filter(|_| self.stores(entry))?;
@@ -510,6 +507,7 @@ impl DurableSubscription {
             in_flight,
             info,
             pulls,
+            spilled,
             sources,
             ..
         } = state
@@ -557,7 +555,7 @@ impl DurableSubscription {
         active.window.pace.takes(items.len() as u64);
         sources.tell();
         active.outbox.push_all(&mut items);
-        let waiting = !pending.is_empty() || !backlog.is_empty();
+        let waiting = !pending.is_empty() || !backlog.is_empty() || spilled.is_some();
         if !active.window.is_full() {
             active.window.pace.keeps_up();
         } else if waiting
@@ -575,6 +573,7 @@ impl DurableSubscription {
             let fetch = Fetch::Durable { subscription, topic: None, after, limit: page };
             out.reads.push((me, fetch));
         }
+        self.read_spilled(state);
     }
 
     fn empty(&self, info: &Arc<ConsumerInfo>) -> Delivery {

@@ -31,7 +31,7 @@ impl DurableSubscription {
 
     /// Answers pulls that waited long enough, unless something may still come for them.
     pub(super) fn end_overdue_pulls(&self, state: &mut State) {
-        if state.backlog.is_reading() || state.looking > 0 {
+        if state.backlog.is_reading() || state.is_unspooling() || state.looking > 0 {
             return;
         }
         let State { active: Some(active), pulls, info, overdue, .. } = state else { return };

@@ -33,7 +33,7 @@ impl DurableSubscription {
             dispatched: state.sources.dispatched,
             dequeued: state.sources.dequeued,
             in_flight: (state.in_flight.len() + state.orphans.len()) as u64,
-            pending: state.pending.len() as u64 + state.backlog.len(),
+            pending: state.pending.len() as u64 + state.backlog.len() + state.spilled(),
             discarded: 0,
             slow: false,
         };

@@ -4,6 +4,7 @@ use super::super::{Effects, PageOf};
 use super::{Key, NewSubscription, Queue};
 use crate::broker::candidate::Candidate;
 use crate::broker::destination::in_flight::Entry;
+use crate::broker::destination::report::SubscriptionReport;
 use crate::broker::outbox::{Delivery, Item, SubscriptionKey};
 use crate::broker::usage::{Credit, Usage};
 use crate::store::{Fetch, Page, PageLimit};
@@ -29,6 +30,8 @@ pub(super) struct Browser {
     pulls: usize,
     /// Messages sent and not acknowledged.
     in_flight: u64,
+    /// Messages sent.
+    dispatched: u64,
     /// What was in memory when it came, which it has seen or need not see.
     seen: HashSet<i64>,
     /// What is still to be read from the store: (band, sequence to read above), last one first.
@@ -51,6 +54,23 @@ impl Browser {
 
     pub(super) fn in_flight(&self) -> u64 {
         self.in_flight
+    }
+
+    pub(super) fn report(&self) -> SubscriptionReport {
+        SubscriptionReport {
+            key: self.new.key,
+            info: Arc::clone(&self.new.info),
+            durable: None,
+            active: true,
+            prefetch: self.new.window.prefetch(),
+            enqueued: self.dispatched,
+            dispatched: self.dispatched,
+            dequeued: 0,
+            in_flight: self.in_flight,
+            pending: 0,
+            discarded: 0,
+            slow: false,
+        }
     }
 
     /// The client asks for one message, or to be told that there are no more.
@@ -80,18 +100,20 @@ impl Browser {
 
 impl Queue {
     /// Takes the picture a new browser sees: dispatched and pending messages in order, at most
-    /// `maxBrowsePageSize` of them.
+    /// `maxBrowsePageSize` of them. With 0 nothing is read for it, and it sees all that was for consumers.
     pub(super) fn browse(&mut self, new: NewSubscription) {
         let max = self.context.policy.browse_page_max;
+        let (most, last) = if max == 0 { (usize::MAX, self.given_max) } else { (max, Key::MAX) };
         let held = self.consumers.iter().flat_map(|subscription| {
             let held = subscription.in_flight.iter();
             held.filter(|held| held.transaction.is_none() && !held.purged)
         });
-        let mut page: Vec<&Entry> =
-            held.map(|held| &held.entry).chain(self.pending.values().take(max)).collect();
+        let pending = self.pending.range(Key::MIN).take_while(|(key, _)| *key <= last);
+        let pending = pending.map(|(_, entry)| entry).take(most);
+        let mut page: Vec<&Entry> = held.map(|held| &held.entry).chain(pending).collect();
         page.sort_by_key(|entry| Key::of(entry));
         let page: VecDeque<Entry> =
-            page.into_iter().filter(|entry| sees(&new, entry)).take(max).cloned().collect();
+            page.into_iter().filter(|entry| sees(&new, entry)).take(most).cloned().collect();
         let mut unread = self.backlog.unread();
         unread.reverse();
         let seen = if unread.is_empty() { HashSet::new() } else { self.known() };
@@ -104,6 +126,7 @@ impl Queue {
             waits: Arc::default(),
             pulls: 0,
             in_flight: 0,
+            dispatched: 0,
             seen,
             unread,
             finished: false,
@@ -227,6 +250,7 @@ impl Queue {
                 items.extend((0..answers).map(|_| Item::Delivery(blank(browser))));
             }
             browser.in_flight += seen;
+            browser.dispatched += seen;
             sent += seen;
             browser.new.outbox.push_all(&mut items);
         }

@@ -129,6 +129,7 @@ impl Queue {
         now: Now,
     ) -> Option<Span> {
         let (came, redeliveries) = (entry.message.broker_in_time, entry.redeliveries);
+        self.given_max = self.given_max.max(key);
         self.mark_delivered(&mut entry);
         let subscription = self.consumers.at(at);
         subscription.new.window.add(1);

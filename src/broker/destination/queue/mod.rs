@@ -141,6 +141,8 @@ pub struct Queue {
     browsers: Vec<browse::Browser>,
     /// Above this key nobody has looked yet.
     scanned_max: Key,
+    /// The last key of those that were handed to consumers.
+    given_max: Key,
     /// What is in memory before this cannot be dropped.
     dropped_to: Key,
     /// How many messages in memory could not be dropped when all were tried.
@@ -194,6 +196,7 @@ impl Queue {
             consumers: Consumers::new(policy.use_consumer_priority),
             browsers: Vec::new(),
             scanned_max: Key::MIN,
+            given_max: Key::MIN,
             dropped_to: Key::MIN,
             undroppable: 0,
             starting: Starting::default(),
@@ -221,7 +224,7 @@ impl Queue {
                 out.answer(receipt, result, self.outbox_of(ack.subscription));
             }
             Op::Subscribe { new, receipt } => {
-                self.subscribe(*new, now);
+                self.subscribe(*new, now, out);
                 out.resolve(receipt, Ok(()));
             }
             Op::Unsubscribe { key, last_delivered, receipt } => {
@@ -349,6 +352,7 @@ impl Queue {
         let held = self.consumers.iter().filter_map(|s| s.in_flight.iter().next());
         let first = self.pending.values().next().into_iter();
         let first = first.chain(held.map(|held| &held.entry));
+        let browsers = self.browsers.iter().map(browse::Browser::report);
         Report {
             own: self.counters.own(),
             broker: self.counters.broker(),
@@ -357,7 +361,7 @@ impl Queue {
             in_memory,
             consumers: self.consumers.len() as u64,
             oldest_ms: first.map(|entry| entry.message.broker_in_time).min(),
-            subscriptions: self.consumers.iter().map(|s| s.report()).collect(),
+            subscriptions: self.consumers.iter().map(|s| s.report()).chain(browsers).collect(),
         }
     }
 
@@ -462,7 +466,8 @@ impl Queue {
         if policy.advisory_for_delivery {
             out.notice(Notice::delivered(&self.context.destination, message));
         }
-        if policy.advisory_if_no_consumers && !message.persistent && self.consumers.is_empty() {
+        let is_alone = self.consumers.is_empty() && self.browsers.is_empty();
+        if policy.advisory_if_no_consumers && !message.persistent && is_alone {
             out.notice(Notice::no_consumer(&self.context.destination, message));
         }
     }

@@ -161,6 +161,15 @@ impl Queue {
         if self.next_expiry_check.is_none_or(|due| now.instant < due) {
             return;
         }
+        self.expire_pending(now, out);
+        self.read_expired(now, out);
+        let spilled = self.spill.check_expiry();
+        let more = !self.expiring.is_empty() || self.backlog_expires || spilled;
+        self.next_expiry_check = more.then(|| now.instant + self.context.policy.expire_period);
+    }
+
+    /// Those in memory that are past their time leave.
+    pub(super) fn expire_pending(&mut self, now: Now, out: &mut Effects) {
         while let Some(&(expiration, key)) = self.expiring.first() {
             if expiration >= now.wall_ms {
                 break;
@@ -170,10 +179,6 @@ impl Queue {
                 self.expired(entry, None, out);
             }
         }
-        self.read_expired(now, out);
-        let spilled = self.spill.check_expiry();
-        let more = !self.expiring.is_empty() || self.backlog_expires || spilled;
-        self.next_expiry_check = more.then(|| now.instant + self.context.policy.expire_period);
     }
 
     /// Every message goes, those in flight too.

@@ -3,9 +3,9 @@
 use super::consumers::Rank;
 use super::judged::{Judged, Span, join};
 use super::{Key, Pull, Queue};
-use crate::broker::destination::Now;
 use crate::broker::destination::in_flight::{InFlightList, Window};
 use crate::broker::destination::report::SubscriptionReport;
+use crate::broker::destination::{Effects, Now};
 use crate::broker::outbox::{Delivery, Item, Outbox, SubscriptionKey};
 use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination};
@@ -53,8 +53,9 @@ pub(super) struct Subscription {
 }
 
 impl Queue {
-    pub(super) fn subscribe(&mut self, new: NewSubscription, now: Now) {
+    pub(super) fn subscribe(&mut self, new: NewSubscription, now: Now, out: &mut Effects) {
         if new.info.browser {
+            self.expire_pending(now, out);
             self.browse(new);
             return;
         }

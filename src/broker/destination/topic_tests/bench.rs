@@ -139,6 +139,7 @@ impl Bench {
             expires_active: false,
             outlet: outlet(),
             usage: Arc::clone(&self.usage),
+            spool: None,
             pending: 0,
         });
         let outbox = self.activate(&durable, change);

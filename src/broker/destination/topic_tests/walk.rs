@@ -99,6 +99,7 @@ fn world_with(policy: Policy, prefetch: i32, expires_active: bool) -> World {
         expires_active,
         outlet,
         usage: Arc::clone(&usage),
+        spool: None,
         pending: 0,
     });
     for member in

@@ -451,6 +451,10 @@ impl Model {
     }
 
     pub(super) fn browse(&mut self, key: u64, prefetch: i32, selector: Option<&'static str>) {
+        let late = |msg: &&Msg| msg.message.is_expired(self.now_ms.cast_signed());
+        let late: Vec<_> = self.pending.iter().filter(late).map(|msg| msg.id().clone()).collect();
+        late.iter().for_each(|id| self.expire(id, self.now_ms));
+        self.expired_now.extend(late);
         let filter = Sub { selector, ..Sub::new(0, 0) };
         let held = self.subs.iter().flat_map(|sub| &sub.held);
         let held = held.filter(|held| held.transaction.is_none() && !held.purged);

@@ -67,6 +67,33 @@ fn dispatch_waits_for_time_alone_too() {
     assert_eq!((numbers(&b.outbox), numbers(&c.outbox)), (vec![1], vec![2]), "only once");
 }
 
+/// With `maxBrowsePageSize="0"`.
+#[test]
+fn a_browser_for_which_nothing_is_read_sees_what_consumers_have_had() {
+    let mut bench = Bench::new(Policy { browse_page_max: 0, ..Policy::default() });
+    bench.send_numbers(0..5);
+    let seen = |bench: &mut Bench| {
+        numbers(&bench.subscribe_as(10, None, |info| info.browser = true).outbox)
+    };
+    assert_eq!(seen(&mut bench), [-1]);
+    let a = bench.subscribe(3);
+    assert_eq!(seen(&mut bench), [0, 1, 2, -1]);
+    bench.unsubscribe(&a, -1);
+    assert_eq!(seen(&mut bench), [0, 1, 2, -1], "they are back");
+}
+
+/// With `sendAdvisoryIfNoConsumers`.
+#[test]
+fn a_browser_is_somebody_where_it_is_told_that_nobody_is_there() {
+    let mut bench = Bench::new(Policy { advisory_if_no_consumers: true, ..Policy::default() });
+    let browser = bench.subscribe_as(3, None, |info| info.browser = true);
+    bench.send_numbers([0]);
+    assert_eq!(bench.out.notices.len(), 0);
+    bench.unsubscribe(&browser, -1);
+    bench.send_numbers([1]);
+    assert_eq!(bench.out.notices.len(), 1);
+}
+
 #[test]
 fn a_store_at_its_high_water_mark_keeps_persistent_messages_out() {
     let mut bench = Bench::new(Policy {

@@ -574,7 +574,7 @@ fn acks_of_purged_messages_only_open_the_window() {
 // 11 Expiry
 
 #[test]
-fn expired_messages_leave_on_arrival_at_dispatch_and_in_time() {
+fn expired_messages_leave_on_arrival_at_dispatch_before_a_browser_and_in_time() {
     let mut bench = Bench::new(Policy::default());
     let until = |bench: &Bench, ms| bench.clock.wall_ms() + ms;
     bench.send(Message { expiration: until(&bench, -1), ..message("c0", 0) });
@@ -585,15 +585,19 @@ fn expired_messages_leave_on_arrival_at_dispatch_and_in_time() {
     let a = bench.subscribe(10);
     assert_eq!((numbers(&a.outbox), bench.queue.report().own.expired), (vec![], 2));
     bench.unsubscribe(&a, -1);
-    bench.send(Message { expiration: until(&bench, 5), ..message("c0", 2) });
+    bench.send(Message { expiration: until(&bench, 0), ..message("c0", 2) });
+    bench.clock.ms += 1;
+    let browser = bench.subscribe_as(3, None, |info| info.browser = true);
+    assert_eq!((numbers(&browser.outbox), bench.queue.report().own.expired), (vec![-1], 3));
+    bench.send(Message { expiration: until(&bench, 5), ..message("c0", 3) });
     bench.clock.ms += 30_001;
     bench.run([]);
-    assert_eq!((bench.queue.report().own.expired, bench.queue.report().size), (3, 0));
+    assert_eq!((bench.queue.report().own.expired, bench.queue.report().size), (4, 0));
     let late = |letter: &crate::broker::dead_letter::DeadLetter| {
         matches!(letter.cause, Some(Cause::Expired(_)))
     };
     assert!(bench.out.dead_letters.iter().all(late));
-    assert_eq!(bench.out.dead_letters.len(), 3);
+    assert_eq!(bench.out.dead_letters.len(), 4);
 }
 
 #[test]
