@@ -92,7 +92,7 @@ impl Broker {
         Box::new(move || {
             for (handle, message, bytes) in sends {
                 handle.usage.take(bytes);
-                branch.sends.push(PendingSend { handle, message, bytes });
+                branch.sends.push(PendingSend { handle, message, bytes, unstored: false });
             }
             transactions.restore(xid, branch);
         })

@@ -140,7 +140,7 @@ impl Broker {
             };
             let bytes = (message.size() as u64).max(handle.policy.get().minimum_message_bytes);
             handle.usage.take(bytes);
-            transaction.sends.push(PendingSend { handle, message, bytes });
+            transaction.sends.push(PendingSend { handle, message, bytes, unstored: false });
         }
         for (destination, sequences) in removals {
             let handle = self.destination(&destination, None).await?;

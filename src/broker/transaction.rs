@@ -8,6 +8,7 @@ use super::destination::durable::DurableSubscription;
 use super::destination::in_flight::{RollbackOnly, TransactionKey};
 use super::destination::topic_acks::TopicAcks;
 use super::error::BrokerError;
+use super::usage::Foreseen;
 use crate::jms::{Destination, Message, Text, TransactionId, XaId};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -20,6 +21,8 @@ pub struct PendingSend {
     pub handle: Arc<DestinationHandle>,
     pub message: Arc<Message>,
     pub bytes: u64,
+    /// Whether it has to be put into a store yet.
+    pub unstored: bool,
 }
 
 /// A send that is never committed gives its memory back.
@@ -30,6 +33,12 @@ impl Drop for PendingSend {
 }
 
 impl PendingSend {
+    fn foresee(&self, foreseen: &mut Foreseen) {
+        if self.unstored {
+            foreseen.add(&self.handle.store_usage, self.bytes);
+        }
+    }
+
     /// The message goes on its way and takes its memory along.
     pub fn into_parts(mut self) -> (Arc<DestinationHandle>, Arc<Message>, u64) {
         let bytes = std::mem::take(&mut self.bytes);
@@ -46,12 +55,16 @@ struct LateSends {
     /// The transaction has ended.
     over: bool,
     sends: Vec<PendingSend>,
+    foreseen: Foreseen,
 }
 
 impl Late {
     fn take(&self, over: bool) -> Vec<PendingSend> {
         let mut late = self.0.lock();
         late.over |= over;
+        if over {
+            late.foreseen = Foreseen::default();
+        }
         std::mem::take(&mut late.sends)
     }
 }
@@ -67,6 +80,8 @@ impl Drop for Late {
 pub struct Transaction {
     pub key: TransactionKey,
     pub sends: Vec<PendingSend>,
+    /// As in ActiveMQ, which writes them at once, they count as stored.
+    foreseen: Foreseen,
     late: Late,
     /// Queues with messages acknowledged in it.
     pub queues: Vec<Arc<DestinationHandle>>,
@@ -84,6 +99,7 @@ impl Transaction {
         Self {
             key,
             sends: Vec::new(),
+            foreseen: Foreseen::default(),
             late: Late::default(),
             queues: Vec::new(),
             durables: Vec::new(),
@@ -96,7 +112,10 @@ impl Transaction {
     /// Keeps what was sent, behind what has waited for room until now.
     pub fn send(&mut self, sends: impl IntoIterator<Item = PendingSend>) {
         self.sends.extend(self.late.take(false));
-        self.sends.extend(sends);
+        for send in sends {
+            send.foresee(&mut self.foreseen);
+            self.sends.push(send);
+        }
     }
 
     /// For a send that waits for room in `handle`: takes the message when it has its memory. Then it answers
@@ -104,16 +123,18 @@ impl Transaction {
     pub fn when_room(
         &self,
         handle: Arc<DestinationHandle>,
+        unstored: bool,
     ) -> impl FnOnce(Arc<Message>, u64) -> bool + Send + Sync + use<> {
         let late = Arc::clone(&self.late.0);
         move |message, bytes| {
-            let send = PendingSend { handle, message, bytes };
+            let send = PendingSend { handle, message, bytes, unstored };
             let mut late = late.lock();
             if late.over {
                 drop(late);
                 drop(send);
                 return false;
             }
+            send.foresee(&mut late.foreseen);
             late.sends.push(send);
             true
         }
@@ -121,6 +142,7 @@ impl Transaction {
 
     /// It ends, or is prepared: what still waits for room comes too late.
     pub fn close(&mut self) {
+        self.foreseen = Foreseen::default();
         self.sends.extend(self.late.take(true));
     }
 
@@ -405,7 +427,7 @@ mod tests {
     async fn what_gets_room_after_the_end_of_its_transaction_is_dropped() {
         let handle = handle(Destination::queue("A"));
         let mut transaction = Transactions::default().begin_own();
-        let waiting = [(); 2].map(|()| transaction.when_room(Arc::clone(&handle)));
+        let waiting = [(); 2].map(|()| transaction.when_room(Arc::clone(&handle), false));
         let [first, second] = waiting;
         let message = Arc::new(Message::default());
         handle.usage.take(2);

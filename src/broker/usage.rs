@@ -17,6 +17,8 @@ pub struct Usage {
     used: AtomicU64,
     /// What of it is on its way to the temp store.
     leaving: AtomicU64,
+    /// What open transactions will put here; it counts as used.
+    foreseen: AtomicU64,
     /// Nothing can be taken, whatever the limit is.
     blocked: AtomicBool,
     parent: Option<Arc<Self>>,
@@ -76,6 +78,7 @@ impl Usage {
             limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
             leaving: AtomicU64::new(0),
+            foreseen: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             parent,
             waiting: AtomicBool::new(false),
@@ -89,9 +92,9 @@ impl Usage {
         self.tell_waiters();
     }
 
-    /// Bytes taken now.
+    /// Bytes taken now, and those foreseen.
     pub fn used(&self) -> u64 {
-        self.used.load(Ordering::SeqCst)
+        self.used.load(Ordering::SeqCst).saturating_add(self.foreseen.load(Ordering::SeqCst))
     }
 
     /// The limit in bytes that binds here: its own, or the parent's.
@@ -208,6 +211,21 @@ impl Usage {
         self.leaving.fetch_sub(bytes, Ordering::SeqCst);
         if let Some(parent) = &self.parent {
             parent.has_left(bytes);
+        }
+    }
+
+    fn foresee(&self, bytes: u64) {
+        self.foreseen.fetch_add(bytes, Ordering::SeqCst);
+        if let Some(parent) = &self.parent {
+            parent.foresee(bytes);
+        }
+    }
+
+    fn unforesee(&self, bytes: u64) {
+        self.foreseen.fetch_sub(bytes, Ordering::SeqCst);
+        self.tell_waiters();
+        if let Some(parent) = &self.parent {
+            parent.unforesee(bytes);
         }
     }
 
@@ -356,6 +374,29 @@ impl Drop for Credit {
             self.usage.has_left(self.bytes);
         }
         self.usage.release(self.bytes);
+    }
+}
+
+/// Room in stores that messages will take, by store; it counts as used until this is dropped.
+#[derive(Debug, Default)]
+pub struct Foreseen(Vec<(Arc<Usage>, u64)>);
+
+impl Foreseen {
+    /// `bytes` more will be in the store with this usage.
+    pub fn add(&mut self, usage: &Arc<Usage>, bytes: u64) {
+        usage.foresee(bytes);
+        match self.0.iter_mut().find(|(present, _)| Arc::ptr_eq(present, usage)) {
+            Some((_, sum)) => *sum += bytes,
+            None => self.0.push((Arc::clone(usage), bytes)),
+        }
+    }
+}
+
+impl Drop for Foreseen {
+    fn drop(&mut self) {
+        for (usage, bytes) in self.0.drain(..) {
+            usage.unforesee(bytes);
+        }
     }
 }
 

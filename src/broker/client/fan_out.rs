@@ -137,7 +137,7 @@ fn take_all(copies: &[Copy]) -> Result<Vec<PendingSend>, (usize, Shortage)> {
     for (at, copy) in copies.iter().enumerate() {
         copy.try_take().map_err(|shortage| (at, shortage))?;
         let (handle, message) = (Arc::clone(&copy.handle), Arc::clone(&copy.message));
-        sends.push(PendingSend { handle, message, bytes: copy.bytes });
+        sends.push(PendingSend { handle, message, bytes: copy.bytes, unstored: copy.stored });
     }
     Ok(sends)
 }
@@ -247,7 +247,6 @@ impl Client {
             let handle = self.handle_for(&target.at).await?;
             return self.route(handle, copy, receipt).await;
         }
-        let keeps = self.broker.outlet.store.keeps();
         let mut copies = Vec::with_capacity(targets.len());
         for target in targets {
             let message = target.address(&message);
@@ -257,10 +256,7 @@ impl Client {
             };
             let policy = handle.policy.get();
             let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
-            let stored = message.persistent
-                && !target.at.kind().is_temporary()
-                && keeps
-                && handle.shared.stores(&handle.destination);
+            let stored = self.is_stored(&handle, &message);
             let disk = self.disk_for(&handle, &policy, stored);
             let transacted = message.transaction_id.is_some();
             let before = self.parking.waiting(&handle).filter(|_| !transacted);

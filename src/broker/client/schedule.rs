@@ -55,7 +55,7 @@ impl Client {
         self.room_for_job(&message, bytes).await?;
         let handle = Arc::clone(&self.broker.scheduler.handle);
         if let Some(id) = message.transaction_id.clone() {
-            let send = PendingSend { handle, message, bytes };
+            let send = PendingSend { handle, message, bytes, unstored: false };
             self.in_transaction(&id, move |transaction| transaction.send([send]))?;
             if let Some(receipt) = receipt.take() {
                 receipt.resolve(Ok(()));

@@ -180,6 +180,7 @@ impl Client {
         let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
         let may_park = receipt.is_some();
         let admission = self.admit(&handle, &policy, &message, bytes, may_park).await?;
+        let unstored = self.is_stored(&handle, &message);
         let parked = match admission {
             Admission::Park => Some(self.park(&handle, bytes).await?),
             Admission::Credited | Admission::Forced => None,
@@ -189,7 +190,7 @@ impl Client {
                 if admission != Admission::Credited {
                     handle.usage.take(bytes);
                 }
-                let send = PendingSend { handle, message, bytes };
+                let send = PendingSend { handle, message, bytes, unstored };
                 self.in_transaction(&id, move |transaction| transaction.send([send]))?;
                 if let Some(receipt) = receipt.take() {
                     receipt.resolve(Ok(()));
@@ -198,7 +199,8 @@ impl Client {
             }
             Some(id) => {
                 let handle = Arc::clone(&handle);
-                let join = self.in_transaction(&id, |transaction| transaction.when_room(handle))?;
+                let join = self
+                    .in_transaction(&id, |transaction| transaction.when_room(handle, unstored))?;
                 Some(Join::new(join))
             }
             None => None,
@@ -256,9 +258,7 @@ impl Client {
             return Ok(Admission::Forced);
         }
         let controlled = policy.producer_flow_control;
-        let kind = handle.destination.kind();
-        let keeps = self.broker.outlet.store.keeps() && handle.shared.stores(&handle.destination);
-        let stored = message.persistent && !kind.is_temporary() && keeps;
+        let stored = self.is_stored(handle, message);
         let disk = self.disk_for(handle, policy, stored);
         let disk_percent = if stored { policy.store_high_water_percent } else { 100 };
         let is_disk_full =
@@ -354,6 +354,14 @@ impl Client {
         }
         *handle.fast_producer_told.lock() = None;
         Ok(if controlled { Admission::Credited } else { Admission::Forced })
+    }
+
+    /// Whether `message` goes into the store.
+    pub(super) fn is_stored(&self, handle: &DestinationHandle, message: &Message) -> bool {
+        message.persistent
+            && !handle.destination.kind().is_temporary()
+            && self.broker.outlet.store.keeps()
+            && handle.shared.stores(&handle.destination)
     }
 
     /// Whether a send fails where there is no room. Brokers are held back only.

@@ -496,7 +496,7 @@ impl TopicSubscription {
                 "has twice its prefetch limit pending, without an ack; it appears to be slow"
             );
             if self.policy.advisory_for_slow_consumers {
-                let topics = state.sources.topics();
+                let topics = state.sources.topics().filter(|topic| !topic.is_advisory());
                 topics.for_each(|topic| out.notice(Notice::slow_consumer(topic, &self.info)));
             }
         }
@@ -536,11 +536,12 @@ impl TopicSubscription {
 
     fn discarded(&self, entry: &Entry, count: u64, out: &mut Effects) {
         let Some(from) = entry.message.destination.clone() else { return };
-        if self.policy.advisory_for_discarding {
-            out.notice(Notice::discarded(&from, &entry.message, &self.info, count));
-        }
+        // An advisory about it would come here too where the subscription is to a pattern, and so on.
         if from.is_advisory() {
             return;
+        }
+        if self.policy.advisory_for_discarding {
+            out.notice(Notice::discarded(&from, &entry.message, &self.info, count));
         }
         let cause = Some(Cause::Discarded(self.consumer().into()));
         let message = Arc::clone(&entry.message);

@@ -265,6 +265,33 @@ async fn a_slow_subscriber_of_a_topic_and_what_it_loses_are_announced_where_the_
     }
 }
 
+/// It would lose the advisories about that too, and so on without end.
+#[tokio::test]
+async fn what_a_slow_subscriber_loses_of_advisories_is_not_announced() {
+    let broker = broker_with(|options| {
+        options.advisories = true;
+        options.policy = Box::new(|_| Policy {
+            pending_limit: PendingLimit::Constant(3),
+            advisory_for_discarding: true,
+            advisory_for_slow_consumers: true,
+            ..Policy::default()
+        });
+    })
+    .await;
+    let mut watcher = Peer::connect(&broker, "watcher").await;
+    for suffix in ["MessageDiscarded.>", "SlowConsumer.>"] {
+        watcher.watch(suffix).await;
+    }
+    let mut slow = Peer::connect(&broker, "slow").await;
+    let all = Destination::topic(">");
+    let info = ConsumerInfo { prefetch_size: 2, ..slow.consumer(&all) };
+    slow.open(info).await.expect("it is let in");
+    for number in 0..10 {
+        slow.send(&Destination::queue(format!("Q{number}"))).await.expect("there is room");
+    }
+    watcher.has_no_more(&broker).await;
+}
+
 /// With `anonymousProducerAdvisorySupport`.
 #[tokio::test]
 async fn producers_without_destination_are_announced_where_that_is_wanted() {

@@ -1,10 +1,12 @@
 //! Section 8: who waits for room, who is refused, and how.
 
+use super::transactions::local;
 use super::*;
 use crate::broker::destination::Op;
 use crate::broker::policy::{Cursor, Policy};
 use crate::broker::usage::{Credit, Usage};
 use crate::jms::MessagePull;
+use crate::store::fs::simulated::SimulatedDisk;
 
 fn queue() -> Destination {
     Destination::queue("Q")
@@ -298,4 +300,39 @@ async fn a_pull_that_does_not_wait_finds_what_has_spilled() {
             assert_eq!(got.map(|id| id.producer_sequence), number);
         }
     }
+}
+
+/// As in ActiveMQ, whose store has it at once.
+#[tokio::test]
+async fn what_an_open_transaction_sends_counts_as_stored() {
+    let store_usage = Usage::new(2 * Policy::default().minimum_message_bytes, None);
+    let mut options = broker::options();
+    options.store_usage = Arc::clone(&store_usage);
+    let store = broker::store_on(&SimulatedDisk::new(1));
+    let broker = broker::start_on(options, store).await;
+    let (mut one, mut two) = (Peer::connect(&broker, "a").await, Peer::connect(&broker, "b").await);
+    let (a, b) = (local("a", 1), local("b", 1));
+    one.client.begin(a.clone()).expect("no limit");
+    two.client.begin(b.clone()).expect("no limit");
+    let persistent = |peer: &mut Peer, id: &TransactionId| Message {
+        persistent: true,
+        transaction_id: Some(id.clone()),
+        ..peer.message(&queue())
+    };
+    for _ in 0..2 {
+        one.send_in(&a).await.expect("what is not stored needs no room in the store");
+        let message = persistent(&mut one, &a);
+        one.send_message(message).await.expect("there is room");
+    }
+    let message = persistent(&mut two, &b);
+    let mut parked = two.begin_send(message).await.expect("it waits");
+    settled(&broker).await;
+    assert!(parked.try_recv().is_err(), "there is no room");
+    one.roll_back(&a).await.expect("it is open");
+    parked.await.expect("it is answered").expect("there is room");
+    let message = persistent(&mut two, &b);
+    two.send_message(message).await.expect("there is room");
+    assert!(store_usage.is_full(), "what waited counts too");
+    two.commit(&b, false).await.expect("a commit needs no room");
+    assert_eq!(store_usage.used(), 0, "it is counted by the size of the files now");
 }

@@ -562,7 +562,8 @@ impl DurableSubscription {
             && active.window.pace.falls_behind()
             && self.policy.advisory_for_slow_consumers
         {
-            sources.topics().for_each(|topic| out.notice(Notice::slow_consumer(topic, info)));
+            let topics = sources.topics().filter(|topic| !topic.is_advisory());
+            topics.for_each(|topic| out.notice(Notice::slow_consumer(topic, info)));
         }
         let page = PageLimit { messages: self.policy.page_max.max(1), bytes: PAGE_BYTES };
         if (wants(pulls) || pending.len() < page.messages / 2)
