@@ -318,6 +318,7 @@ impl Client {
         let mut counted = Vec::new();
         for part in info.destination.iter().flat_map(Destination::parts) {
             if part.kind().is_temporary() && self.broker.router.find(&part).is_none() {
+                // Its owner may come back later than who answers there. ActiveMQ refuses the producer.
                 continue;
             }
             let handle = self.destination(&part).await?;

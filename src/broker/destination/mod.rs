@@ -26,6 +26,7 @@ mod recovery;
 pub mod report;
 mod selector_index;
 mod sources;
+mod spilled;
 pub mod subscription;
 mod tally;
 mod task;

@@ -12,18 +12,18 @@ use super::outlet::Outlet;
 use super::pace::{Pace, Seen};
 use super::report::SubscriptionReport;
 use super::sources::Sources;
-use super::tally::Tally;
+use super::spilled::{Answer, Spilled};
 use super::{Effects, Now};
 use crate::broker::advisory::Notice;
 use crate::broker::candidate::Candidate;
 use crate::broker::dead_letter::{Cause, DeadLetter};
 use crate::broker::outbox::{Delivery, Item, Outbox, SubscriptionKey};
 use crate::broker::policy::{PendingLimit, Policy};
-use crate::broker::usage::{Credit, Usage};
+use crate::broker::usage::Usage;
 use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerInfo, Destination, Text};
-use crate::store::spool::{Channel, Spool, Spooled};
-use crate::store::{PageLimit, StoreError};
+use crate::store::PageLimit;
+use crate::store::spool::Spool;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -52,13 +52,6 @@ pub struct Memory {
     /// Takes what does not fit; none: everything stays in memory.
     pub spool: Option<Arc<Spool>>,
     pub outlet: Outlet,
-}
-
-/// Messages in the temp store, which come after those in memory.
-#[derive(Debug)]
-struct Spilled {
-    channel: Channel,
-    tally: Tally,
 }
 
 /// Pulls of a consumer without prefetch, numbered as they come and answered in that order.
@@ -103,6 +96,7 @@ struct State {
     pending: VecDeque<Entry>,
     /// Nothing pending expires before this, ms since the epoch; 0: nothing does.
     expires_from: i64,
+    /// Those in the temp store, which come after those in memory.
     spilled: Option<Spilled>,
     pulls: Pulls,
     /// The last pull that is to be answered when what is being read has come, whatever it is.
@@ -274,7 +268,7 @@ impl TopicSubscription {
     }
 
     fn end_overdue_pulls(&self, state: &mut State) {
-        if state.spilled.as_ref().is_some_and(|spilled| spilled.tally.is_reading()) {
+        if state.spilled.as_ref().is_some_and(|spilled| spilled.is_reading()) {
             return;
         }
         while state.pulls.owes(state.overdue) {
@@ -348,98 +342,49 @@ impl TopicSubscription {
         self.read_on(state);
     }
 
-    /// Messages go to the temp store. They keep their memory until they are there.
+    /// Messages go to the temp store.
     fn spill(&self, state: &mut State, entries: Vec<Entry>) {
         let Some(spool) = &self.memory.spool else {
             entries.iter().for_each(|entry| state.note_expiration(entry));
             return state.pending.extend(entries);
         };
-        let spilled = state
-            .spilled
-            .get_or_insert_with(|| Spilled { channel: spool.channel(), tally: Tally::default() });
-        spilled.tally.add(entries.len());
-        let message = |entry: &Entry| Spooled {
-            sequence: entry.sequence,
-            redeliveries: entry.redeliveries,
-            message: Arc::clone(&entry.message),
-        };
-        let messages = entries.iter().map(message).collect();
-        let (me, number) = (Weak::clone(&self.me), spilled.channel.number());
-        let done = move |result: Result<(), StoreError>| {
-            if let (Err(error), Some(me)) = (result, me.upgrade()) {
-                tracing::warn!(%error, "the temp store has no room: messages stay in memory");
-                me.take(number, |tally| tally.refused(entries));
-            }
-        };
-        spilled.channel.append(messages, Box::new(done));
+        let spilled = state.spilled.get_or_insert_with(|| Spilled::new(spool));
+        spilled.put(entries, self.taking());
     }
 
     /// Reads on in the temp store when memory has little left for the consumer.
     fn read_on(&self, state: &mut State) {
         let limit = PageLimit { messages: self.policy.page_max.max(1), bytes: PAGE_BYTES };
-        if state.pending.len() > limit.messages / 2 {
-            return;
+        if state.pending.len() <= limit.messages / 2
+            && let Some(spilled) = &mut state.spilled
+        {
+            spilled.read(limit, self.taking());
         }
-        let Some(spilled) = &mut state.spilled else { return };
-        if !spilled.tally.ask() {
-            return;
-        }
-        let (me, number) = (Weak::clone(&self.me), spilled.channel.number());
-        let done = move |messages: Result<Vec<Spooled>, StoreError>| {
-            let Some(me) = me.upgrade() else { return };
-            match messages {
-                Ok(messages) => {
-                    let taken = me.entries(messages);
-                    me.take(number, |tally| tally.arrived(taken));
-                }
-                // They are asked for again when the consumer or a topic moves next: not at once, or a
-                // disk that fails would be asked without end.
-                Err(error) => {
-                    tracing::error!(%error, "messages cannot be read from the temp store");
-                    let mut state = me.state.lock();
-                    if let Some(spilled) = &mut state.spilled {
-                        spilled.tally.failed();
-                    }
-                    me.end_overdue_pulls(&mut state);
-                }
-            }
-        };
-        spilled.channel.take(limit, Box::new(done));
     }
 
-    fn entries(&self, messages: Vec<Spooled>) -> Vec<Entry> {
-        let entry = |spooled: Spooled| {
-            let bytes = (spooled.message.size() as u64).max(self.policy.minimum_message_bytes);
-            self.memory.usage.take(bytes);
-            let hold = Some(Arc::new(Credit::taken(Arc::clone(&self.memory.usage), bytes)));
-            let redeliveries = spooled.redeliveries;
-            Entry {
-                hold,
-                redeliveries,
-                ..Entry::new(spooled.message, spooled.sequence, bytes, false)
+    /// Takes what the temp store answers.
+    fn taking(&self) -> impl FnOnce(u64, Answer) + Send + 'static {
+        let me = Weak::clone(&self.me);
+        move |channel, answer| {
+            if let Some(me) = me.upgrade() {
+                me.take(channel, answer);
             }
-        };
-        messages.into_iter().map(entry).collect()
+        }
     }
 
-    /// Messages are in memory again, as `answer` says of the channel with this number.
-    fn take(&self, channel: u64, answer: impl FnOnce(&mut Tally) -> Vec<Entry>) {
+    fn take(&self, channel: u64, answer: Answer) {
         let (now, mut out) = (Now::read(), Effects::default());
         {
             let mut state = self.state.lock();
-            let State { spilled, .. } = &mut *state;
-            let Some(present) = spilled.as_mut().filter(|of| of.channel.number() == channel) else {
-                return;
-            };
-            let taken = answer(&mut present.tally);
-            if present.tally.is_empty() && !present.tally.is_reading() {
-                *spilled = None;
-            }
-            for entry in taken {
+            let goes_on = !matches!(answer, Answer::Unread);
+            let usage = &self.memory.usage;
+            for entry in Spilled::take(&mut state.spilled, channel, answer, usage, &self.policy) {
                 state.note_expiration(&entry);
                 state.pending.push_back(entry);
             }
-            self.send_pending(&mut state, now, &mut out);
+            if goes_on {
+                self.send_pending(&mut state, now, &mut out);
+            }
             self.end_overdue_pulls(&mut state);
         }
         self.memory.outlet.run(&mut out, None);
@@ -562,7 +507,7 @@ impl State {
 
     /// Messages that are not in `pending`.
     fn spilled(&self) -> usize {
-        let spilled = self.spilled.as_ref().map_or(0, |spilled| spilled.tally.len());
+        let spilled = self.spilled.as_ref().map_or(0, Spilled::len);
         usize::try_from(spilled).unwrap_or(usize::MAX)
     }
 

@@ -1,0 +1,136 @@
+//! Messages of one subscription of topics, durable or not, that wait in the temp store.
+//!
+//! ```text
+//!  put ------> temp store --- refused: in memory after all --+
+//!                  |                                         v
+//!  read <----------+----------- arrived ----------------> pending
+//! ```
+//!
+//! The answers come later, from the temp store's thread: whoever holds the messages gives each back to
+//! [`Spilled::take`] of the channel that it is from.
+
+use super::in_flight::Entry;
+use super::tally::Tally;
+use crate::broker::policy::Policy;
+use crate::broker::usage::{Credit, Usage};
+use crate::store::spool::{Channel, Spool, Spooled};
+use crate::store::{PageLimit, StoreError};
+use std::sync::Arc;
+
+/// A channel of the temp store with messages in their order.
+#[derive(Debug)]
+pub(super) struct Spilled {
+    channel: Channel,
+    tally: Tally,
+}
+
+/// What the temp store says.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// It has no room for these.
+    Refused(Vec<Entry>),
+    Arrived(Vec<Spooled>),
+    /// It could not be read. To be asked again when something moves: not at once, or a disk that fails would be
+    /// asked without end.
+    Unread,
+}
+
+impl Spilled {
+    pub(super) fn new(spool: &Arc<Spool>) -> Self {
+        Self { channel: spool.channel(), tally: Tally::default() }
+    }
+
+    /// Messages that are not pending yet.
+    pub(super) fn len(&self) -> u64 {
+        self.tally.len()
+    }
+
+    /// Whether messages are on their way back.
+    pub(super) fn is_reading(&self) -> bool {
+        self.tally.is_reading()
+    }
+
+    /// Puts `entries` behind all others. They keep their memory until they are there; `tell` hears of it if there
+    /// is no room.
+    pub(super) fn put(
+        &mut self,
+        entries: Vec<Entry>,
+        tell: impl FnOnce(u64, Answer) + Send + 'static,
+    ) {
+        self.tally.add(entries.len());
+        let message = |entry: &Entry| Spooled {
+            sequence: entry.sequence,
+            redeliveries: entry.redeliveries,
+            message: Arc::clone(&entry.message),
+        };
+        let (messages, number) = (entries.iter().map(message).collect(), self.channel.number());
+        let done = move |result: Result<(), StoreError>| {
+            if let Err(error) = result {
+                tracing::warn!(%error, "the temp store has no room: messages stay in memory");
+                tell(number, Answer::Refused(entries));
+            }
+        };
+        self.channel.append(messages, Box::new(done));
+    }
+
+    /// Reads the oldest messages, unless that is under way; `tell` hears what came.
+    pub(super) fn read(
+        &mut self,
+        limit: PageLimit,
+        tell: impl FnOnce(u64, Answer) + Send + 'static,
+    ) {
+        if !self.tally.ask() {
+            return;
+        }
+        let number = self.channel.number();
+        let done = move |messages: Result<Vec<Spooled>, StoreError>| match messages {
+            Ok(messages) => tell(number, Answer::Arrived(messages)),
+            Err(error) => {
+                tracing::error!(%error, "messages cannot be read from the temp store");
+                tell(number, Answer::Unread);
+            }
+        };
+        self.channel.take(limit, Box::new(done));
+    }
+
+    /// What is pending by `answer` of the channel `number`, in memory of `usage`. Nothing is left of `spilled` when
+    /// that were the last.
+    pub(super) fn take(
+        spilled: &mut Option<Self>,
+        number: u64,
+        answer: Answer,
+        usage: &Arc<Usage>,
+        policy: &Policy,
+    ) -> Vec<Entry> {
+        let Some(present) = spilled.as_mut().filter(|of| of.channel.number() == number) else {
+            return Vec::new();
+        };
+        let pending = match answer {
+            Answer::Refused(entries) => present.tally.refused(entries),
+            Answer::Arrived(messages) => {
+                let entry = |spooled| in_memory(spooled, usage, policy);
+                present.tally.arrived(messages.into_iter().map(entry).collect())
+            }
+            Answer::Unread => {
+                present.tally.failed();
+                return Vec::new();
+            }
+        };
+        if present.tally.is_empty() && !present.tally.is_reading() {
+            *spilled = None;
+        }
+        pending
+    }
+}
+
+fn in_memory(spooled: Spooled, usage: &Arc<Usage>, policy: &Policy) -> Entry {
+    let Spooled { sequence, redeliveries, message } = spooled;
+    let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
+    usage.take(bytes);
+    let hold = Some(Arc::new(Credit::taken(Arc::clone(usage), bytes)));
+    Entry {
+        hold,
+        redeliveries,
+        ..Entry::new(message, sequence, bytes, policy.prioritized_messages)
+    }
+}
