@@ -180,7 +180,7 @@ impl Client {
         let bytes = (message.size() as u64).max(policy.minimum_message_bytes);
         let may_park = receipt.is_some();
         let admission = self.admit(&handle, &policy, &message, bytes, may_park).await?;
-        let unstored = self.is_stored(&handle, &message);
+        let unstored = message.transaction_id.is_some() && self.is_stored(&handle, &message);
         let parked = match admission {
             Admission::Park => Some(self.park(&handle, bytes).await?),
             Admission::Credited | Admission::Forced => None,

@@ -73,13 +73,16 @@ impl Spilled {
         self.channel.append(messages, Box::new(done));
     }
 
-    /// Reads the oldest messages, unless that is under way; `tell` hears what came.
+    /// Reads the oldest messages when no more than half a page is `pending` in memory, unless that is under way;
+    /// `tell` hears what came.
     pub(super) fn read(
         &mut self,
-        limit: PageLimit,
+        pending: usize,
+        policy: &Policy,
         tell: impl FnOnce(u64, Answer) + Send + 'static,
     ) {
-        if !self.tally.ask() {
+        let limit = PageLimit { messages: policy.page_max.max(1), bytes: PAGE_BYTES };
+        if pending > limit.messages / 2 || !self.tally.ask() {
             return;
         }
         let number = self.channel.number();
@@ -134,3 +137,6 @@ fn in_memory(spooled: Spooled, usage: &Arc<Usage>, policy: &Policy) -> Entry {
         ..Entry::new(message, sequence, bytes, policy.prioritized_messages)
     }
 }
+
+/// Bytes read at a time.
+const PAGE_BYTES: u64 = 1 << 20;

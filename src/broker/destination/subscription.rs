@@ -22,7 +22,6 @@ use crate::broker::policy::{PendingLimit, Policy};
 use crate::broker::usage::Usage;
 use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerInfo, Destination, Text};
-use crate::store::PageLimit;
 use crate::store::spool::Spool;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -354,11 +353,8 @@ impl TopicSubscription {
 
     /// Reads on in the temp store when memory has little left for the consumer.
     fn read_on(&self, state: &mut State) {
-        let limit = PageLimit { messages: self.policy.page_max.max(1), bytes: PAGE_BYTES };
-        if state.pending.len() <= limit.messages / 2
-            && let Some(spilled) = &mut state.spilled
-        {
-            spilled.read(limit, self.taking());
+        if let Some(spilled) = &mut state.spilled {
+            spilled.read(state.pending.len(), &self.policy, self.taking());
         }
     }
 
@@ -493,9 +489,6 @@ impl TopicSubscription {
         out.dead_letter(DeadLetter::unstored(message, from, cause));
     }
 }
-
-/// Bytes read from the temp store at a time.
-const PAGE_BYTES: u64 = 1 << 20;
 
 impl State {
     fn note_expiration(&mut self, entry: &Entry) {

@@ -194,6 +194,32 @@ mod tests {
         write_all_at(file, &mut [IoSlice::new(front), IoSlice::new(back)], offset).unwrap();
     }
 
+    /// And what follows does not take the block for known that was there before.
+    #[test]
+    fn whole_blocks_are_written_from_their_place() {
+        let folder = folder();
+        let path = folder.path().join("x");
+        let mut expected = vec![9; 8 * BLOCK_BYTES];
+        std::fs::write(&path, &expected).unwrap();
+        let file = log(&path);
+        let mut blocks = Buffer::default();
+        let blocks = blocks.bytes(2 * BLOCK_BYTES);
+        blocks.fill(5);
+        assert!(is_aligned(blocks, 0) && !is_aligned(blocks, 100) && !is_aligned(&blocks[1..], 0));
+        write(&*file, &[7; 300], 0);
+        write_all_at(&*file, &mut [IoSlice::new(blocks)], 0).unwrap();
+        write(&*file, &[8; 300], 300);
+        file.sync().unwrap();
+        expected[..2 * BLOCK_BYTES].fill(5);
+        expected[300..600].fill(8);
+        let mut read = vec![0; expected.len()];
+        read_exact_at(&*file, &mut read, 0).unwrap();
+        if format!("{file:?}").starts_with("DirectFile") {
+            expected[600..BLOCK_BYTES].fill(0);
+        }
+        assert!(read == expected);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(50))]
 

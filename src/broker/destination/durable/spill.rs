@@ -6,9 +6,8 @@ use super::super::in_flight::Entry;
 use super::super::queue::Key;
 use super::super::spilled::{Answer, Spilled};
 use super::super::{Effects, Now};
-use super::{DurableSubscription, PAGE_BYTES, State};
+use super::{DurableSubscription, State};
 use crate::broker::policy::Cursor;
-use crate::store::PageLimit;
 use std::sync::Weak;
 
 impl State {
@@ -39,11 +38,8 @@ impl DurableSubscription {
 
     /// Reads on in the temp store when memory has little left for the consumer.
     pub(super) fn read_spilled(&self, state: &mut State) {
-        let limit = PageLimit { messages: self.policy.page_max.max(1), bytes: PAGE_BYTES };
-        if state.pending.len() <= limit.messages / 2
-            && let Some(spilled) = &mut state.spilled
-        {
-            spilled.read(limit, self.taking());
+        if let Some(spilled) = &mut state.spilled {
+            spilled.read(state.pending.len(), &self.policy, self.taking());
         }
     }
 

@@ -57,20 +57,7 @@ impl Browser {
     }
 
     pub(super) fn report(&self) -> SubscriptionReport {
-        SubscriptionReport {
-            key: self.new.key,
-            info: Arc::clone(&self.new.info),
-            durable: None,
-            active: true,
-            prefetch: self.new.window.prefetch(),
-            enqueued: self.dispatched,
-            dispatched: self.dispatched,
-            dequeued: 0,
-            in_flight: self.in_flight,
-            pending: 0,
-            discarded: 0,
-            slow: false,
-        }
+        self.new.report(self.dispatched, 0, self.in_flight)
     }
 
     /// The client asks for one message, or to be told that there are no more.

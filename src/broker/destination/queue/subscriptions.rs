@@ -24,6 +24,32 @@ pub struct NewSubscription {
     pub source: Option<u32>,
 }
 
+impl NewSubscription {
+    /// What it is and how many messages it was given, has settled and holds. What the queue has not given it is
+    /// the queue's.
+    pub(super) fn report(
+        &self,
+        dispatched: u64,
+        dequeued: u64,
+        in_flight: u64,
+    ) -> SubscriptionReport {
+        SubscriptionReport {
+            key: self.key,
+            info: Arc::clone(&self.info),
+            durable: None,
+            active: true,
+            prefetch: self.window.prefetch(),
+            enqueued: dispatched,
+            dispatched,
+            dequeued,
+            in_flight,
+            pending: 0,
+            discarded: 0,
+            slow: false,
+        }
+    }
+}
+
 /// The queue may have been woken for room in a window that others share.
 impl Drop for NewSubscription {
     fn drop(&mut self) {
@@ -119,21 +145,7 @@ impl Queue {
 
 impl Subscription {
     pub(super) fn report(&self) -> SubscriptionReport {
-        SubscriptionReport {
-            key: self.new.key,
-            info: Arc::clone(&self.new.info),
-            durable: None,
-            active: true,
-            prefetch: self.new.window.prefetch(),
-            // What the queue has not given it is the queue's.
-            enqueued: self.dispatched,
-            dispatched: self.dispatched,
-            dequeued: self.dequeued,
-            in_flight: self.in_flight.len() as u64,
-            pending: 0,
-            discarded: 0,
-            slow: false,
-        }
+        self.new.report(self.dispatched, self.dequeued, self.in_flight.len() as u64)
     }
 
     pub(super) fn wants_more(&self) -> bool {
