@@ -4,6 +4,7 @@
 //! and `orignalDestination` is as clients know it.
 
 use super::destination::Now;
+use super::usage::Usage;
 use crate::jms::info::ConsumerInfo;
 use crate::jms::info::{
     ConnectionInfo, DestinationInfo, ProducerInfo, RemoveInfo, RemoveSubscriptionInfo,
@@ -23,6 +24,8 @@ pub struct Notice {
     suffix: String,
     /// The destination whose policy decides whether bodies are included.
     pub subject: Option<Destination>,
+    /// The connection it came about through, if that is known.
+    pub cause: Option<Text>,
     payload: Payload,
     properties: Vec<(&'static str, PropertyValue)>,
 }
@@ -48,7 +51,7 @@ fn text(value: impl ToString) -> PropertyValue {
 
 impl Notice {
     fn new(suffix: String, payload: Payload) -> Self {
-        Self { suffix, subject: None, payload, properties: Vec::new() }
+        Self { suffix, subject: None, cause: None, payload, properties: Vec::new() }
     }
 
     fn with(mut self, name: &'static str, value: PropertyValue) -> Self {
@@ -70,11 +73,15 @@ impl Notice {
     }
 
     pub fn delivered(destination: &Destination, message: &Arc<Message>) -> Self {
-        Self::message("MessageDelivered", destination, message).with_origin(destination, message)
+        let cause = message.producer_id.as_ref().and_then(|sender| sender.connection.clone());
+        let notice = Self::message("MessageDelivered", destination, message);
+        Self { cause, ..notice.with_origin(destination, message) }
     }
 
-    pub fn consumed(destination: &Destination, message: &Arc<Message>) -> Self {
-        Self::message("MessageConsumed", destination, message).with_origin(destination, message)
+    /// `by` is the connection of the consumer.
+    pub fn consumed(destination: &Destination, message: &Arc<Message>, by: Option<&Text>) -> Self {
+        let notice = Self::message("MessageConsumed", destination, message);
+        Self { cause: by.cloned(), ..notice.with_origin(destination, message) }
     }
 
     pub fn dead(destination: &Destination, message: &Arc<Message>) -> Self {
@@ -133,11 +140,11 @@ impl Notice {
         .with("producerId", text(producer))
     }
 
-    pub fn full(destination: &Destination, used_bytes: u64) -> Self {
+    pub fn full(destination: &Destination, usage: &Usage) -> Self {
         let kind = destination.kind().title();
-        let used = i64::try_from(used_bytes).unwrap_or(i64::MAX);
+        let used = i64::try_from(usage.used()).unwrap_or(i64::MAX);
         Self::new(format!("FULL.{kind}.{}", destination.name()), Payload::Nothing)
-            .with("usageName", text(format!("Main:memory:{destination}:memory")))
+            .with("usageName", text(format!("{}:{destination}:memory", usage.path())))
             .with("usageCount", PropertyValue::Long(used))
     }
 
@@ -411,8 +418,16 @@ mod tests {
                 vec!["consumerId", "discardedCount", origin[0], origin[1]],
             ),
             (Notice::delivered(&queue, &message()), "MessageDelivered.Queue.A", origin.to_vec()),
-            (Notice::consumed(&queue, &message()), "MessageConsumed.Queue.A", origin.to_vec()),
-            (Notice::full(&queue, 5), "FULL.Queue.A", vec!["usageCount", "usageName"]),
+            (
+                Notice::consumed(&queue, &message(), None),
+                "MessageConsumed.Queue.A",
+                origin.to_vec(),
+            ),
+            (
+                Notice::full(&queue, &Usage::new(0, None)),
+                "FULL.Queue.A",
+                vec!["usageCount", "usageName"],
+            ),
             (Notice::master_broker(), "MasterBroker", vec![]),
         ];
         for (notice, topic, properties) in all {

@@ -26,6 +26,7 @@ pub(crate) fn options() -> BrokerOptions {
         name: "test".into(),
         id: BrokerId::default(),
         policy: Box::new(|_| Policy::default()),
+        memory_name: "Main".into(),
         memory_limit_bytes: 0,
         producer_memory: MemoryShare::Broker,
         consumer_memory: MemoryShare::Broker,

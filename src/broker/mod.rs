@@ -86,6 +86,8 @@ pub struct BrokerOptions {
     pub id: BrokerId,
     /// Gives each destination its policy.
     pub policy: Box<dyn Fn(&Destination) -> Policy + Send + Sync>,
+    /// What advisories call `systemUsage`.
+    pub memory_name: Text,
     /// `memoryUsage`, bytes.
     pub memory_limit_bytes: u64,
     /// Memory of what is in destinations.
@@ -200,13 +202,14 @@ impl Broker {
             Announcer::new(Text::clone(&options.name), options.id.clone(), connection.into());
         let sequence = Arc::new(AtomicI64::new(found.last_sequence));
         let outlet = Outlet { store, forward, halted: Arc::default() };
-        let memory = Usage::new(options.memory_limit_bytes, None);
+        let memory =
+            Usage::named(Text::clone(&options.memory_name), options.memory_limit_bytes, None);
         let broker = Arc::new(Self {
             router: Router::new(Arc::clone(&options.interceptors)),
             registry: Registry::default(),
             transactions: Arc::default(),
-            producer_memory: options.producer_memory.usage(&memory),
-            consumer_memory: options.consumer_memory.usage(&memory),
+            producer_memory: options.producer_memory.usage("Producer", &memory),
+            consumer_memory: options.consumer_memory.usage("Consumer", &memory),
             memory,
             selectors: SelectorPool::default(),
             scheduler: Scheduler::start(&options, &sequence, &outlet),
@@ -398,7 +401,8 @@ impl Broker {
             operation_type,
             ..DestinationInfo::default()
         };
-        let notice = Notice::destination(info);
+        let mut notice = Notice::destination(info);
+        notice.cause = creator.and_then(|id| id.value.clone());
         let topic = notice.topic();
         let is_heard =
             self.router.interceptors().get().intercept(&topic) || self.router.has_listener(&topic);
@@ -512,7 +516,12 @@ impl Broker {
         receipt: Option<Receipt>,
     ) {
         let body = notice.subject.as_ref().is_some_and(|of| self.policy(of).advisory_includes_body);
-        let url = origin_url.unwrap_or(&self.options.default_url);
+        let cause = self.registry.connection(notice.cause.as_ref());
+        let url = match (origin_url, &cause) {
+            (Some(url), _) => url,
+            (None, Some(connection)) => &connection.connector_url,
+            (None, None) => &self.options.default_url,
+        };
         let message = self.announcer.message(notice, topic, url, body, target.clone());
         if target.is_none() && self.router.interceptors().get().intercept(topic) {
             // Boxed: what it goes to may come into being, and that is announced.

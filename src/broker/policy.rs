@@ -2,7 +2,7 @@
 
 use super::error::BrokerError;
 use super::router::{self, Present};
-use crate::jms::{Destination, Text};
+use crate::jms::{ConsumerInfo, Destination, Text};
 use std::time::Duration;
 
 /// The policy of one destination; names and defaults as in ActiveMQ 5.17.
@@ -97,6 +97,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The connection of a consumer, if what it consumes is announced.
+    pub fn witness(&self, consumer: &ConsumerInfo) -> Option<Text> {
+        let id = consumer.consumer_id.as_ref().filter(|_| self.advisory_for_consumed)?;
+        id.connection.clone()
+    }
+
     /// What holds from now on for a destination that is there already, when `new` is its policy: how it keeps
     /// its messages stays as it is.
     pub fn replaced_by(&self, new: Self) -> Self {

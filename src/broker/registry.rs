@@ -22,6 +22,8 @@ pub struct ConnectionEntry {
     pub remote: Text,
     /// The connector it came through.
     pub connector: Text,
+    /// Where that listens, as clients are told.
+    pub connector_url: Text,
     /// Ends the transport of this connection.
     pub stop: Arc<Notify>,
     pub outbox: Arc<Outbox>,
@@ -116,6 +118,7 @@ impl Registry {
             info: Arc::clone(info),
             remote: Text::clone(&transport.remote),
             connector: Text::clone(&transport.connector),
+            connector_url: Text::clone(&transport.connector_url),
             stop: Arc::clone(&transport.stop),
             outbox: Arc::clone(outbox),
             blocked: AtomicBool::new(false),

@@ -4,6 +4,7 @@
 //! message is admitted while its node and all above are below their limits, so a limit can be passed
 //! by one message.
 
+use crate::jms::Text;
 use parking_lot::Mutex;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::task::{Poll, Waker};
 /// One limit, in bytes; 0 is no limit of its own.
 #[derive(Debug)]
 pub struct Usage {
+    /// What advisories call it; empty for that of a destination.
+    name: Text,
     limit: AtomicU64,
     used: AtomicU64,
     /// What of it is on its way to the temp store.
@@ -27,22 +30,23 @@ pub struct Usage {
 }
 
 /// Memory of producers or of consumers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemoryShare {
     /// That of the broker.
     Broker,
     /// So many bytes of it (`splitSystemUsageForProducersConsumers`).
     Part(u64),
-    /// So many bytes apart from it (`<producerSystemUsage>`, `<consumerSystemUsage>`).
-    Own(u64),
+    /// So many bytes apart from it, and the name of that (`<producerSystemUsage>`, `<consumerSystemUsage>`).
+    Own(u64, Text),
 }
 
 impl MemoryShare {
-    pub(super) fn usage(self, broker: &Arc<Usage>) -> Arc<Usage> {
+    /// The limit of the `side`, `Producer` or `Consumer`, of what `broker` limits.
+    pub(super) fn usage(&self, side: &str, broker: &Arc<Usage>) -> Arc<Usage> {
         match self {
             Self::Broker => Arc::clone(broker),
-            Self::Part(bytes) => Usage::new(bytes, Some(Arc::clone(broker))),
-            Self::Own(bytes) => Usage::new(bytes, None),
+            Self::Part(bytes) => Usage::named(side.into(), *bytes, Some(Arc::clone(broker))),
+            Self::Own(bytes, name) => Usage::named(Text::clone(name), *bytes, None),
         }
     }
 }
@@ -74,7 +78,13 @@ impl std::fmt::Debug for Waiter {
 impl Usage {
     /// A limit of `limit` bytes below `parent`.
     pub fn new(limit: u64, parent: Option<Arc<Self>>) -> Arc<Self> {
+        Self::named(Text::default(), limit, parent)
+    }
+
+    /// As [`Self::new`], for a limit that advisories name.
+    pub fn named(name: Text, limit: u64, parent: Option<Arc<Self>>) -> Arc<Self> {
         Arc::new(Self {
+            name,
             limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
             leaving: AtomicU64::new(0),
@@ -84,6 +94,17 @@ impl Usage {
             waiting: AtomicBool::new(false),
             waiters: Mutex::new(Vec::new()),
         })
+    }
+
+    /// The names from the broker's limit down to this, as advisories spell them: `Main:memory`.
+    pub fn path(&self) -> String {
+        let above = self.parent.as_ref().map(|parent| parent.path());
+        match (above, &*self.name) {
+            (Some(above), "") => above,
+            (Some(above), name) => format!("{above}:{name}:memory"),
+            (None, "") => String::new(),
+            (None, name) => format!("{name}:memory"),
+        }
     }
 
     /// Changes the limit, bytes; 0 is none.
@@ -209,6 +230,7 @@ impl Usage {
 
     fn has_left(&self, bytes: u64) {
         self.leaving.fetch_sub(bytes, Ordering::SeqCst);
+        self.tell_waiters();
         if let Some(parent) = &self.parent {
             parent.has_left(bytes);
         }
@@ -351,29 +373,37 @@ impl Drop for Waiting<'_> {
 pub struct Credit {
     usage: Arc<Usage>,
     bytes: u64,
-    /// It is on its way to the temp store.
-    leaves: bool,
 }
 
 impl Credit {
     /// Wraps `bytes` that were taken from `usage`.
     pub fn taken(usage: Arc<Usage>, bytes: u64) -> Self {
-        Self { usage, bytes, leaves: false }
+        Self { usage, bytes }
     }
 
-    /// As [`Self::taken`], for what is on its way to the temp store.
-    pub fn leaving(usage: Arc<Usage>, bytes: u64) -> Self {
-        usage.leave(bytes);
-        Self { usage, bytes, leaves: true }
+    /// Marks it as on its way to the temp store, until the mark is dropped.
+    pub fn spilling(&self) -> Spilling {
+        self.usage.leave(self.bytes);
+        Spilling { usage: Arc::clone(&self.usage), bytes: self.bytes }
     }
 }
 
 impl Drop for Credit {
     fn drop(&mut self) {
-        if self.leaves {
-            self.usage.has_left(self.bytes);
-        }
         self.usage.release(self.bytes);
+    }
+}
+
+/// Says of memory that it is on its way to the temp store.
+#[derive(Debug)]
+pub struct Spilling {
+    usage: Arc<Usage>,
+    bytes: u64,
+}
+
+impl Drop for Spilling {
+    fn drop(&mut self) {
+        self.usage.has_left(self.bytes);
     }
 }
 
@@ -511,13 +541,16 @@ mod tests {
 
     #[test]
     fn split_memory_is_limited_by_its_part_and_by_the_whole() {
-        let broker = Usage::new(100, None);
-        let (producers, consumers) =
-            (MemoryShare::Part(60).usage(&broker), MemoryShare::Part(40).usage(&broker));
+        let broker = Usage::named("Main".into(), 100, None);
+        let producers = MemoryShare::Part(60).usage("Producer", &broker);
+        let consumers = MemoryShare::Part(40).usage("Consumer", &broker);
         assert!(producers.try_take(60) && !producers.try_take(1));
         assert!(consumers.try_take(40) && !consumers.try_take(1));
-        let own = MemoryShare::Own(10).usage(&broker);
+        let own = MemoryShare::Own(10, "mine".into()).usage("Producer", &broker);
         assert!(own.try_take(5), "it is not of the broker's memory");
         assert_eq!(broker.used(), 100);
+        let destination = Usage::new(0, Some(producers));
+        let paths = [&broker, &destination, &own].map(|usage| usage.path());
+        assert_eq!(paths, ["Main:memory", "Main:memory:Producer:memory", "mine:memory"]);
     }
 }

@@ -102,7 +102,7 @@ element! {
         network_connector_uris: Vec<String> = "networkConnectorURIs", Vec::new(), later;
         proxy_connectors: Vec<ProxyConnector> = "proxyConnectors", Vec::new(), later;
         destination_policy: PolicyMap = "destinationPolicy", PolicyMap::default(), active;
-        system_usage: SystemUsage = "systemUsage" | "memoryManager", SystemUsage::default(), active;
+        system_usage: SystemUsage = "systemUsage" | "memoryManager", SystemUsage::unwritten(), active;
         producer_system_usage: Option<SystemUsage> = "producerSystemUsage", None, active;
         consumer_system_usage: Option<SystemUsage> = "consumerSystemUsage", None, active;
         /// As written; [`BrokerConfig::store`] says which one counts.

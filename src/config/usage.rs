@@ -7,6 +7,8 @@ use super::units::{MemorySize, Percent};
 
 element! {
     pub struct SystemUsage = "systemUsage" {
+        /// What advisories about full destinations call it.
+        name: String = "name", "default".into(), active;
         /// Fail a send at once when there is no space, instead of holding the producer back.
         send_fail_if_no_space: bool = "sendFailIfNoSpace", false, active;
         /// Fail a send after waiting this long; 0 = wait for ever.
@@ -19,8 +21,15 @@ element! {
             "jobSchedulerUsage", JobSchedulerUsage::default(), active;
     }
     without_effect {
-        "name", "parent", "adapter", "tempStore", "jobSchedulerStore",
+        "parent", "adapter", "tempStore", "jobSchedulerStore",
         "checkLimitsLogLevel" = "warn", "sendFailIfNoSpaceExplicitySet",
+    }
+}
+
+impl SystemUsage {
+    /// That of a broker whose configuration has none.
+    pub fn unwritten() -> Self {
+        Self { name: "Main".into(), ..Self::default() }
     }
 }
 

@@ -61,6 +61,7 @@ pub(super) fn of_config(config: &Config, id: BrokerId) -> (Plan, Vec<String>) {
     let options = BrokerOptions {
         id,
         policy: Box::new(policy),
+        memory_name: usage.name.as_str().into(),
         memory_limit_bytes,
         producer_memory: share(
             broker,
@@ -159,7 +160,7 @@ fn share(
         Side::Consumers => broker.consumer_system_usage_portion,
     };
     match own {
-        Some(own) => MemoryShare::Own(own.memory.limit_bytes(heap)),
+        Some(own) => MemoryShare::Own(own.memory.limit_bytes(heap), own.name.as_str().into()),
         None if broker.split_system_usage => {
             MemoryShare::Part(memory_limit_bytes / 100 * u64::from(portion))
         }

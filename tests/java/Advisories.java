@@ -325,7 +325,7 @@ final class Advisories extends Rules {
         CompletableFuture<Void> sender =
                 meanwhile(() -> FlowControl.sendBlocks(auto(connection), queue, 0, 30));
         ActiveMQMessage advisory = advisory(full);
-        contains(advisory.getStringProperty("usageName"), nameOf(queue));
+        equal("default:memory:" + queue + ":memory", advisory.getStringProperty("usageName"), "usageName");
         check(advisory.getLongProperty("usageCount") > 50_000, "usageCount");
         ActiveMQMessage second = advisory(fast);
         equal(queue, data(ProducerInfo.class, second).getDestination(), "destination");

@@ -410,7 +410,7 @@ impl Client {
         }
         let policy = handle.policy.get();
         if policy.advisory_when_full {
-            self.announce(Notice::full(&handle.destination, handle.usage.used())).await;
+            self.announce(Notice::full(&handle.destination, &handle.usage)).await;
         }
         if policy.advisory_for_fast_producers {
             self.announce(Notice::fast_producer(&handle.destination, &producer)).await;

@@ -58,7 +58,7 @@ use super::error::BrokerError;
 use super::outbox::{Receipt, SubscriptionKey};
 use super::policy::Policy;
 use super::scheduler::{Firing, JobsOp};
-use super::usage::{Credit, Usage};
+use super::usage::{Credit, Spilling, Usage};
 use crate::jms::selector::Selector;
 use crate::jms::{ConsumerInfo, Destination, Message, Text};
 use crate::store::spool::{Channel, Spooled};
@@ -381,7 +381,7 @@ pub enum SpoolJob {
         band: u8,
         messages: Vec<Spooled>,
         /// Memory that is taken until they are written.
-        holds: Vec<Arc<Credit>>,
+        holds: Vec<(Credit, Spilling)>,
     },
     Take {
         channel: Arc<Channel>,
@@ -447,6 +447,6 @@ pub(crate) fn warn_temp_full(destination: &Destination, short: TempShortage, pro
 
 fn notice_full(policy: &Policy, destination: &Destination, usage: &Usage, out: &mut Effects) {
     if policy.advisory_when_full {
-        out.notice(Notice::full(destination, usage.used()));
+        out.notice(Notice::full(destination, usage));
     }
 }

@@ -64,11 +64,18 @@ impl Spilled {
             message: Arc::clone(&entry.message),
         };
         let (messages, number) = (entries.iter().map(message).collect(), self.channel.number());
+        let holds = entries.iter().filter_map(|entry| entry.hold.as_deref());
+        let spilling: Vec<_> = holds.map(Credit::spilling).collect();
         let done = move |result: Result<(), StoreError>| {
-            if let Err(error) = result {
-                tracing::warn!(%error, "the temp store has no room: messages stay in memory");
-                tell(number, Answer::Refused(entries));
+            match result {
+                Ok(()) => drop(entries),
+                Err(error) => {
+                    tracing::warn!(%error, "the temp store has no room: messages stay in memory");
+                    tell(number, Answer::Refused(entries));
+                }
             }
+            // At last: what is full is never without a reason to wait.
+            drop(spilling);
         };
         self.channel.append(messages, Box::new(done));
     }
@@ -140,3 +147,27 @@ fn in_memory(spooled: Spooled, usage: &Arc<Usage>, policy: &Policy) -> Entry {
 
 /// Bytes read at a time.
 const PAGE_BYTES: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::destination::fixture;
+
+    #[test]
+    fn memory_of_what_is_put_is_leaving_until_it_is_free() {
+        let spool = fixture::spool();
+        for _ in 0..100 {
+            let usage = Usage::new(10, None);
+            usage.take(10);
+            let hold = Some(Arc::new(Credit::taken(Arc::clone(&usage), 10)));
+            let entry =
+                Entry { hold, ..Entry::new(Arc::new(fixture::message("c", 1)), 1, 10, false) };
+            let mut spilled = Spilled::new(&spool);
+            spilled.put(vec![entry], |_, answer| panic!("there is room: {answer:?}"));
+            while usage.full().is_some() {
+                assert!(usage.is_leaving() || usage.full().is_none(), "a send would be refused");
+                std::thread::yield_now();
+            }
+        }
+    }
+}

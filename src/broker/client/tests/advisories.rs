@@ -5,6 +5,7 @@ use crate::broker::VirtualSubscriptions;
 use crate::broker::interceptors::Interceptors;
 use crate::broker::policy::{PendingLimit, Policy};
 use crate::jms::Described;
+use crate::jms::properties::{PropertyMap, PropertyValue};
 
 async fn announcing() -> Arc<Broker> {
     broker_with(|options| options.advisories = true).await
@@ -27,6 +28,21 @@ impl Peer {
         let topic = message.destination.as_ref().expect("a topic").name();
         let suffix = topic.strip_prefix(Destination::ADVISORY_PREFIX).expect("an advisory");
         (suffix.into(), message.described.as_deref().cloned())
+    }
+
+    /// The connectors that the next advisories name.
+    async fn origins(&mut self, count: usize) -> Vec<String> {
+        let mut origins = Vec::new();
+        for _ in 0..count {
+            let message = self.takes().await;
+            let properties = message.properties.as_ref().expect("advisories have some");
+            let properties = PropertyMap::decode(properties).expect("they are well formed");
+            match properties.get("originBrokerURL") {
+                Some(PropertyValue::String(url)) => origins.push(url.to_string()),
+                other => panic!("it is no text: {other:?}"),
+            }
+        }
+        origins
     }
 
     async fn topics_told(&mut self, count: usize) -> Vec<String> {
@@ -333,5 +349,41 @@ async fn consumers_of_queues_of_virtual_topics_are_announced_as_theirs_where_tha
         let topic = "VirtualDestination.Consumer.Topic.VirtualTopic.T";
         assert_eq!(watcher.topics_told(count).await, vec![topic; count]);
         watcher.has_no_more(&broker).await;
+    }
+}
+
+/// Each advisory names the connector that its cause came through; those without a cause the first one.
+#[tokio::test]
+async fn origin_broker_url_is_of_the_connector_of_the_sender_and_of_the_consumer() {
+    for transacted in [false, true] {
+        let broker = broker_with(|options| {
+            options.advisories = true;
+            options.policy = Box::new(|of| Policy {
+                advisory_for_consumed: of.name() == "Q",
+                advisory_for_delivery: of.name() == "Q",
+                ..Policy::default()
+            });
+        })
+        .await;
+        let mut watcher = Peer::connect(&broker, "watcher").await;
+        for suffix in ["MessageDelivered.>", "MessageConsumed.>", "Queue"] {
+            watcher.watch(suffix).await;
+        }
+        let mut sender = Peer::through(&broker, "sender", "tcp://senders").await;
+        let mut consumer = Peer::through(&broker, "consumer", "tcp://consumers").await;
+        let queue = Destination::queue("Q");
+        sender.send(&queue).await.expect("there is room");
+        assert_eq!(watcher.origins(2).await, ["tcp://senders"; 2]);
+        consumer.consume(&queue).await.expect("it is let in");
+        let got = consumer.deliveries(1).await;
+        let id = transacted.then(|| transactions::local("consumer", 1));
+        if let Some(id) = &id {
+            consumer.client.begin(id.clone()).expect("no limit");
+        }
+        consumer.acknowledge(AckKind::Standard, &got, id.as_ref()).await.expect("it is held");
+        if let Some(id) = &id {
+            consumer.commit(id, false).await.expect("it is open");
+        }
+        assert_eq!(watcher.origins(1).await, ["tcp://consumers"]);
     }
 }

@@ -118,12 +118,13 @@ async fn what_is_on_its_way_to_the_temp_store_is_no_reason_to_refuse_a_send() {
     let bytes = usage.limit();
     usage.take(bytes);
     peer.send(&queue()).await.expect_err("there is no room, and nothing leaves");
-    let leaving = Credit::leaving(Arc::clone(&usage), bytes);
+    let leaving = Credit::taken(Arc::clone(&usage), bytes);
+    let spilling = leaving.spilling();
     let sent = tokio::spawn(async move { send_one_way(&mut peer).await });
     tokio::task::yield_now().await;
     settled(&broker).await;
     assert!(!sent.is_finished(), "it waits for what leaves");
-    drop(leaving);
+    drop((leaving, spilling));
     sent.await.expect("no panic").expect("there is room");
 }
 

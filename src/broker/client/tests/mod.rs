@@ -77,6 +77,13 @@ impl Peer {
         Self::admitted(broker, name, info, transport()).await.expect("nobody has its name")
     }
 
+    /// As [`Self::connect`], by the connector at `url`.
+    async fn through(broker: &Arc<Broker>, name: &'static str, url: &str) -> Self {
+        let transport = Transport { connector_url: url.into(), ..transport() };
+        let info = introduction(name, Some(name));
+        Self::admitted(broker, name, info, transport).await.expect("nobody has its name")
+    }
+
     async fn admitted(
         broker: &Arc<Broker>,
         name: &'static str,

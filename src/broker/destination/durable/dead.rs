@@ -6,15 +6,17 @@ use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
 use crate::broker::destination::in_flight::Entry;
 use crate::broker::destination::{Effects, Now};
 use crate::broker::outbox::Receipt;
+use crate::jms::Text;
 use hashbrown::HashSet;
 use std::sync::Weak;
 
 impl DurableSubscription {
-    pub(super) fn consumed(&self, entry: &Entry, out: &mut Effects) {
+    /// A message was consumed, by a consumer of that connection.
+    pub(super) fn consumed(&self, entry: &Entry, by: Option<&Text>, out: &mut Effects) {
         if self.policy.advisory_for_consumed
             && let Some(from) = &entry.message.destination
         {
-            out.notice(Notice::consumed(from, &entry.message));
+            out.notice(Notice::consumed(from, &entry.message, by));
         }
     }
 

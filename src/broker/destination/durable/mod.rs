@@ -401,13 +401,14 @@ impl DurableSubscription {
         out: &mut Effects,
     ) -> Result<(), BrokerError> {
         let mut state = self.state.lock();
-        let State { active: Some(active), in_flight, backlog, left, dying, sources, .. } =
+        let State { active: Some(active), info, in_flight, backlog, left, dying, sources, .. } =
             &mut *state
         else {
             return Ok(());
         };
         let settled = in_flight.settle(ack, &active.window, self.policy.use_prefetch_extension)?;
         active.window.pace.acknowledged(now.instant);
+        let by = self.policy.witness(info);
         sources.settle(settled.removed.len() as u64, ack.kind == AckKind::Expired);
         if backlog.is_reading() {
             left.extend(settled.removed.iter().map(|entry| entry.sequence));
@@ -430,7 +431,7 @@ impl DurableSubscription {
                 AckKind::Expired => self.expired(dying, entry, receipts.pop(), out),
                 _ => {
                     out.removals.extend(self.removal(&entry));
-                    self.consumed(&entry, out);
+                    self.consumed(&entry, by.as_ref(), out);
                 }
             }
         }
@@ -464,13 +465,15 @@ impl DurableSubscription {
     ) {
         let mut state = self.state.lock();
         let none = Window::new(0);
-        let State { active, in_flight, orphans, pending, backlog, left, sources, .. } = &mut *state;
+        let State { active, info, in_flight, orphans, pending, backlog, left, sources, .. } =
+            &mut *state;
+        let by = self.policy.witness(info);
         let reading = backlog.is_reading();
         let window = active.as_ref().map_or(&none, |active| &active.window);
         for entry in in_flight.end_transaction(transaction, commit, window) {
             sources.settle(1, false);
             left.extend(reading.then_some(entry.sequence));
-            self.consumed(&entry, out);
+            self.consumed(&entry, by.as_ref(), out);
         }
         let (mine, others) =
             std::mem::take(orphans).into_iter().partition(|(holder, _)| *holder == transaction);
@@ -478,7 +481,7 @@ impl DurableSubscription {
         for (_, entry) in mine {
             if commit {
                 left.extend(reading.then_some(entry.sequence));
-                self.consumed(&entry, out);
+                self.consumed(&entry, None, out);
             } else {
                 pending.insert(Key::of(&entry), entry);
             }

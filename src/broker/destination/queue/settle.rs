@@ -8,7 +8,7 @@ use crate::broker::advisory::Notice;
 use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
 use crate::broker::error::BrokerError;
 use crate::broker::outbox::Receipt;
-use crate::jms::AckKind;
+use crate::jms::{AckKind, Text};
 use crate::store::{Cancel, StoreOp};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,6 +30,7 @@ impl Queue {
         }
         let Some(subscription) = self.consumers.get_mut(ack.subscription) else { return Ok(()) };
         let window = Arc::clone(&subscription.new.window);
+        let by = self.context.policy.witness(&subscription.new.info);
         let settled = subscription.in_flight.settle(ack, &window, extend)?;
         subscription.dequeued += settled.removed.len() as u64;
         window.pace.acknowledged(now.instant);
@@ -52,14 +53,14 @@ impl Queue {
                 }
                 // By the client's clock, which may be ahead of ours: it has not consumed the message.
                 AckKind::Expired => self.expired(entry, receipts.pop(), out),
-                _ => self.consumed(entry, out),
+                _ => self.consumed(entry, by.as_ref(), out),
             }
         }
         Ok(())
     }
 
-    /// A message was consumed.
-    fn consumed(&mut self, entry: Entry, out: &mut Effects) {
+    /// A message was consumed, by a consumer of that connection.
+    fn consumed(&mut self, entry: Entry, by: Option<&Text>, out: &mut Effects) {
         if self.context.stores(&entry.message) {
             // What was not written yet need not be.
             let withdrawn = entry.cancel.as_ref().is_some_and(Cancel::cancel);
@@ -67,13 +68,18 @@ impl Queue {
                 out.removals.push(self.removal(entry.sequence));
             }
         }
-        self.consumed_in_store(&entry, out);
+        self.consumed_in_store(&entry, by, out);
     }
 
     /// A message was consumed, and the store knows.
-    pub(super) fn consumed_in_store(&mut self, entry: &Entry, out: &mut Effects) {
+    pub(super) fn consumed_in_store(
+        &mut self,
+        entry: &Entry,
+        by: Option<&Text>,
+        out: &mut Effects,
+    ) {
         if self.context.policy.advisory_for_consumed {
-            out.notice(Notice::consumed(&self.context.destination, &entry.message));
+            out.notice(Notice::consumed(&self.context.destination, &entry.message, by));
         }
         if let (Some(audit), Some(id)) = (&mut self.audit, entry.id()) {
             match entry.message.persistent {
@@ -91,7 +97,7 @@ impl Queue {
         self.counters.now.expired += 1;
         out.notice(Notice::expired(&self.context.destination, &entry.message));
         if self.context.policy.advisory_for_consumed {
-            out.notice(Notice::consumed(&self.context.destination, &entry.message));
+            out.notice(Notice::consumed(&self.context.destination, &entry.message, None));
         }
         let expiration = entry.message.expiration;
         self.dead(entry, Some(Cause::Expired(expiration)), receipt, out);

@@ -6,7 +6,7 @@ use super::super::{Effects, Now, SpoolJob};
 use super::Queue;
 use super::paging::READ_RETRY;
 use crate::broker::policy::Cursor;
-use crate::broker::usage::Credit;
+use crate::broker::usage::{Credit, Spilling};
 use crate::store::spool::{Channel, Spooled};
 use crate::store::{PageLimit, StoreError};
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ struct Spilled {
     tally: Tally,
     /// Messages of this batch, and the memory they have until they are written.
     batch: Vec<Spooled>,
-    holds: Vec<Arc<Credit>>,
+    holds: Vec<(Credit, Spilling)>,
 }
 
 impl Spill {
@@ -72,8 +72,9 @@ impl Queue {
         });
         band.tally.add(1);
         let expires = entry.message.expiration > 0;
-        let hold = Credit::leaving(Arc::clone(&self.context.usage), entry.bytes);
-        band.holds.push(Arc::new(hold));
+        let hold = Credit::taken(Arc::clone(&self.context.usage), entry.bytes);
+        let spilling = hold.spilling();
+        band.holds.push((hold, spilling));
         let Entry { message, sequence, redeliveries, .. } = entry;
         band.batch.push(Spooled { sequence, redeliveries, message });
         if expires {

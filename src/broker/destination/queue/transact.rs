@@ -5,6 +5,7 @@ use super::super::in_flight::{Entry, TransactionKey};
 use super::super::{Effects, Now};
 use super::Queue;
 use crate::broker::destination::audit::Seen;
+use crate::jms::Text;
 use crate::store::StoreOp;
 use std::sync::Arc;
 
@@ -50,8 +51,8 @@ impl Queue {
         let Decision { transaction, outcome, waits_on, entries, receipt } = decision;
         match transaction {
             Some(transaction) if outcome.is_ok() => {
-                for entry in self.end_transaction(transaction) {
-                    self.consumed_in_store(&entry, out);
+                for (by, entry) in self.end_transaction(transaction) {
+                    self.consumed_in_store(&entry, by.as_ref(), out);
                 }
                 for sequence in self.locked.take(transaction) {
                     self.counters.now.dequeued += 1;
@@ -104,8 +105,8 @@ impl Queue {
             .collect()
     }
 
-    /// What was acknowledged in `transaction` leaves its consumers.
-    fn end_transaction(&mut self, transaction: TransactionKey) -> Vec<Entry> {
+    /// What was acknowledged in `transaction` leaves its consumers; and their connections, if those are told.
+    fn end_transaction(&mut self, transaction: TransactionKey) -> Vec<(Option<Text>, Entry)> {
         let mut removed = Vec::new();
         for subscription in self.consumers.iter_mut() {
             let window = Arc::clone(&subscription.new.window);
@@ -114,9 +115,10 @@ impl Queue {
             if subscription.new.info.network_subscription {
                 self.counters.now.forwarded += gone.len() as u64;
             }
-            removed.extend(gone);
+            let by = self.context.policy.witness(&subscription.new.info);
+            removed.extend(gone.into_iter().map(|entry| (by.clone(), entry)));
         }
-        removed.extend(self.take_orphans(transaction));
+        removed.extend(self.take_orphans(transaction).into_iter().map(|entry| (None, entry)));
         removed
     }
 
