@@ -1,8 +1,8 @@
 //! The least that a persistent message can take on this machine: what limits any broker, and this one.
 //!
 //! `cargo bench --bench floor [folder]`: a program receives 1 KiB with the headers of a message, writes all that has
-//! come past the page cache, syncs, and answers each sender; beside it one that only answers, and a bare loop of
-//! writes and syncs. No wire format, no queue, no index. The journal's files go to a temporary folder in `folder`, by
+//! come past the page cache, syncs, and answers each sender; beside it one that only answers, one that answers every
+//! hundred messages as to a commit, and a bare loop of writes and syncs. No wire format, no queue, no index. The journal's files go to a temporary folder in `folder`, by
 //! default the system's.
 
 mod support;
@@ -24,17 +24,17 @@ const MESSAGE_BYTES: usize = 1024 + 120;
 const ANSWER: [u8; 20] = [0; 20];
 const FILE_BYTES: u64 = 32 << 20;
 const ROUND: Duration = Duration::from_secs(3);
-/// Arguments of the process that answers: with the folder it writes to, and at once.
+/// Arguments of the process that answers: with the folder it writes to, or at once, and to so many messages each time.
 const STORE: &str = "--store=";
 const ECHO: &str = "--echo";
+const MESSAGES: &str = "--messages=";
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(folder) = arguments.iter().find_map(|argument| argument.strip_prefix(STORE)) {
-        return answer(Some(Log::create(Path::new(folder))?));
-    }
-    if arguments.iter().any(|argument| argument == ECHO) {
-        return answer(None);
+    let value = |name: &str| arguments.iter().find_map(|argument| argument.strip_prefix(name));
+    if let Some(messages) = value(MESSAGES) {
+        let log = value(STORE).map(|folder| Log::create(Path::new(folder))).transpose()?;
+        return answer(log, messages.parse()?);
     }
     let base = arguments.iter().find(|argument| !argument.starts_with('-'));
     let folder = tempfile::tempdir_in(base.map_or_else(std::env::temp_dir, PathBuf::from))?;
@@ -48,13 +48,14 @@ fn main() -> Outcome<()> {
     }
     println!(
         "{:24} {:>9} {:>8} {:>8} {:>14}",
-        "one message at a time", "/s", "p50 us", "p99 us", "CPU us/message"
+        "received and answered", "/s", "p50 us", "p99 us", "CPU us/message"
     );
-    measure("1 sender, only answered", ECHO.into(), 1)?;
+    measure("1 sender, only answered", ECHO, 1, 1)?;
+    let store = format!("{STORE}{}", folder.path().display());
     for senders in [1, 8, 32] {
-        let store = format!("{STORE}{}", folder.path().display());
-        measure(&format!("{senders} senders"), store, senders)?;
+        measure(&format!("{senders} senders"), &store, senders, 1)?;
     }
+    measure("1 sender, 100 each time", &store, 1, 100)?;
     Ok(())
 }
 
@@ -98,7 +99,7 @@ fn bare(log: &mut Log, messages: usize) -> Outcome<f64> {
 }
 
 /// Answers whoever connects, until the process is ended.
-fn answer(log: Option<Log>) -> Outcome<()> {
+fn answer(log: Option<Log>, messages: usize) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -108,7 +109,7 @@ fn answer(log: Option<Log>) -> Outcome<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            tokio::spawn(receive(Arc::new(stream), Arc::clone(&waiting)));
+            tokio::spawn(receive(Arc::new(stream), messages, Arc::clone(&waiting)));
         }
     })
 }
@@ -120,8 +121,8 @@ struct Waiting {
     came: Notify,
 }
 
-async fn receive(stream: Arc<tokio::net::TcpStream>, waiting: Arc<Waiting>) {
-    let (mut buffer, mut filled) = ([0; MESSAGE_BYTES], 0);
+async fn receive(stream: Arc<tokio::net::TcpStream>, messages: usize, waiting: Arc<Waiting>) {
+    let (mut buffer, mut filled) = (vec![0; messages * MESSAGE_BYTES], 0);
     loop {
         match stream.try_read(&mut buffer[filled..]) {
             Ok(0) => return,
@@ -133,7 +134,7 @@ async fn receive(stream: Arc<tokio::net::TcpStream>, waiting: Arc<Waiting>) {
             }
             Err(_) => return,
         }
-        if filled == MESSAGE_BYTES {
+        if filled == buffer.len() {
             filled = 0;
             let mut messages = waiting.messages.lock();
             messages.0.extend_from_slice(&buffer);
@@ -165,9 +166,10 @@ struct Server {
 }
 
 impl Server {
-    fn start(argument: String) -> Outcome<Self> {
+    fn start(argument: &str, messages: usize) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        let mut process = command.arg(argument).stdout(Stdio::piped()).spawn()?;
+        command.arg(argument).arg(format!("{MESSAGES}{messages}"));
+        let mut process = command.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         let output = process.stdout.take().ok_or("no output")?;
         BufReader::new(output).read_line(&mut line)?;
@@ -183,11 +185,13 @@ impl Drop for Server {
     }
 }
 
-fn measure(what: &str, argument: String, senders: usize) -> Outcome<()> {
-    let server = Server::start(argument)?;
+/// `messages` are sent and answered at a time.
+fn measure(what: &str, argument: &str, senders: usize, messages: usize) -> Outcome<()> {
+    let server = Server::start(argument, messages)?;
     let before = Usage::of(server.process.id());
     let address = server.address;
-    let sending: Vec<_> = (0..senders).map(|_| std::thread::spawn(move || send(address))).collect();
+    let sending: Vec<_> =
+        (0..senders).map(|_| std::thread::spawn(move || send(address, messages))).collect();
     let mut latencies = Vec::new();
     for thread in sending {
         latencies.extend(
@@ -196,26 +200,27 @@ fn measure(what: &str, argument: String, senders: usize) -> Outcome<()> {
     }
     let cpu_us = Usage::of(server.process.id()).cpu_us - before.cpu_us;
     latencies.sort_unstable();
+    let sent = (latencies.len() * messages) as f64;
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
     println!(
         "{what:24} {:9.0} {:8} {:8} {:14.1}",
-        latencies.len() as f64 / ROUND.as_secs_f64(),
+        sent / ROUND.as_secs_f64(),
         at(0.5).as_micros(),
         at(0.99).as_micros(),
-        cpu_us / latencies.len() as f64
+        cpu_us / sent
     );
     Ok(())
 }
 
-/// Sends one message after the other, each when the one before was answered.
-fn send(address: SocketAddr) -> Result<Vec<Duration>, std::io::Error> {
+/// Sends so many messages, and the next ones when they were answered.
+fn send(address: SocketAddr, messages: usize) -> Result<Vec<Duration>, std::io::Error> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
-    let (message, mut answer) = ([1; MESSAGE_BYTES], ANSWER);
+    let (bytes, mut answer) = (vec![1; messages * MESSAGE_BYTES], ANSWER);
     let (begin, mut latencies) = (Instant::now(), Vec::new());
     while begin.elapsed() < ROUND {
         let sent = Instant::now();
-        stream.write_all(&message)?;
+        stream.write_all(&bytes)?;
         stream.read_exact(&mut answer)?;
         latencies.push(sent.elapsed());
     }

@@ -237,13 +237,15 @@ async fn produce(run: Arc<Run>, number: u64) -> Outcome<Latencies> {
         if args.transaction > 0 && mine.is_multiple_of(args.transaction) {
             session.begin().await?;
         }
-        // The memory of the last one, unless that still waits to be written.
-        let mut body = match message.content.take().unwrap_or_default().try_into_mut() {
-            Ok(body) => body,
-            Err(written) => BytesMut::from(&written[..]),
-        };
-        body[..8].copy_from_slice(&wall_us().to_le_bytes());
-        message.content = Some(body.freeze());
+        if args.consumers > 0 {
+            // The memory of the last one, unless that still waits to be written.
+            let mut body = match message.content.take().unwrap_or_default().try_into_mut() {
+                Ok(body) => body,
+                Err(written) => BytesMut::from(&written[..]),
+            };
+            body[..8].copy_from_slice(&wall_us().to_le_bytes());
+            message.content = Some(body.freeze());
+        }
         if args.destinations > 1 {
             let name = format!("{}.{}", args.destination, mine % args.destinations);
             message.destination = Some(Destination::queue(name));
