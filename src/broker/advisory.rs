@@ -84,8 +84,9 @@ impl Notice {
         Self { cause: by.cloned(), ..notice.with_origin(destination, message) }
     }
 
-    pub fn dead(destination: &Destination, message: &Arc<Message>) -> Self {
-        Self::message("MessageDLQd", destination, message)
+    /// `by` is the connection of the consumer that gave the message up.
+    pub fn dead(destination: &Destination, message: &Arc<Message>, by: Option<Text>) -> Self {
+        Self { cause: by, ..Self::message("MessageDLQd", destination, message) }
     }
 
     pub fn discarded(
@@ -94,12 +95,13 @@ impl Notice {
         consumer: &ConsumerInfo,
         count: u64,
     ) -> Self {
-        let consumer = consumer.consumer_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let id = consumer.consumer_id.as_ref().map(ToString::to_string).unwrap_or_default();
         let count = i32::try_from(count).unwrap_or(i32::MAX);
-        Self::message("MessageDiscarded", destination, message)
+        let notice = Self::message("MessageDiscarded", destination, message)
             .with_origin(destination, message)
-            .with("consumerId", text(consumer))
-            .with("discardedCount", PropertyValue::Int(count))
+            .with("consumerId", text(id))
+            .with("discardedCount", PropertyValue::Int(count));
+        Self { cause: consumer.connection().cloned(), ..notice }
     }
 
     pub fn expired(destination: &Destination, message: &Arc<Message>) -> Self {
@@ -119,11 +121,12 @@ impl Notice {
         let id = consumer.consumer_id.as_ref().map(ToString::to_string).unwrap_or_default();
         let kind = destination.kind().title();
         let described = Described::Consumer(consumer.clone());
-        Self::new(
+        let notice = Self::new(
             format!("SlowConsumer.{kind}.{}", destination.name()),
             Payload::Described(Box::new(described)),
         )
-        .with("consumerId", text(id))
+        .with("consumerId", text(id));
+        Self { cause: consumer.connection().cloned(), ..notice }
     }
 
     pub fn fast_producer(destination: &Destination, producer: &ProducerId) -> Self {
@@ -435,7 +438,7 @@ mod tests {
             assert_eq!(shown, topic);
             assert_eq!(names, properties, "{topic}");
         }
-        assert_eq!(shown(&Notice::dead(&queue, &message())).0, "MessageDLQd.Queue.A");
+        assert_eq!(shown(&Notice::dead(&queue, &message(), None)).0, "MessageDLQd.Queue.A");
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub struct DeadLetter {
     pub cause: Option<Cause>,
     /// The durable subscription it was for.
     pub subscriber: Option<DurableKey>,
+    /// The connection of the consumer that gave it up.
+    pub by: Option<Text>,
     /// How often it was delivered again.
     pub redeliveries: i32,
     /// What takes it out of the store, where it is in it, in the submit that brings it to the queue.
@@ -99,7 +101,8 @@ impl DeadLetter {
     /// A message that no store has.
     pub fn unstored(message: Arc<Message>, from: Destination, cause: Option<Cause>) -> Self {
         let redeliveries = message.redelivery_counter;
-        Self { message, from, cause, subscriber: None, redeliveries, leaves: None, receipt: None }
+        let (subscriber, by, leaves, receipt) = (None, None, None, None);
+        Self { message, from, cause, subscriber, by, redeliveries, leaves, receipt }
     }
 }
 

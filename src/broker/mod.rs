@@ -516,7 +516,8 @@ impl Broker {
         receipt: Option<Receipt>,
     ) {
         let body = notice.subject.as_ref().is_some_and(|of| self.policy(of).advisory_includes_body);
-        let cause = self.registry.connection(notice.cause.as_ref());
+        let watcher = target.as_ref().and_then(|watcher| watcher.connection.as_ref());
+        let cause = self.registry.connection(watcher.or(notice.cause.as_ref()));
         let url = match (origin_url, &cause) {
             (Some(url), _) => url,
             (None, Some(connection)) => &connection.connector_url,
@@ -566,7 +567,7 @@ impl Broker {
             tracing::error!(%destination, %error, "a dead message could not be moved");
             return;
         }
-        self.publish(Notice::dead(&letter.from, &letter.message)).await;
+        self.publish(Notice::dead(&letter.from, &letter.message, letter.by)).await;
     }
 }
 

@@ -99,8 +99,7 @@ pub struct Policy {
 impl Policy {
     /// The connection of a consumer, if what it consumes is announced.
     pub fn witness(&self, consumer: &ConsumerInfo) -> Option<Text> {
-        let id = consumer.consumer_id.as_ref().filter(|_| self.advisory_for_consumed)?;
-        id.connection.clone()
+        consumer.connection().filter(|_| self.advisory_for_consumed).cloned()
     }
 
     /// What holds from now on for a destination that is there already, when `new` is its policy: how it keeps

@@ -66,6 +66,13 @@ pub struct ConsumerInfo {
     pub network_consumer_path: Array<ConsumerId>,
 }
 
+impl ConsumerInfo {
+    /// The connection of the consumer.
+    pub fn connection(&self) -> Option<&Text> {
+        self.consumer_id.as_ref()?.connection.as_ref()
+    }
+}
+
 /// `NetworkBridgeFilter`: keeps messages from going back to the broker they came from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NetworkBridgeFilter {

@@ -401,7 +401,7 @@ pub(crate) fn accepts(
     if info.no_local {
         let from = message.message_id.as_ref().and_then(|id| id.producer.as_ref());
         let from = from.and_then(|producer| producer.connection.as_ref());
-        let own = info.consumer_id.as_ref().and_then(|id| id.connection.as_ref());
+        let own = info.connection();
         if from.is_some() && from == own {
             return false;
         }

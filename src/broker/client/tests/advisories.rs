@@ -352,9 +352,10 @@ async fn consumers_of_queues_of_virtual_topics_are_announced_as_theirs_where_tha
     }
 }
 
-/// Each advisory names the connector that its cause came through; those without a cause the first one.
+/// Each advisory names the connector that its cause came through; what is told to somebody who comes, the one of
+/// that.
 #[tokio::test]
-async fn origin_broker_url_is_of_the_connector_of_the_sender_and_of_the_consumer() {
+async fn origin_broker_url_is_of_the_connector_of_the_sender_of_the_consumer_or_of_who_watches() {
     for transacted in [false, true] {
         let broker = broker_with(|options| {
             options.advisories = true;
@@ -365,15 +366,19 @@ async fn origin_broker_url_is_of_the_connector_of_the_sender_and_of_the_consumer
             });
         })
         .await;
-        let mut watcher = Peer::connect(&broker, "watcher").await;
-        for suffix in ["MessageDelivered.>", "MessageConsumed.>", "Queue"] {
-            watcher.watch(suffix).await;
+        let mut watcher = Peer::through(&broker, "watcher", "tcp://watchers").await;
+        for what in ["MasterBroker", "MessageDelivered.>", "MessageConsumed.>", "MessageDLQd.>"] {
+            watcher.watch(what).await;
         }
+        let mut other = Peer::through(&broker, "other", "tcp://others").await;
+        other.watch("Queue").await;
+        assert_eq!(watcher.origins(1).await, ["tcp://watchers"]);
         let mut sender = Peer::through(&broker, "sender", "tcp://senders").await;
         let mut consumer = Peer::through(&broker, "consumer", "tcp://consumers").await;
         let queue = Destination::queue("Q");
         sender.send(&queue).await.expect("there is room");
-        assert_eq!(watcher.origins(2).await, ["tcp://senders"; 2]);
+        assert_eq!(watcher.origins(1).await, ["tcp://senders"]);
+        assert_eq!(other.origins(1).await, ["tcp://senders"], "it made the queue");
         consumer.consume(&queue).await.expect("it is let in");
         let got = consumer.deliveries(1).await;
         let id = transacted.then(|| transactions::local("consumer", 1));
@@ -384,6 +389,12 @@ async fn origin_broker_url_is_of_the_connector_of_the_sender_and_of_the_consumer
         if let Some(id) = &id {
             consumer.commit(id, false).await.expect("it is open");
         }
+        assert_eq!(watcher.origins(1).await, ["tcp://consumers"]);
+        let message = Message { persistent: true, ..sender.message(&queue) };
+        sender.send_message(message).await.expect("there is room");
+        assert_eq!(watcher.origins(1).await, ["tcp://senders"]);
+        let got = consumer.deliveries(1).await;
+        consumer.acknowledge(AckKind::Poison, &got, None).await.expect("it is held");
         assert_eq!(watcher.origins(1).await, ["tcp://consumers"]);
     }
 }

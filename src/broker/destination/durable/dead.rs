@@ -31,7 +31,7 @@ impl DurableSubscription {
             out.notice(Notice::expired(from, &entry.message));
         }
         let expiration = entry.message.expiration;
-        self.dead(dying, entry, Some(Cause::Expired(expiration)), receipt, out);
+        self.dead(dying, entry, Some(Cause::Expired(expiration)), None, receipt, out);
     }
 
     pub(super) fn dead(
@@ -39,6 +39,7 @@ impl DurableSubscription {
         dying: &mut HashSet<i64>,
         entry: Entry,
         cause: Option<Cause>,
+        by: Option<&Text>,
         receipt: Option<Receipt>,
         out: &mut Effects,
     ) {
@@ -53,9 +54,9 @@ impl DurableSubscription {
             Leaving { op, told }
         });
         let Some(from) = entry.message.destination.clone() else { return };
-        let (subscriber, letter) =
-            (Some(self.owner.clone()), DeadLetter::unstored(entry.message, from, cause));
-        out.dead_letter(DeadLetter { subscriber, leaves, receipt, ..letter });
+        let (subscriber, by) = (Some(self.owner.clone()), by.cloned());
+        let letter = DeadLetter::unstored(entry.message, from, cause);
+        out.dead_letter(DeadLetter { subscriber, by, leaves, receipt, ..letter });
     }
 
     /// A dead message has left the store; or could not, then it is pending again.

@@ -425,7 +425,7 @@ impl DurableSubscription {
             match ack.kind {
                 AckKind::Poison => {
                     let cause = ack.cause.as_deref().map(|cause| Cause::Client(cause.clone()));
-                    self.dead(dying, entry, cause, receipts.pop(), out);
+                    self.dead(dying, entry, cause, info.connection(), receipts.pop(), out);
                 }
                 // By the client's clock, which may be ahead of ours: it has not consumed the message.
                 AckKind::Expired => self.expired(dying, entry, receipts.pop(), out),

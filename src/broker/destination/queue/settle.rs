@@ -30,7 +30,8 @@ impl Queue {
         }
         let Some(subscription) = self.consumers.get_mut(ack.subscription) else { return Ok(()) };
         let window = Arc::clone(&subscription.new.window);
-        let by = self.context.policy.witness(&subscription.new.info);
+        let consumer = Arc::clone(&subscription.new.info);
+        let by = self.context.policy.witness(&consumer);
         let settled = subscription.in_flight.settle(ack, &window, extend)?;
         subscription.dequeued += settled.removed.len() as u64;
         window.pace.acknowledged(now.instant);
@@ -49,7 +50,7 @@ impl Queue {
             match ack.kind {
                 AckKind::Poison => {
                     let cause = ack.cause.as_deref().map(|cause| Cause::Client(cause.clone()));
-                    self.dead(entry, cause, receipts.pop(), out);
+                    self.dead(entry, cause, consumer.connection(), receipts.pop(), out);
                 }
                 // By the client's clock, which may be ahead of ours: it has not consumed the message.
                 AckKind::Expired => self.expired(entry, receipts.pop(), out),
@@ -100,7 +101,7 @@ impl Queue {
             out.notice(Notice::consumed(&self.context.destination, &entry.message, None));
         }
         let expiration = entry.message.expiration;
-        self.dead(entry, Some(Cause::Expired(expiration)), receipt, out);
+        self.dead(entry, Some(Cause::Expired(expiration)), None, receipt, out);
     }
 
     /// The message leaves the store in the submit that brings it to the dead letter queue.
@@ -108,6 +109,7 @@ impl Queue {
         &mut self,
         entry: Entry,
         cause: Option<Cause>,
+        by: Option<&Text>,
         receipt: Option<Receipt>,
         out: &mut Effects,
     ) {
@@ -122,6 +124,7 @@ impl Queue {
             from: self.context.destination.clone(),
             cause,
             subscriber: None,
+            by: by.cloned(),
             redeliveries: entry.redeliveries,
             leaves,
             receipt,
