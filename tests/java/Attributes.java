@@ -1,3 +1,4 @@
+import java.net.URI;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import javax.jms.JMSException;
@@ -8,6 +9,7 @@ import javax.jms.Session;
 import javax.jms.TemporaryQueue;
 import javax.jms.Topic;
 import org.apache.activemq.ActiveMQConnection;
+import org.apache.activemq.advisory.AdvisorySupport;
 import org.apache.activemq.command.ActiveMQMessage;
 import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTopic;
@@ -52,6 +54,56 @@ final class Attributes extends Rules {
         ActiveMQConnection second = connectAs(clientId);
         check(ended.await(WAIT_MS, TimeUnit.MILLISECONDS), "the first connection lives on");
         sendText(auto(second), queue(), "x");
+    }
+
+    private static String origin(MessageConsumer watch) throws JMSException {
+        return next(watch).getStringProperty("originBrokerURL");
+    }
+
+    /** Of whoever sends, consumes or gives up a message, or comes to watch. */
+    @Rule
+    void advisoriesNameTheConnectorOfTheirCause() throws Exception {
+        int port = new URI(url).getPort();
+        String first = ":" + port;
+        String second = ":" + (port + 1);
+        ActiveMQConnection other =
+                connectAt(url.replace(first, second), "jms.redeliveryPolicy.maximumRedeliveries=0");
+        for (boolean isOther : new boolean[] {true, false}) {
+            Queue queue = queue("TOLD");
+            Session session = session();
+            MessageConsumer made = session.createConsumer(new ActiveMQTopic("ActiveMQ.Advisory.Queue"));
+            MessageConsumer delivered =
+                    session.createConsumer(AdvisorySupport.getMessageDeliveredAdvisoryTopic(queue));
+            MessageConsumer consumed =
+                    session.createConsumer(AdvisorySupport.getMessageConsumedAdvisoryTopic(queue));
+            MessageConsumer dead =
+                    session.createConsumer(AdvisorySupport.getMessageDLQdAdvisoryTopic((ActiveMQQueue) queue));
+            while (made.receive(200) != null) {
+                // What was there before.
+            }
+            Session sending = auto(isOther ? other : connect());
+            sendText(sending, queue, "x");
+            String sender = isOther ? second : first;
+            contains(origin(made), sender);
+            contains(origin(delivered), sender);
+            Session taking = isOther ? session() : other.createSession(true, Session.SESSION_TRANSACTED);
+            String taker = isOther ? first : second;
+            MessageConsumer consumer = taking.createConsumer(queue);
+            next(consumer);
+            if (taking.getTransacted()) {
+                taking.commit();
+            }
+            contains(origin(consumed), taker);
+            if (taking.getTransacted()) {
+                sendText(sending, queue, "dead");
+                next(consumer);
+                taking.rollback();
+                contains(origin(dead), taker);
+            }
+            MessageConsumer late = auto(other).createConsumer(
+                    AdvisorySupport.getConsumerAdvisoryTopic(queue));
+            contains(origin(late), second);
+        }
     }
 
     /** A consumer as the broker of a network has it, which stands for these. */
