@@ -15,7 +15,7 @@ use crate::jms::{AckKind, ConsumerInfo, Message};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-const SEEDS: u64 = 250;
+const SEEDS: u64 = 2500;
 const STEPS: usize = 400;
 const CONNECTIONS: [&str; 2] = ["c0", "c1"];
 
