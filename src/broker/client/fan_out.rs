@@ -11,7 +11,7 @@ use super::super::destination::{
     warn_temp_full,
 };
 use super::super::error::BrokerError;
-use super::super::interceptors::expand::Targets;
+use super::super::interceptors::expand::{Target, Targets};
 use super::super::outbox::Receipt;
 use super::super::policy::Policy;
 use super::super::transaction::PendingSend;
@@ -234,7 +234,7 @@ async fn behind(before: Option<oneshot::Receiver<()>>) {
 }
 
 impl Client {
-    /// Sends a copy of `message` to each of `targets`.
+    /// Sends a copy of `message` to each of `targets`, except those that were found and are gone again.
     pub(super) async fn fan_out(
         &mut self,
         message: Arc<Message>,
@@ -242,7 +242,7 @@ impl Client {
         receipt: &mut Option<Receipt>,
     ) -> Result<(), BrokerError> {
         let Targets { targets, varies } = targets;
-        if let ([target], false) = (&targets[..], varies) {
+        if let ([target @ Target { handle: None, .. }], false) = (&targets[..], varies) {
             let copy = target.address(&message);
             let handle = self.handle_for(&target.at).await?;
             return self.route(handle, copy, receipt).await;
@@ -250,7 +250,9 @@ impl Client {
         let mut copies = Vec::with_capacity(targets.len());
         for target in targets {
             let message = target.address(&message);
-            let handle = match target.handle.filter(|handle| !handle.is_gone()) {
+            let handle = match target.handle {
+                // It was fed because it was there; that does not make it again.
+                Some(handle) if handle.is_gone() => continue,
                 Some(handle) => handle,
                 None => self.handle_for(&target.at).await?,
             };

@@ -41,6 +41,8 @@ pub struct Topic {
     reading_expired: bool,
     /// Expired messages on their way out of the store.
     dying: HashSet<i64>,
+    /// Those that left while a page was read that may still have them.
+    left: HashSet<i64>,
     more_expired: bool,
     /// Commits voted on and not decided.
     votes: usize,
@@ -72,6 +74,7 @@ impl Topic {
             next_expiry_check,
             reading_expired: false,
             dying: HashSet::new(),
+            left: HashSet::new(),
             more_expired: false,
             votes: 0,
             ending: None,
@@ -154,7 +157,9 @@ impl Topic {
             Op::Policy(policy) => self.context.policy = policy,
             Op::Paged { of: PageOf::Expired, page } => self.take_expired(page, now, out),
             Op::Buried { sequence, .. } => {
-                self.dying.remove(&sequence);
+                if self.dying.remove(&sequence) && self.reading_expired {
+                    self.left.insert(sequence);
+                }
                 if self.dying.is_empty() && std::mem::take(&mut self.more_expired) {
                     self.next_expiry_check = Some(now.instant);
                 }
@@ -468,9 +473,10 @@ impl Topic {
 
     fn take_expired(&mut self, page: Result<Page, StoreError>, now: Now, out: &mut Effects) {
         self.reading_expired = false;
+        let left = std::mem::take(&mut self.left);
         let Ok(page) = page else { return };
         for StoredMessage { sequence, message } in page.messages {
-            if self.dying.contains(&sequence) {
+            if self.dying.contains(&sequence) || left.contains(&sequence) {
                 continue;
             }
             let durables = self.members.durables();

@@ -1,6 +1,7 @@
 //! Section 1: destinations come and go.
 
 use super::*;
+use crate::broker::interceptors::expand::Expansion;
 use crate::broker::interceptors::{Interceptors, Layer, VirtualTopic};
 use crate::broker::policy::Policy;
 use crate::jms::DestinationKind;
@@ -240,6 +241,35 @@ async fn a_virtual_topic_may_pass_over_queues_that_are_full() {
         );
         peer.has_no_more(&broker).await;
     }
+}
+
+/// A consumer's queue may be removed after the message was on its way to it.
+#[tokio::test]
+async fn a_virtual_topic_does_not_make_a_queue_again_that_was_just_removed() {
+    let broker = broker_with(|options| {
+        options.interceptors = Arc::new(Interceptors::default_virtual_topics());
+    })
+    .await;
+    let mut peer = Peer::connect(&broker, "c").await;
+    let [removed, stays] =
+        ["Consumer.A.VirtualTopic.T", "Consumer.B.VirtualTopic.T"].map(Destination::queue);
+    peer.create(&removed).await.expect("no limit");
+    peer.consume(&stays).await.expect("it is let in");
+    let message = Arc::new(peer.message(&Destination::topic("VirtualTopic.T")));
+    let interceptors = broker.router.interceptors().get();
+    let mut expansion = Expansion::new(&interceptors, &broker.router, &message);
+    expansion.send_to(&Destination::topic("VirtualTopic.T"), None);
+    let targets = expansion.finish().expect("no circle");
+    let found: Vec<_> = targets.targets.iter().map(|target| target.at.to_string()).collect();
+    assert!(found.contains(&removed.to_string()), "{found:?}");
+    peer.remove(&removed).await.expect("nobody uses it");
+    let (receipt, told) = Receipt::waiter();
+    let sent = peer.client.fan_out(message, targets, &mut Some(receipt)).await;
+    peer.client.flush().await;
+    assert!(sent.is_ok() && told.await.is_ok(), "{sent:?}");
+    assert_eq!(peer.takes_numbers(1).await, [1]);
+    let there = names(&broker);
+    assert!(!there.contains(&removed.to_string()), "{there:?}");
 }
 
 #[tokio::test]

@@ -64,7 +64,14 @@ impl DurableSubscription {
         let (now, mut out) = (Now::read(), Effects::default());
         {
             let mut state = self.state.lock();
-            if !state.dying.remove(&sequence) || gone {
+            if !state.dying.remove(&sequence) {
+                return;
+            }
+            if gone {
+                // A page that is on its way may have been read before.
+                if state.backlog.is_reading() {
+                    state.left.insert(sequence);
+                }
                 return;
             }
             state.backlog.skip(0, sequence);

@@ -149,7 +149,10 @@ impl Queue {
     /// A dead message has left the store; or could not, then it is pending again.
     pub(super) fn buried(&mut self, sequence: i64, gone: bool, now: Now, out: &mut Effects) {
         let Some(band) = self.dying.remove(&sequence) else { return };
-        if !gone {
+        if gone {
+            // A page that is on its way may have been read before.
+            self.forget_sequence(sequence);
+        } else {
             let dequeued = &mut self.counters.now.dequeued;
             *dequeued = dequeued.saturating_sub(1);
             self.backlog.skip(band, sequence);

@@ -3,9 +3,11 @@
 use super::super::fixture::numbers;
 use super::bench::{Bench, with};
 use crate::broker::dead_letter::Cause;
+use crate::broker::destination::{Op, PageOf};
 use crate::broker::policy::{Eviction, PendingLimit, Policy};
 use crate::jms::properties::PropertyValue;
 use crate::jms::{AckKind, Message};
+use crate::store::{Page, StoredMessage};
 use std::sync::Arc;
 
 /// The numbers of the messages that became dead letters since the last call.
@@ -117,4 +119,20 @@ fn expired_messages_go_first_and_without_a_limit_in_sight() {
         assert_eq!(causes.collect::<Vec<_>>(), [Some(Cause::Expired(expiration))]);
         assert_eq!(subscription.backlog(), (2, 0));
     }
+}
+
+#[test]
+fn an_expired_message_is_dead_once_though_a_page_was_read_before_it_left() {
+    let mut bench = Bench::new(Policy::default());
+    let message = Message { persistent: true, expiration: 1, ..bench.message(7) };
+    let stored = StoredMessage { sequence: 3, message: Arc::new(message) };
+    let page = || Page { messages: vec![stored.clone()], end: true, ..Page::default() };
+    let paged = || Op::Paged { of: PageOf::Expired, page: Ok(page()) };
+    bench.run([paged()]);
+    bench.clock.ms +=
+        1 + u64::try_from(Policy::default().expire_period.as_millis()).expect("short");
+    bench.run([]);
+    assert!(matches!(bench.out.fetches[..], [(PageOf::Expired, _)]), "{:?}", bench.out.fetches);
+    bench.run([Op::Buried { sequence: 3, gone: true }, paged()]);
+    assert_eq!(dead(&mut bench), [7]);
 }

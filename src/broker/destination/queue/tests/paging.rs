@@ -78,7 +78,7 @@ pub(super) struct Side {
     out: Effects,
     shelf: Shelf,
     outboxes: BTreeMap<u64, Arc<Outbox>>,
-    dead: Vec<i64>,
+    pub(super) dead: Vec<i64>,
     /// Messages that pages had.
     pub(super) read: usize,
 }
@@ -181,6 +181,10 @@ impl Side {
     pub(super) fn carry_out(&mut self, clock: &Clock) -> bool {
         let out = std::mem::take(&mut self.out);
         out.adds.into_iter().chain(out.removals).for_each(|op| self.shelf.apply(op));
+        let more = !out.fetches.is_empty() || !out.awaited.is_empty();
+        // Read before dead messages leave, which is told before the pages come.
+        let pages: Vec<(PageOf, Page)> =
+            out.fetches.into_iter().map(|(of, fetch)| (of, self.shelf.answer(&fetch))).collect();
         for letter in out.dead_letters {
             let id = letter.message.message_id.as_ref().expect("it has an id");
             self.dead.push(id.producer_sequence);
@@ -191,13 +195,11 @@ impl Side {
                 self.shelf.apply(leaving.op);
             }
         }
-        let more = !out.fetches.is_empty() || !out.awaited.is_empty();
         if !out.awaited.is_empty() {
             let entries = out.awaited;
             self.handle(Op::Stored { entries, stored: true }, clock);
         }
-        for (of, fetch) in out.fetches {
-            let page = self.shelf.answer(&fetch);
+        for (of, page) in pages {
             self.read += page.messages.len();
             self.handle(Op::Paged { of, page: Ok(page) }, clock);
         }

@@ -8,6 +8,7 @@ use crate::broker::destination::in_flight::{Ack, AckRange};
 use crate::broker::outbox::SubscriptionKey;
 use crate::broker::policy::Policy;
 use crate::jms::{AckKind, Message};
+use std::time::Duration;
 
 /// Drains what `key` wants, which has a window of one, while others have room for what is not there; how many
 /// messages were read for each that was consumed, and the most that was in memory.
@@ -126,4 +127,23 @@ fn a_selector_finds_its_message_behind_any_number_of_others_in_bounded_memory() 
         assert!(side.read <= 20_000, "{} messages read", side.read);
         assert!(side.queue.pending.len() <= 9 * 500, "{}", side.queue.pending.len());
     }
+}
+
+#[test]
+fn a_dead_message_does_not_come_again_with_a_page_that_was_read_before_it_left() {
+    let mut clock = Clock::new();
+    let expire_period = Duration::from_millis(1);
+    let policy = Policy { page_max: 1, expire_period, ..Policy::default() };
+    let mut side = Side::new(policy, true, true, 0);
+    // The last ones are in the store only.
+    for number in 0..8 {
+        let message = message("c0", number);
+        let message = Message { persistent: true, expiration: clock.wall_ms() + 5, ..message };
+        side.handle(Op::Send(incoming(message, None)), &clock);
+    }
+    side.settle(&clock);
+    assert_eq!(side.queue.report().in_memory, 5);
+    clock.ms += 10;
+    side.settle(&clock);
+    assert_eq!(side.dead, [0, 1, 2, 3, 4, 5, 6, 7]);
 }
