@@ -467,6 +467,7 @@ impl Topic {
             bytes: EXPIRED_BYTES,
         };
         let destination = self.context.destination.clone();
+        self.members.durables().for_each(|durable| durable.expiry_begins(&destination));
         out.fetches
             .push((PageOf::Expired, Fetch::Expired { destination, now_ms: now.wall_ms, limit }));
     }
@@ -474,7 +475,15 @@ impl Topic {
     fn take_expired(&mut self, page: Result<Page, StoreError>, now: Now, out: &mut Effects) {
         self.reading_expired = false;
         let left = std::mem::take(&mut self.left);
-        let Ok(page) = page else { return };
+        if let Ok(page) = page {
+            self.expire_all(page, &left, now, out);
+        }
+        let destination = &self.context.destination;
+        self.members.durables().for_each(|durable| durable.expiry_ends(destination));
+    }
+
+    /// What of `page` has not left yet expires.
+    fn expire_all(&mut self, page: Page, left: &HashSet<i64>, now: Now, out: &mut Effects) {
         for StoredMessage { sequence, message } in page.messages {
             if self.dying.contains(&sequence) || left.contains(&sequence) {
                 continue;

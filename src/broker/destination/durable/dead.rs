@@ -1,6 +1,6 @@
 //! How messages leave a durable subscription: consumed, expired, dead.
 
-use super::DurableSubscription;
+use super::{DurableSubscription, State};
 use crate::broker::advisory::Notice;
 use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
 use crate::broker::destination::in_flight::Entry;
@@ -69,9 +69,8 @@ impl DurableSubscription {
             }
             if gone {
                 // A page that is on its way may have been read before.
-                if state.backlog.is_reading() {
-                    state.left.insert(sequence);
-                }
+                let State { left, backlog, .. } = &mut *state;
+                left.note(sequence, backlog);
                 return;
             }
             state.backlog.skip(0, sequence);

@@ -32,6 +32,7 @@ use crate::jms::selector::Selector;
 use crate::jms::{AckKind, ConsumerInfo, Destination, Text};
 use crate::store::spool::Spool;
 use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredMessage};
+use expiry::Left;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -106,8 +107,7 @@ struct State {
     expected: HashSet<i64>,
     /// Dead messages on their way out of the store: no page brings them again.
     dying: HashSet<i64>,
-    /// Messages that left while a page was read that may still have them.
-    left: HashSet<i64>,
+    left: Left,
     in_flight: InFlightList,
     /// Acknowledged in a transaction that is open, by a consumer that has gone.
     orphans: Vec<(TransactionKey, Entry)>,
@@ -154,7 +154,7 @@ impl DurableSubscription {
                 spilled: None,
                 expected: HashSet::new(),
                 dying: HashSet::new(),
-                left: HashSet::new(),
+                left: Left::default(),
                 in_flight: InFlightList::default(),
                 orphans: Vec::new(),
                 offline_since: Some(Instant::now()),
@@ -315,7 +315,7 @@ impl DurableSubscription {
         {
             let mut state = self.state.lock();
             let wanted = state.backlog.arrived();
-            let left = std::mem::take(&mut state.left);
+            let left = state.left.page_came();
             match page {
                 Ok(page) if wanted => self.take_page(&mut state, page, &left, &mut out),
                 Ok(_) => {}
@@ -410,9 +410,7 @@ impl DurableSubscription {
         active.window.pace.acknowledged(now.instant);
         let by = self.policy.witness(info);
         sources.settle(settled.removed.len() as u64, ack.kind == AckKind::Expired);
-        if backlog.is_reading() {
-            left.extend(settled.removed.iter().map(|entry| entry.sequence));
-        }
+        settled.removed.iter().for_each(|entry| left.note(entry.sequence, backlog));
         let letters = match ack.kind {
             AckKind::Poison | AckKind::Expired => settled.removed.len(),
             _ => 0,
@@ -468,11 +466,10 @@ impl DurableSubscription {
         let State { active, info, in_flight, orphans, pending, backlog, left, sources, .. } =
             &mut *state;
         let by = self.policy.witness(info);
-        let reading = backlog.is_reading();
         let window = active.as_ref().map_or(&none, |active| &active.window);
         for entry in in_flight.end_transaction(transaction, commit, window) {
             sources.settle(1, false);
-            left.extend(reading.then_some(entry.sequence));
+            left.note(entry.sequence, backlog);
             self.consumed(&entry, by.as_ref(), out);
         }
         let (mine, others) =
@@ -480,7 +477,7 @@ impl DurableSubscription {
         *orphans = others;
         for (_, entry) in mine {
             if commit {
-                left.extend(reading.then_some(entry.sequence));
+                left.note(entry.sequence, backlog);
                 self.consumed(&entry, None, out);
             } else {
                 pending.insert(Key::of(&entry), entry);
@@ -535,7 +532,7 @@ impl DurableSubscription {
             && let Some((_, entry)) = pending.pop_first()
         {
             if entry.message.is_expired(now.wall_ms) {
-                left.extend(backlog.is_reading().then_some(entry.sequence));
+                left.note(entry.sequence, backlog);
                 sources.expire(entry.message.destination.as_ref());
                 self.expired(dying, entry, None, out);
                 continue;

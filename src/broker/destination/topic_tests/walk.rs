@@ -9,13 +9,14 @@ use super::super::in_flight::{Ack, AckRange, TransactionKey};
 use super::super::queue::History;
 use super::super::subscription::{Memory, TopicSubscription};
 use super::super::topic::{Topic, TopicMember};
-use super::super::{Effects, Op, Outlet};
+use super::super::{Effects, Op, Outlet, PageOf};
 use crate::broker::forward::channel;
 use crate::broker::outbox::{Outbox, SubscriptionKey};
 use crate::broker::policy::Policy;
 use crate::broker::usage::Usage;
 use crate::jms::{AckKind, ConsumerInfo, Destination, Message};
 use crate::store::memory::MemoryStore;
+use crate::store::{Page, StoredMessage};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -316,4 +317,28 @@ fn pending_messages_of_active_durables_expire_only_if_that_is_configured() {
             assert_eq!(world.durable.size(), 1);
         }
     }
+}
+
+#[test]
+fn what_is_consumed_while_a_page_of_expired_messages_is_read_does_not_expire() {
+    let mut world = world(Policy::default(), 1);
+    world.activate(1);
+    world.send(1);
+    world.settle();
+    let message = Message { persistent: true, expiration: 1, ..message("c0", 1) };
+    let stored = StoredMessage { sequence: 1, message: Arc::new(message) };
+    let page = |messages| {
+        let page = Page { messages, end: true, ..Page::default() };
+        Op::Paged { of: PageOf::Expired, page: Ok(page) }
+    };
+    world.topic.handle(page(Vec::new()), world.clock.now(), &mut world.out);
+    world.clock.ms +=
+        1 + u64::try_from(Policy::default().expire_period.as_millis()).expect("short");
+    world.settle();
+    assert!(matches!(world.out.fetches[..], [(PageOf::Expired, _)]), "{:?}", world.out.fetches);
+    world.ack(AckKind::Standard, 1, 1, 1, None);
+    world.topic.handle(page(vec![stored]), world.clock.now(), &mut world.out);
+    assert!(world.out.dead_letters.is_empty(), "{:?}", world.out.dead_letters);
+    assert_eq!(world.durable.size(), 0);
+    assert!(!world.durable.holds(1), "nothing is read any more");
 }
