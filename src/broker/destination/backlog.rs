@@ -237,6 +237,11 @@ impl Backlog {
         self.stale |= self.reading.is_some_and(behind);
     }
 
+    /// Whether message `sequence`, if it is pending at all, is so in the store only.
+    pub(super) fn has(&self, band: u8, sequence: i64) -> bool {
+        self.bands.get(&band).is_some_and(|band| band.has(sequence))
+    }
+
     /// A message that only the store had is gone from there.
     pub(super) fn gone(&mut self, band: u8) {
         if let Some(band) = self.bands.get_mut(&band) {

@@ -21,7 +21,7 @@ use crate::broker::dead_letter::{Cause, DeadLetter, Leaving, Told};
 use crate::broker::outbox::Receipt;
 use crate::broker::usage::Credit;
 use crate::jms::Message;
-use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredAdd, StoredMessage};
+use crate::store::{Fetch, Page, PageLimit, StoreError, StoreOp, StoredAdd};
 use hashbrown::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -484,7 +484,8 @@ impl Topic {
 
     /// What of `page` has not left yet expires.
     fn expire_all(&mut self, page: Page, left: &HashSet<i64>, now: Now, out: &mut Effects) {
-        for StoredMessage { sequence, message } in page.messages {
+        for stored in page.messages {
+            let sequence = stored.sequence;
             if self.dying.contains(&sequence) || left.contains(&sequence) {
                 continue;
             }
@@ -493,7 +494,8 @@ impl Topic {
             if durables.clone().any(|durable| durable.holds(sequence)) {
                 continue;
             }
-            durables.for_each(|durable| durable.expire(sequence));
+            durables.for_each(|durable| durable.expire(&stored));
+            let message = stored.message;
             self.counters.now.expired += 1;
             let from = self.context.destination.clone();
             out.notice(Notice::expired(&from, &message));

@@ -1,8 +1,10 @@
 //! Messages of a durable subscription whose time is over before they were sent.
 
 use super::DurableSubscription;
-use crate::broker::destination::backlog::Backlog;
+use crate::broker::candidate::Candidate;
+use crate::broker::destination::{self, backlog::Backlog};
 use crate::jms::Destination;
+use crate::store::StoredMessage;
 use hashbrown::HashSet;
 
 /// Messages that left while pages were read that may still have them.
@@ -59,13 +61,20 @@ impl DurableSubscription {
             || !self.expires_active && is_pending()
     }
 
-    /// Message `sequence` is past its time and leaves the store.
-    pub fn expire(&self, sequence: i64) {
+    /// A message is past its time and leaves the store. It need not be this subscription's.
+    pub fn expire(&self, StoredMessage { sequence, message }: &StoredMessage) {
         let mut state = self.state.lock();
+        let sequence = *sequence;
         let pending = state.pending.keys().find(|key| key.sequence == sequence).copied();
         match pending {
             Some(key) => drop(state.pending.remove(&key)),
-            None => state.backlog.gone(0),
+            None if !state.backlog.has(0, sequence) => {}
+            None => {
+                let candidate = Candidate { message, redeliveries: 0 };
+                if destination::accepts(&state.info, self.selector.as_ref(), &candidate) {
+                    state.backlog.gone(0);
+                }
+            }
         }
     }
 }

@@ -61,6 +61,12 @@ impl Model {
     }
 }
 
+/// A persistent message that is past its time.
+fn stored(sequence: i64, connection: &str) -> StoredMessage {
+    let message = Message { persistent: true, expiration: 1, ..message(connection, sequence) };
+    StoredMessage { sequence, message: Arc::new(message) }
+}
+
 fn info(prefetch: i32) -> Arc<ConsumerInfo> {
     let destination = Some(Destination::topic("T"));
     Arc::new(ConsumerInfo { destination, ..consumer("c1", 1, prefetch) })
@@ -71,6 +77,11 @@ fn world(policy: Policy, prefetch: i32) -> World {
 }
 
 fn world_with(policy: Policy, prefetch: i32, expires_active: bool) -> World {
+    world_of(policy, prefetch, |new| new.expires_active = expires_active)
+}
+
+/// `change` is made to the durable subscription.
+fn world_of(policy: Policy, prefetch: i32, change: impl FnOnce(&mut NewDurable)) -> World {
     let usage = Usage::new(0, None);
     let (clock, mut out) = (Clock::new(), Effects::default());
     let policy_of_members = Arc::new(policy.clone());
@@ -88,7 +99,7 @@ fn world_with(policy: Policy, prefetch: i32, expires_active: bool) -> World {
         Arc::clone(&policy_of_members),
         memory,
     );
-    let durable = DurableSubscription::new(NewDurable {
+    let mut new = NewDurable {
         key: SubscriptionKey(2),
         number: 1,
         owner: DurableKey { client: "C".into(), name: "S".into() },
@@ -97,12 +108,14 @@ fn world_with(policy: Policy, prefetch: i32, expires_active: bool) -> World {
         selector: None,
         policy: policy_of_members,
         keeps_transient: true,
-        expires_active,
+        expires_active: false,
         outlet,
         usage: Arc::clone(&usage),
         spool: None,
         pending: 0,
-    });
+    };
+    change(&mut new);
+    let durable = DurableSubscription::new(new);
     for member in
         [TopicMember::Plain(Arc::clone(&plain)), TopicMember::Durable(Arc::clone(&durable))]
     {
@@ -313,7 +326,7 @@ fn pending_messages_of_active_durables_expire_only_if_that_is_configured() {
         assert!(world.durable.holds(1), "it is with the consumer");
         assert_eq!(world.durable.holds(2), !expires_active);
         if expires_active {
-            world.durable.expire(2);
+            world.durable.expire(&stored(2, "c0"));
             assert_eq!(world.durable.size(), 1);
         }
     }
@@ -325,8 +338,6 @@ fn what_is_consumed_while_a_page_of_expired_messages_is_read_does_not_expire() {
     world.activate(1);
     world.send(1);
     world.settle();
-    let message = Message { persistent: true, expiration: 1, ..message("c0", 1) };
-    let stored = StoredMessage { sequence: 1, message: Arc::new(message) };
     let page = |messages| {
         let page = Page { messages, end: true, ..Page::default() };
         Op::Paged { of: PageOf::Expired, page: Ok(page) }
@@ -337,8 +348,20 @@ fn what_is_consumed_while_a_page_of_expired_messages_is_read_does_not_expire() {
     world.settle();
     assert!(matches!(world.out.fetches[..], [(PageOf::Expired, _)]), "{:?}", world.out.fetches);
     world.ack(AckKind::Standard, 1, 1, 1, None);
-    world.topic.handle(page(vec![stored]), world.clock.now(), &mut world.out);
+    world.topic.handle(page(vec![stored(1, "c0")]), world.clock.now(), &mut world.out);
     assert!(world.out.dead_letters.is_empty(), "{:?}", world.out.dead_letters);
     assert_eq!(world.durable.size(), 0);
     assert!(!world.durable.holds(1), "nothing is read any more");
+}
+
+#[test]
+fn what_expires_counts_for_the_durable_subscriptions_that_have_it() {
+    let world = world_of(Policy::default(), 1, |new| {
+        new.pending = 2;
+        new.info = Arc::new(ConsumerInfo { no_local: true, ..(*info(1)).clone() });
+    });
+    world.durable.expire(&stored(1, "c1"));
+    assert_eq!(world.durable.size(), 2, "it sent that itself");
+    world.durable.expire(&stored(2, "c0"));
+    assert_eq!(world.durable.size(), 1);
 }
