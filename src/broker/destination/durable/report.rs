@@ -13,6 +13,7 @@ impl DurableSubscription {
     }
 
     pub(in super::super) fn left(&self, topic: &Destination) {
+        self.expiry_ends(topic);
         self.state.lock().sources.leave(topic);
     }
 

@@ -332,26 +332,47 @@ fn pending_messages_of_active_durables_expire_only_if_that_is_configured() {
     }
 }
 
-#[test]
-fn what_is_consumed_while_a_page_of_expired_messages_is_read_does_not_expire() {
+/// An answer to who reads expired messages.
+fn expired_page(messages: Vec<StoredMessage>) -> Op {
+    let page = Page { messages, end: true, ..Page::default() };
+    Op::Paged { of: PageOf::Expired, page: Ok(page) }
+}
+
+/// Message 1 is with the durable subscriber, and the topic reads expired messages.
+fn world_that_reads_expired() -> World {
     let mut world = world(Policy::default(), 1);
     world.activate(1);
     world.send(1);
     world.settle();
-    let page = |messages| {
-        let page = Page { messages, end: true, ..Page::default() };
-        Op::Paged { of: PageOf::Expired, page: Ok(page) }
-    };
-    world.topic.handle(page(Vec::new()), world.clock.now(), &mut world.out);
+    world.topic.handle(expired_page(Vec::new()), world.clock.now(), &mut world.out);
     world.clock.ms +=
         1 + u64::try_from(Policy::default().expire_period.as_millis()).expect("short");
     world.settle();
     assert!(matches!(world.out.fetches[..], [(PageOf::Expired, _)]), "{:?}", world.out.fetches);
+    world
+}
+
+#[test]
+fn what_is_consumed_while_a_page_of_expired_messages_is_read_does_not_expire() {
+    let mut world = world_that_reads_expired();
     world.ack(AckKind::Standard, 1, 1, 1, None);
-    world.topic.handle(page(vec![stored(1, "c0")]), world.clock.now(), &mut world.out);
+    let page = expired_page(vec![stored(1, "c0")]);
+    world.topic.handle(page, world.clock.now(), &mut world.out);
     assert!(world.out.dead_letters.is_empty(), "{:?}", world.out.dead_letters);
     assert_eq!(world.durable.size(), 0);
     assert!(!world.durable.holds(1), "nothing is read any more");
+}
+
+#[test]
+fn a_topic_that_is_left_or_ends_while_it_reads_expired_messages_leaves_nothing_behind() {
+    for end in [Op::Leave { key: SubscriptionKey(2), receipt: None }, Op::Destroy { receipt: None }]
+    {
+        let mut world = world_that_reads_expired();
+        world.topic.handle(end, world.clock.now(), &mut world.out);
+        world.out.removals.clear();
+        world.ack(AckKind::Standard, 1, 1, 1, None);
+        assert!(!world.durable.holds(1), "it would be noted for ever");
+    }
 }
 
 #[test]
