@@ -30,8 +30,10 @@ impl Queue {
         }
         let Some(subscription) = self.consumers.get_mut(ack.subscription) else { return Ok(()) };
         let window = Arc::clone(&subscription.new.window);
-        let consumer = Arc::clone(&subscription.new.info);
-        let by = self.context.policy.witness(&consumer);
+        let by = match ack.kind {
+            AckKind::Poison => subscription.new.info.connection().cloned(),
+            _ => self.context.policy.witness(&subscription.new.info),
+        };
         let settled = subscription.in_flight.settle(ack, &window, extend)?;
         subscription.dequeued += settled.removed.len() as u64;
         window.pace.acknowledged(now.instant);
@@ -50,7 +52,7 @@ impl Queue {
             match ack.kind {
                 AckKind::Poison => {
                     let cause = ack.cause.as_deref().map(|cause| Cause::Client(cause.clone()));
-                    self.dead(entry, cause, consumer.connection(), receipts.pop(), out);
+                    self.dead(entry, cause, by.as_ref(), receipts.pop(), out);
                 }
                 // By the client's clock, which may be ahead of ours: it has not consumed the message.
                 AckKind::Expired => self.expired(entry, receipts.pop(), out),
