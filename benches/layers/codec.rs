@@ -7,7 +7,7 @@ use broker::jms::{ConsumerId, Destination, Message};
 use broker::protocol::openwire::codec::{Dispatch, Settings};
 use broker::protocol::openwire::{Command, Decoder, Encoder, MESSAGE_FORM};
 use broker::transport::WriteBuffer;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::hint::black_box;
 
 pub(crate) const CASES: &[Case] = &[
@@ -79,7 +79,7 @@ fn encode(settings: Settings) -> Outcome<Run> {
 }
 
 fn store() -> Outcome<Run> {
-    let (message, mut out) = (message(), BytesMut::with_capacity(4096));
+    let (message, mut out) = (message(), Vec::with_capacity(4096));
     Ok(Box::new(move |operations| {
         for _ in 0..operations {
             (MESSAGE_FORM.encode)(black_box(&message), &mut out);
@@ -91,7 +91,7 @@ fn store() -> Outcome<Run> {
 }
 
 fn load() -> Outcome<Run> {
-    let mut stored = BytesMut::new();
+    let mut stored = Vec::new();
     (MESSAGE_FORM.encode)(&message(), &mut stored);
     let stored = Bytes::from(stored);
     Ok(Box::new(move |operations| {

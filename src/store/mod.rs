@@ -16,7 +16,7 @@ pub mod memory;
 pub mod spool;
 
 use crate::jms::{Destination, Message, ProducerId, Text, XaId};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -297,7 +297,7 @@ pub struct MessageForm {
     /// Number of the form, written into the store (`storeOpenWireVersion`).
     pub version: u32,
     /// Appends a message.
-    pub encode: fn(&Message, &mut BytesMut),
+    pub encode: fn(&Message, &mut Vec<u8>),
     /// Reads what `encode` wrote; none if it is something else.
     pub decode: fn(Bytes) -> Option<Arc<Message>>,
 }

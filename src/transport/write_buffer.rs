@@ -79,12 +79,28 @@ impl WriteBuffer {
         other.clear();
     }
 
-    /// What is left to write, in one piece.
-    pub fn into_bytes(self) -> Bytes {
-        if self.written == 0 && self.spliced.is_empty() {
-            return self.copied.into();
+    /// What is left to write, in one piece. What was copied before the first splice stays where it is.
+    pub fn into_vec(mut self) -> Vec<u8> {
+        let Some(first) = self.spliced.front() else {
+            self.copied.drain(..self.written);
+            return self.copied;
+        };
+        let first = first.at;
+        let (mut from, behind) = (first, self.copied.split_off(first));
+        self.copied.drain(..self.written);
+        self.copied.reserve(behind.len() + self.spliced_bytes);
+        for splice in &self.spliced {
+            self.copied.extend_from_slice(&behind[from - first..splice.at - first]);
+            self.copied.extend_from_slice(&splice.bytes);
+            from = splice.at;
         }
-        self.pieces().collect::<Vec<_>>().concat().into()
+        self.copied.extend_from_slice(&behind[from - first..]);
+        self.copied
+    }
+
+    /// The same, shared.
+    pub fn into_bytes(self) -> Bytes {
+        self.into_vec().into()
     }
 
     /// What is left to write, in order; a piece may be empty.
@@ -175,6 +191,13 @@ impl WriteBuffer {
         self.copied.shrink_to(KEPT_BYTES);
         self.spliced.clear();
         self.spliced_bytes = 0;
+    }
+}
+
+/// All of it is yet to be written.
+impl From<Vec<u8>> for WriteBuffer {
+    fn from(copied: Vec<u8>) -> Self {
+        Self { copied, ..Self::default() }
     }
 }
 

@@ -5,29 +5,21 @@ use super::command::Command;
 use crate::jms::Message;
 use crate::store::MessageForm;
 use crate::transport::WriteBuffer;
-use bytes::{Bytes, BytesMut};
-use std::cell::RefCell;
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Messages as the store has them; the same bytes in the journal, a database and on the wire.
 pub const MESSAGE_FORM: MessageForm = MessageForm { version: 12, encode, decode };
 
-thread_local! {
-    /// Where a message is put together: it goes into the caller's bytes whole or not at all.
-    static SCRATCH: RefCell<WriteBuffer> = RefCell::default();
-}
-
-fn encode(message: &Message, out: &mut BytesMut) {
-    SCRATCH.with_borrow_mut(|scratch| {
-        match encode_stored_message(message, scratch) {
-            Ok(()) => scratch.pieces().for_each(|piece| out.extend_from_slice(piece)),
-            // It came in a frame or was made here, so each of its fields can be written.
-            Err(error) => {
-                tracing::error!(%error, "a message cannot be written in the stored form");
-            }
-        }
-        scratch.clear();
-    });
+fn encode(message: &Message, out: &mut Vec<u8>) {
+    let mut buffer = WriteBuffer::from(std::mem::take(out));
+    let start = buffer.mark();
+    if let Err(error) = encode_stored_message(message, &mut buffer) {
+        // It came in a frame or was made here, so each of its fields can be written.
+        tracing::error!(%error, "a message cannot be written in the stored form");
+        buffer.roll_back(start); // whole or not at all
+    }
+    *out = buffer.into_vec();
 }
 
 fn decode(bytes: Bytes) -> Option<Arc<Message>> {
@@ -46,10 +38,10 @@ mod tests {
         for size in [0, 100, 64 << 10] {
             let content = Some(Bytes::from(vec![7; size]));
             let message = Message { content, priority: 4, ..Message::default() };
-            let mut stored = BytesMut::from("before".as_bytes());
+            let mut stored = b"before".to_vec();
             encode(&message, &mut stored);
+            let mut stored = Bytes::from(stored);
             assert_eq!(stored.split_to(6), "before");
-            let stored = stored.freeze();
             let back = decode(stored.clone()).unwrap();
             assert_eq!(*back, message);
             let body = back.content.as_ref().unwrap().as_ptr_range();

@@ -9,7 +9,7 @@ use super::names::{destination_of, encode_branch, encode_xid, kind_byte, xid_of_
 use super::state::View;
 use crate::jms::{Destination, Message, ProducerId};
 use crate::store::{MessageForm, StoreOp, StoredAdd, StoredSubscription};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,16 +52,19 @@ pub(super) struct Encoded {
 /// Encodes the messages of `ops`, in their order; done before the encoder is locked.
 pub(super) fn bodies(ops: &[StoreOp], form: MessageForm) -> Vec<Bytes> {
     let size = |op: &StoreOp| if let StoreOp::Add(add) = op { add.message.size() } else { 0 };
-    let mut out = BytesMut::with_capacity(ops.iter().map(size).sum());
-    let body = |op: &StoreOp| match op {
-        StoreOp::Add(add) => {
-            (form.encode)(&add.message, &mut out);
-            Some(out.split().freeze())
+    let mut all = Vec::with_capacity(ops.iter().map(size).sum());
+    let mut ends = Vec::with_capacity(ops.len());
+    for op in ops {
+        match op {
+            StoreOp::Add(add) => (form.encode)(&add.message, &mut all),
+            StoreOp::Prepare(branch) => all.extend_from_slice(&encode_branch(branch, form)),
+            _ => continue,
         }
-        StoreOp::Prepare(branch) => Some(encode_branch(branch, form)),
-        _ => None,
-    };
-    ops.iter().filter_map(body).collect()
+        ends.push(all.len());
+    }
+    let (mut all, mut start) = (Bytes::from(all), 0);
+    let body = |end| all.split_to(end - std::mem::replace(&mut start, end));
+    ends.into_iter().map(body).collect()
 }
 
 impl Encoder {

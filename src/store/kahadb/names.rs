@@ -59,7 +59,7 @@ fn decode_xid(bytes: &[u8]) -> Result<XaId, Malformed> {
 /// xid as text, sends: n x (destination, message as text), removals: n x (destination, seqs),
 /// acknowledgements: n x (destination, subscription, seqs).
 pub(super) fn encode_branch(branch: &PreparedBranch, form: MessageForm) -> Bytes {
-    let (mut out, mut message) = (BytesMut::new(), BytesMut::new());
+    let (mut out, mut message) = (BytesMut::new(), Vec::new());
     put_bytes(&mut out, &encode_xid(&branch.xid));
     put_varint(&mut out, branch.sends.len() as u64);
     for (destination, sent) in &branch.sends {

@@ -41,7 +41,7 @@ mod worker;
 use super::fs::Filesystem;
 use super::{MessageForm, PageLimit, StoreError};
 use crate::jms::Message;
-use bytes::BytesMut;
+use bytes::Bytes;
 use record::Seal;
 use segments::Segments;
 use std::fmt;
@@ -165,11 +165,11 @@ impl Channel {
     /// keep or drop them, and later appends may succeed. [`StoreError::TooLarge`]: one of them never
     /// will. [`StoreError::Stopped`]: nothing will.
     pub fn append(&self, messages: Vec<Spooled>, done: AppendDone) {
-        let mut bytes = BytesMut::new();
+        let mut bytes = Vec::new();
         let encoded = messages
             .iter()
             .try_for_each(|spooled| record::put(spooled, &self.spool.form, self.seal, &mut bytes));
-        let records = encoded.map(|()| (messages.len() as u64, bytes.freeze()));
+        let records = encoded.map(|()| (messages.len() as u64, Bytes::from(bytes)));
         self.spool.submit(Job::Append { channel: self.number, records, done });
     }
 

@@ -15,7 +15,6 @@
 
 use super::Spooled;
 use crate::store::{MessageForm, StoreError};
-use bytes::BytesMut;
 use std::hash::{BuildHasher, RandomState};
 
 /// Bytes before the message.
@@ -80,7 +79,7 @@ pub(super) fn put(
     spooled: &Spooled,
     form: &MessageForm,
     seal: Seal,
-    out: &mut BytesMut,
+    out: &mut Vec<u8>,
 ) -> Result<(), StoreError> {
     let start = out.len();
     out.resize(start + HEAD_BYTES, 0);

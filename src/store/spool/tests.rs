@@ -279,7 +279,7 @@ fn what_cannot_be_read_is_counted_and_left_out() {
 #[test]
 fn a_record_inside_of_a_message_is_not_taken_for_one() {
     let seal = Seal::new(1, 2);
-    let mut inner = BytesMut::new();
+    let mut inner = Vec::new();
     record::put(&message(1, 10), &FORM, seal, &mut inner).unwrap();
     assert!(record::Head::read(&inner, seal).is_some());
     assert_eq!(record::Head::read(&inner, Seal::new(2, 2)), None, "of another run");

@@ -146,7 +146,7 @@ fn put_op(out: &mut BytesMut, op: &StoreOp, form: MessageForm) {
             out.put_u8(add.band);
             put_varint(out, add.subscribers.len() as u64);
             add.subscribers.iter().for_each(|number| put_varint(out, *number));
-            let mut message = BytesMut::with_capacity(add.message.size());
+            let mut message = Vec::with_capacity(add.message.size());
             (form.encode)(&add.message, &mut message);
             put_bytes(out, &message);
         }
