@@ -7,6 +7,7 @@
 //! last [`DiskFile::sync`], and names as of the last [`Filesystem::sync_folder`]. Later changes are
 //! there or not, each 512-byte sector and each name for itself; a rename is never half done.
 
+pub(crate) mod buffer;
 mod direct;
 pub mod overlay;
 pub mod real;

@@ -7,6 +7,7 @@
 //! of the next write.
 
 use super::DiskFile;
+use super::buffer::Buffer;
 use super::real::RealFile;
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
@@ -24,13 +25,18 @@ pub(super) struct DirectFile {
 }
 
 /// The end of what was written last.
-#[derive(Default)]
 struct End {
     /// Where the block begins in which it is; `None`: it is not known what is there.
     block: Option<u64>,
     /// How much of the block is known, bytes.
     length: usize,
-    buffer: Buffer,
+    bytes: [u8; BLOCK_BYTES],
+}
+
+impl Default for End {
+    fn default() -> Self {
+        Self { block: None, length: 0, bytes: [0; BLOCK_BYTES] }
+    }
 }
 
 impl DirectFile {
@@ -58,11 +64,7 @@ impl DirectFile {
         let block = offset - length as u64;
         if end.block != Some(block) || end.length != length {
             end.block = None;
-            super::read_exact_at(
-                &self.cached,
-                &mut end.buffer.bytes(BLOCK_BYTES)[..length],
-                block,
-            )?;
+            super::read_exact_at(&self.cached, &mut end.bytes[..length], block)?;
             (end.block, end.length) = (Some(block), length);
         }
         Ok(())
@@ -97,8 +99,12 @@ impl DiskFile for DirectFile {
         let known = end.length;
         let wanted: usize = known + parts.iter().map(|part| part.len()).sum::<usize>();
         let length = wanted.min(WRITE_BYTES_MAX);
-        let bytes = end.buffer.bytes(length.next_multiple_of(BLOCK_BYTES));
-        let (mut free, rest) = bytes[known..].split_at_mut(length - known);
+        let whole = length.next_multiple_of(BLOCK_BYTES);
+        let mut buffer = Buffer::lend(whole)?;
+        let bytes = buffer.bytes_mut(whole);
+        let (start, behind) = bytes.split_at_mut(known);
+        start.copy_from_slice(&end.bytes[..known]);
+        let (mut free, rest) = behind.split_at_mut(length - known);
         rest.fill(0);
         for part in parts {
             let n = part.len().min(free.len());
@@ -110,9 +116,11 @@ impl DiskFile for DirectFile {
         let written = self.direct.write_at(bytes, block)?.min(length);
         if written == length {
             let kept = length - length % BLOCK_BYTES;
-            bytes.copy_within(kept..length, 0);
-            (end.block, end.length) = (Some(block + kept as u64), length - kept);
+            end.length = length - kept;
+            end.bytes[..end.length].copy_from_slice(&bytes[kept..length]);
+            end.block = Some(block + kept as u64);
         }
+        buffer.give_back();
         Ok(written.saturating_sub(known))
     }
 
@@ -141,35 +149,10 @@ fn is_aligned(bytes: &[u8], offset: u64) -> bool {
         && offset.is_multiple_of(BLOCK_BYTES as u64)
 }
 
-/// Memory that begins where a block of a disk may.
-#[derive(Default)]
-struct Buffer {
-    memory: Vec<u8>,
-    start: usize,
-}
-
-impl Buffer {
-    /// The first `length` bytes. When there are to be more than before, the first block stays what
-    /// it was.
-    fn bytes(&mut self, length: usize) -> &mut [u8] {
-        if self.memory.len() < self.start + length {
-            let length = length.next_power_of_two();
-            let old = std::mem::replace(&mut self.memory, vec![0; length + BLOCK_BYTES]);
-            let first = old.get(self.start..self.start + BLOCK_BYTES);
-            let start = self.memory.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
-            if let Some(first) = first {
-                self.memory[start..start + BLOCK_BYTES].copy_from_slice(first);
-            }
-            self.start = start;
-        }
-        &mut self.memory[self.start..self.start + length]
-    }
-}
-
 /// Every disk and file system of today is content with this alignment.
 const BLOCK_BYTES: usize = 4096;
 /// One write is not longer, so that the buffer is not either.
-const WRITE_BYTES_MAX: usize = 256 << 10;
+const WRITE_BYTES_MAX: usize = 2 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -202,8 +185,8 @@ mod tests {
         let mut expected = vec![9; 8 * BLOCK_BYTES];
         std::fs::write(&path, &expected).unwrap();
         let file = log(&path);
-        let mut blocks = Buffer::default();
-        let blocks = blocks.bytes(2 * BLOCK_BYTES);
+        let mut blocks = Buffer::new(2 * BLOCK_BYTES).unwrap();
+        let blocks = blocks.bytes_mut(2 * BLOCK_BYTES);
         blocks.fill(5);
         assert!(is_aligned(blocks, 0) && !is_aligned(blocks, 100) && !is_aligned(&blocks[1..], 0));
         write(&*file, &[7; 300], 0);
@@ -228,11 +211,11 @@ mod tests {
         fn what_is_written_is_read_back(
             start in 0_usize..9000,
             pieces in prop::collection::vec((1_usize..20_000, any::<bool>()), 1..20),
-            long in 0_usize..700_000,
+            long in 0_usize..3_000_000,
         ) {
             let folder = folder();
             let path = folder.path().join("x");
-            let mut expected = vec![9; 1 << 20];
+            let mut expected = vec![9; 4 << 20];
             std::fs::write(&path, &expected).unwrap();
             let mut file = log(&path);
             let mut at = start;

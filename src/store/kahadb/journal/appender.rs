@@ -22,6 +22,10 @@ pub(super) trait Supply: fmt::Debug + Send {
     /// Whether `take` would have the file without waiting.
     fn has(&self, number: u32) -> bool;
 
+    /// A commit is over, and the file that is written has come so far, of so many bytes: for a moment
+    /// the disk has nothing to do.
+    fn committed(&self, at: u64, length: u64);
+
     /// Returns when no more files are made. What is asked for later is refused.
     fn end(&mut self);
 }
@@ -72,6 +76,11 @@ impl Appender {
     /// From now on nobody makes files but who opens the journal next.
     pub(super) fn end_supply(&mut self) {
         self.supply.end();
+    }
+
+    /// A commit is over, and who waited for it was told.
+    pub(super) fn committed(&self) {
+        self.supply.committed(self.at.offset().into(), self.file.length);
     }
 
     /// Where the next batch goes.

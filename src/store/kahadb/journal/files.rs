@@ -14,6 +14,7 @@ use super::error::JournalError;
 use super::format::{BLOCK_BYTES, FIRST_BATCH, FileHeader, FileStart};
 use super::record::DropAction;
 use super::writer::SyncPolicy;
+use crate::store::kahadb::fs::buffer::Buffer;
 use crate::store::kahadb::fs::{
     Access, DiskFile, Filesystem, make_folder, read_exact_at, write_all_at,
 };
@@ -172,7 +173,14 @@ impl Files {
 
     /// Makes `db-<number>.log` ready to be appended to; what it contains is not in the log.
     /// Without space, it is as if this had not been called.
-    pub(super) fn prepare(&self, number: u32) -> Result<Prepared, JournalError> {
+    ///
+    /// `turn` is called before each write of [`FILL_BYTES`] with how much of the file is written, and
+    /// how much will be; it waits until that may be written.
+    pub(super) fn prepare(
+        &self,
+        number: u32,
+        turn: impl FnMut(u64, u64),
+    ) -> Result<Prepared, JournalError> {
         let path = self.path(number);
         let spare = match self.length(number) {
             Some(length) if length == self.new_length(number) => {
@@ -192,7 +200,7 @@ impl Files {
             None => (path.with_extension("tmp"), true),
         };
         let length = self.new_length(number);
-        let file = match self.fill(&temporary, is_new.then_some(length)) {
+        let file = match self.fill(&temporary, is_new.then_some(length), turn) {
             Ok(file) => file,
             Err(error) => {
                 drop(self.fs.remove(&temporary)); // its space is wanted, and it would go at start
@@ -215,20 +223,23 @@ impl Files {
     }
 
     /// Writes a whole new file of this length, or the first block of a used one, with zeros.
-    fn fill(&self, path: &Path, new: Option<u64>) -> Result<Arc<dyn DiskFile>, JournalError> {
+    fn fill(
+        &self,
+        path: &Path,
+        new: Option<u64>,
+        mut turn: impl FnMut(u64, u64),
+    ) -> Result<Arc<dyn DiskFile>, JournalError> {
         let access = if new.is_some() { Access::Create } else { Access::Write };
         let file = self.open_to_write(path, access).map_err(JournalError::io("create", path))?;
         if let Some(length) = new {
             file.allocate(length).map_err(JournalError::io("allocate", path))?;
         }
         let length = new.unwrap_or(BLOCK_BYTES as u64);
-        let zeros = vec![0; ZEROS_BYTES + BLOCK_BYTES];
-        // From where the disk can take them as they are.
-        let start = zeros.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
-        let zeros = &zeros[start..start + ZEROS_BYTES];
-        for offset in (0..length).step_by(ZEROS_BYTES) {
-            let piece = (length - offset).min(ZEROS_BYTES as u64) as usize;
-            write_all_at(&*file, &mut [IoSlice::new(&zeros[..piece])], offset)
+        let zeros = Buffer::new(FILL_BYTES).map_err(JournalError::io("write", path))?;
+        for offset in (0..length).step_by(FILL_BYTES) {
+            turn(offset, length);
+            let piece = (length - offset).min(FILL_BYTES as u64) as usize;
+            write_all_at(&*file, &mut [IoSlice::new(zeros.bytes(piece))], offset)
                 .map_err(JournalError::io("write", path))?;
         }
         file.sync().map_err(JournalError::io("sync", path))?;
@@ -361,8 +372,9 @@ pub(super) const FILE_NUMBER_MAX: u32 = i32::MAX as u32 - 1;
 pub(super) const FILE_BYTES_MAX: u64 = (u32::MAX - FIRST_BATCH + 1) as u64;
 /// How many dropped files are kept to be written again.
 const SPARES_MAX: usize = 4;
-/// How much of a new file one write fills: what is committed meanwhile waits behind it on the disk.
-const ZEROS_BYTES: usize = 128 << 10;
+/// How much of a new file one write fills. What is committed meanwhile waits behind it on the disk, and
+/// many small ones are more work than a large one.
+const FILL_BYTES: usize = 512 << 10;
 /// Some hundred messages: as long as the next file takes to make.
 const FIRST_FILE_BYTES: u64 = 1 << 20;
 /// How many files are open for reading; a journal can have thousands.

@@ -28,9 +28,9 @@ impl Supply for Inline {
     fn take(&mut self, number: u32) -> Result<Prepared, JournalError> {
         let file = match self.ahead.take() {
             Some(file) if file.number == number => file,
-            _ => self.files.prepare(number)?,
+            _ => self.files.prepare(number, |_, _| {})?,
         };
-        self.ahead = Some(self.files.prepare(number + 1)?);
+        self.ahead = Some(self.files.prepare(number + 1, |_, _| {})?);
         Ok(file)
     }
 
@@ -41,6 +41,8 @@ impl Supply for Inline {
     fn has(&self, _: u32) -> bool {
         true
     }
+
+    fn committed(&self, _: u64, _: u64) {}
 
     fn end(&mut self) {}
 }

@@ -1,4 +1,8 @@
 //! The file keeper: a thread that has the next journal file ready before it is needed.
+//!
+//! All of a new file is written once, as much again as will be appended to it. What is committed at
+//! the same time takes twice as long. So the next file grows with the one that is written, a piece
+//! after a commit: then the disk has nothing to do until the next one.
 
 use super::appender::Supply;
 use super::error::JournalError;
@@ -7,7 +11,7 @@ use super::writer::SpaceWatch;
 use crate::store::kahadb::fence::Fence;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,6 +30,10 @@ struct Shared {
     /// As in the state, for those who only look.
     is_short: Arc<AtomicBool>,
     changed: Condvar,
+    /// How much of the file that is written is used, in [`PARTS`].
+    used: AtomicU64,
+    /// How much has to be for the next piece of the new file.
+    awaited: AtomicU64,
     watch: SpaceWatch,
 }
 
@@ -34,6 +42,8 @@ struct State {
     wanted: Option<u32>,
     ready: Option<Prepared>,
     failed: Option<JournalError>,
+    /// Somebody waits for `wanted`.
+    is_urgent: bool,
     /// The last attempt found no space; there will be another.
     is_short: bool,
     is_closing: bool,
@@ -49,8 +59,16 @@ impl Keeper {
         watch: SpaceWatch,
     ) -> Result<Self, JournalError> {
         let folder = files.folder().to_owned();
-        let (state, is_short, changed) = (Mutex::default(), Arc::default(), Condvar::new());
-        let shared = Arc::new(Shared { files, fence, state, is_short, changed, watch });
+        let shared = Arc::new(Shared {
+            files,
+            fence,
+            state: Mutex::default(),
+            is_short: Arc::default(),
+            changed: Condvar::new(),
+            used: AtomicU64::new(0),
+            awaited: AtomicU64::new(u64::MAX),
+            watch,
+        });
         let work = shared.clone();
         let thread = std::thread::Builder::new()
             .name("journal-files".into())
@@ -82,6 +100,17 @@ impl Supply for Keeper {
         self.shared.state.lock().has(number)
     }
 
+    fn committed(&self, at: u64, length: u64) {
+        let shared = &self.shared;
+        let used = at * PARTS / length.max(1);
+        shared.used.store(used, Ordering::Relaxed);
+        if used >= shared.awaited.load(Ordering::Relaxed) {
+            shared.awaited.store(u64::MAX, Ordering::Relaxed); // to be told once is enough
+            drop(shared.state.lock()); // it sleeps now, or will look
+            shared.changed.notify_all();
+        }
+    }
+
     fn end(&mut self) {
         self.shared.state.lock().is_closing = true;
         self.shared.changed.notify_all();
@@ -109,7 +138,7 @@ impl Shared {
             if state.is_closing {
                 return Err(JournalError::Closed);
             }
-            state.wanted = Some(number);
+            (state.wanted, state.is_urgent) = (Some(number), true);
             if state.is_short {
                 return Err(JournalError::NoSpace { folder: self.files.folder().to_owned() });
             }
@@ -131,8 +160,10 @@ impl Shared {
             }
             let outcome = MutexGuard::unlocked(&mut state, || {
                 // A file of this number may be another broker's by now.
-                self.fence.check().and_then(|()| self.files.prepare(number))
+                let turn = |offset, length| self.wait_for_turn(offset, length);
+                self.fence.check().and_then(|()| self.files.prepare(number, turn))
             });
+            state.is_urgent = false;
             let is_short = matches!(&outcome, Err(error) if error.is_full());
             if is_short != state.is_short {
                 self.tell(is_short);
@@ -151,6 +182,25 @@ impl Shared {
         }
     }
 
+    /// Waits until the piece of the new file at `offset`, of `length`, may be written. A commit that it misses is
+    /// made up for by the next one, or by [`QUIET`].
+    fn wait_for_turn(&self, offset: u64, length: u64) {
+        let wanted = used_before(offset, length);
+        let mut state = self.state.lock();
+        while !state.is_urgent && !state.is_closing {
+            self.awaited.store(wanted, Ordering::Relaxed);
+            let used = self.used.load(Ordering::Relaxed);
+            if used >= wanted {
+                break;
+            }
+            let is_told = !self.changed.wait_for(&mut state, QUIET).timed_out();
+            if !is_told && self.used.load(Ordering::Relaxed) == used {
+                break; // nobody is at work
+            }
+        }
+        self.awaited.store(u64::MAX, Ordering::Relaxed);
+    }
+
     fn tell(&self, is_short: bool) {
         self.watch.tell(is_short);
         let folder = self.files.folder().display();
@@ -165,5 +215,34 @@ impl Shared {
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// How much of the present file is used, in [`PARTS`], before the next one is written at `offset`, of `length`:
+/// that one is ready long before the last part, in which there is no room for messages without it.
+fn used_before(offset: u64, length: u64) -> u64 {
+    offset * (PARTS * 2 / 3) / length
+}
+
+/// So many that each commit can be seen.
+const PARTS: u64 = 1 << 30;
+/// Without a commit for so long, nobody minds the next piece.
+const QUIET: Duration = Duration::from_millis(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_next_file_is_begun_at_once_and_whole_before_the_last_quarter(
+            length in 1..=u64::from(u32::MAX), offset in any::<prop::sample::Index>(),
+        ) {
+            let offset = offset.index(length as usize) as u64;
+            prop_assert_eq!(used_before(0, length), 0);
+            prop_assert!(used_before(offset, length) <= used_before(length - 1, length));
+            prop_assert!(used_before(length, length) < PARTS / 4 * 3);
+        }
     }
 }

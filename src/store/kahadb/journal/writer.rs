@@ -571,6 +571,7 @@ impl Writer {
         if let Some((done, error)) = step.refused {
             done(Err(Arc::new(error)));
         }
+        self.committer.appender.committed();
         Ok(())
     }
 }

