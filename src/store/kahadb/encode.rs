@@ -49,6 +49,12 @@ pub(super) struct Encoded {
     pub(super) confirms: Vec<Confirmed>,
 }
 
+impl Encoded {
+    fn last(&mut self) -> Option<&mut Record> {
+        self.operations.last_mut().map(|operation| &mut operation.record)
+    }
+}
+
 /// Encodes the messages of `ops`, in their order; done before the encoder is locked.
 pub(super) fn bodies(ops: &[StoreOp], form: MessageForm) -> Vec<Bytes> {
     let size = |op: &StoreOp| if let StoreOp::Add(add) = op { add.message.size() } else { 0 };
@@ -110,8 +116,14 @@ impl Encoder {
                 }
                 StoreOp::Remove { destination, sequence } => {
                     let Some(destination) = self.known(&destination) else { continue };
-                    let seqs = Ranges::one(sequence as u64, sequence as u64);
-                    Record::Remove { destination, seqs }
+                    let number = sequence as u64;
+                    if let Some(Record::Remove { destination: last, seqs }) = out.last()
+                        && *last == destination
+                    {
+                        seqs.insert(number, number);
+                        continue;
+                    }
+                    Record::Remove { destination, seqs: Ranges::one(number, number) }
                 }
                 StoreOp::Deliver { destination, sequence } => {
                     let Some(destination) = self.known(&destination) else { continue };
@@ -120,7 +132,15 @@ impl Encoder {
                 }
                 StoreOp::Acknowledge { destination, subscription, sequence } => {
                     let Some(destination) = self.known(&destination) else { continue };
-                    let seqs = Ranges::one(sequence as u64, sequence as u64);
+                    let number = sequence as u64;
+                    if let Some(Record::SubAck { destination: last, subscription: by, seqs }) =
+                        out.last()
+                        && (*last, *by) == (destination, subscription)
+                    {
+                        seqs.insert(number, number);
+                        continue;
+                    }
+                    let seqs = Ranges::one(number, number);
                     Record::SubAck { destination, subscription, seqs }
                 }
                 StoreOp::Purge { destination, last } => {

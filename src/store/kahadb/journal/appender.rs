@@ -162,11 +162,12 @@ impl Appender {
             written_ms: now_ms,
         });
         assert!(batch.header.total_bytes() <= self.room(), "a batch stays inside its file");
-        let mut block = [0; BLOCK_BYTES];
+        let mut block;
         let mut parts = Vec::with_capacity(batch.parts.len() + 1);
         let mut offset = u64::from(self.at.offset());
         if self.at.offset() == FIRST_BATCH {
             let header = self.file_header(now_ms).encode();
+            block = [0; BLOCK_BYTES];
             block[..header.len()].copy_from_slice(&header);
             parts.push(IoSlice::new(&block));
             offset = 0;
@@ -204,8 +205,10 @@ impl Appender {
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> JournalError {
-        let path = self.files.path(self.file.number);
-        move |source| JournalError::Io { action, path, source }
+        move |source| {
+            let path = self.files.path(self.file.number);
+            JournalError::Io { action, path, source }
+        }
     }
 }
 

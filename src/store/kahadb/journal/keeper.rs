@@ -227,7 +227,7 @@ fn used_before(offset: u64, length: u64) -> u64 {
 /// So many that each commit can be seen.
 const PARTS: u64 = 1 << 30;
 /// Without a commit for so long, nobody minds the next piece.
-const QUIET: Duration = Duration::from_millis(2);
+const QUIET: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
