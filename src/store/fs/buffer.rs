@@ -15,7 +15,10 @@ pub(crate) struct Buffer {
 }
 
 /// The memory of a write that is over, for the next one of whatever file.
-static SPARE: Mutex<Option<Buffer>> = Mutex::new(None);
+pub(super) static SPARE: Spare = Spare(Mutex::new(None));
+
+/// Keeps one buffer, the largest.
+pub(super) struct Spare(Mutex<Option<Buffer>>);
 
 impl Buffer {
     /// # Errors
@@ -33,22 +36,6 @@ impl Buffer {
         Ok(Self { memory, start, length })
     }
 
-    /// One of at least `length` bytes, with anything in it.
-    ///
-    /// # Errors
-    /// When there is no memory.
-    pub(super) fn lend(length: usize) -> io::Result<Self> {
-        let spare = SPARE.lock().take().filter(|spare| spare.length >= length);
-        spare.map_or_else(|| Self::new(length), Ok)
-    }
-
-    pub(super) fn give_back(self) {
-        let mut spare = SPARE.lock();
-        if spare.as_ref().is_none_or(|spare| spare.length < self.length) {
-            *spare = Some(self);
-        }
-    }
-
     /// The first `length` bytes.
     pub(crate) fn bytes(&self, length: usize) -> &[u8] {
         &self.memory[self.start..self.start + length]
@@ -57,6 +44,24 @@ impl Buffer {
     /// The same, to be written to.
     pub(super) fn bytes_mut(&mut self, length: usize) -> &mut [u8] {
         &mut self.memory[self.start..self.start + length]
+    }
+}
+
+impl Spare {
+    /// One of at least `length` bytes, with anything in it.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub(super) fn lend(&self, length: usize) -> io::Result<Buffer> {
+        let spare = self.0.lock().take().filter(|spare| spare.length >= length);
+        spare.map_or_else(|| Buffer::new(length), Ok)
+    }
+
+    pub(super) fn give_back(&self, buffer: Buffer) {
+        let mut spare = self.0.lock();
+        if spare.as_ref().is_none_or(|spare| spare.length < buffer.length) {
+            *spare = Some(buffer);
+        }
     }
 }
 
@@ -80,10 +85,15 @@ mod tests {
     }
 
     #[test]
-    fn the_larger_one_is_kept() {
+    fn the_largest_one_is_kept_and_lent_again() {
+        let spare = Spare(Mutex::new(None));
         let buffers = [100 << 10, 3 << 20, 4096].map(|length| Buffer::new(length).unwrap());
-        buffers.into_iter().for_each(Buffer::give_back);
-        // Other tests write files at the same time.
-        assert!(Buffer::lend(3 << 20).unwrap().length >= 3 << 20);
+        let largest = buffers[1].bytes(1).as_ptr();
+        buffers.into_iter().for_each(|buffer| spare.give_back(buffer));
+        let again = spare.lend(1).unwrap();
+        assert_eq!(again.bytes(1).as_ptr(), largest);
+        assert_ne!(spare.lend(1).unwrap().bytes(1).as_ptr(), largest, "it is lent");
+        spare.give_back(again);
+        assert!(spare.lend(5 << 20).unwrap().length >= 5 << 20);
     }
 }

@@ -7,7 +7,7 @@
 //! of the next write.
 
 use super::DiskFile;
-use super::buffer::Buffer;
+use super::buffer::SPARE;
 use super::real::RealFile;
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
@@ -100,7 +100,7 @@ impl DiskFile for DirectFile {
         let wanted: usize = known + parts.iter().map(|part| part.len()).sum::<usize>();
         let length = wanted.min(WRITE_BYTES_MAX);
         let whole = length.next_multiple_of(BLOCK_BYTES);
-        let mut buffer = Buffer::lend(whole)?;
+        let mut buffer = SPARE.lend(whole)?;
         let bytes = buffer.bytes_mut(whole);
         let (start, behind) = bytes.split_at_mut(known);
         start.copy_from_slice(&end.bytes[..known]);
@@ -120,7 +120,7 @@ impl DiskFile for DirectFile {
             end.bytes[..end.length].copy_from_slice(&bytes[kept..length]);
             end.block = Some(block + kept as u64);
         }
-        buffer.give_back();
+        SPARE.give_back(buffer);
         Ok(written.saturating_sub(known))
     }
 
@@ -156,6 +156,7 @@ const WRITE_BYTES_MAX: usize = 2 << 20;
 
 #[cfg(test)]
 mod tests {
+    use super::super::buffer::Buffer;
     use super::super::{Access, Filesystem, read_exact_at, write_all_at};
     use super::*;
     use crate::store::fs::real::RealFilesystem;

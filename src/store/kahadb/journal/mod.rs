@@ -5,7 +5,7 @@
 //!                        |  commit: one batch of all that waits
 //!                        |  batch: encode, merge acks
 //!                        |  appender: one write past the page cache, one sync
-//!                        |                                  <-- keeper thread: next file, zeroed
+//!                        |                                  <-- keeper thread: next file, zeroed piece by piece
 //!                        v
 //!                      db-1.log  db-2.log  db-3.log (unused yet)
 //!                        |
