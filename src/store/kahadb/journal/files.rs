@@ -174,12 +174,12 @@ impl Files {
     /// Makes `db-<number>.log` ready to be appended to; what it contains is not in the log.
     /// Without space, it is as if this had not been called.
     ///
-    /// `turn` is called before each write of [`FILL_BYTES`] with how much of the file is written, and
-    /// how much will be; it waits until that may be written.
+    /// `turn` is called before each write of [`FILL_BYTES`], and behind the last, with how much of the file
+    /// is written and how much will be; it waits until more may be, or says why nothing may.
     pub(super) fn prepare(
         &self,
         number: u32,
-        turn: impl FnMut(u64, u64),
+        turn: impl FnMut(u64, u64) -> Result<(), JournalError>,
     ) -> Result<Prepared, JournalError> {
         let path = self.path(number);
         let spare = match self.length(number) {
@@ -202,6 +202,8 @@ impl Files {
         let length = self.new_length(number);
         let file = match self.fill(&temporary, is_new.then_some(length), turn) {
             Ok(file) => file,
+            // A file of this name may be another broker's by now.
+            Err(error @ JournalError::Fenced(_)) => return Err(error),
             Err(error) => {
                 drop(self.fs.remove(&temporary)); // its space is wanted, and it would go at start
                 return Err(match error.is_full() {
@@ -227,7 +229,7 @@ impl Files {
         &self,
         path: &Path,
         new: Option<u64>,
-        mut turn: impl FnMut(u64, u64),
+        mut turn: impl FnMut(u64, u64) -> Result<(), JournalError>,
     ) -> Result<Arc<dyn DiskFile>, JournalError> {
         let access = if new.is_some() { Access::Create } else { Access::Write };
         let file = self.open_to_write(path, access).map_err(JournalError::io("create", path))?;
@@ -237,11 +239,12 @@ impl Files {
         let length = new.unwrap_or(BLOCK_BYTES as u64);
         let zeros = Buffer::new(FILL_BYTES).map_err(JournalError::io("write", path))?;
         for offset in (0..length).step_by(FILL_BYTES) {
-            turn(offset, length);
+            turn(offset, length)?;
             let piece = (length - offset).min(FILL_BYTES as u64) as usize;
             write_all_at(&*file, &mut [IoSlice::new(zeros.bytes(piece))], offset)
                 .map_err(JournalError::io("write", path))?;
         }
+        turn(length, length)?;
         file.sync().map_err(JournalError::io("sync", path))?;
         Ok(file)
     }

@@ -28,9 +28,9 @@ impl Supply for Inline {
     fn take(&mut self, number: u32) -> Result<Prepared, JournalError> {
         let file = match self.ahead.take() {
             Some(file) if file.number == number => file,
-            _ => self.files.prepare(number, |_, _| {})?,
+            _ => self.files.prepare(number, |_, _| Ok(()))?,
         };
-        self.ahead = Some(self.files.prepare(number + 1, |_, _| {})?);
+        self.ahead = Some(self.files.prepare(number + 1, |_, _| Ok(()))?);
         Ok(file)
     }
 

@@ -160,7 +160,10 @@ impl Shared {
             }
             let outcome = MutexGuard::unlocked(&mut state, || {
                 // A file of this number may be another broker's by now.
-                let turn = |offset, length| self.wait_for_turn(offset, length);
+                let turn = |offset, length| {
+                    self.wait_for_turn(offset, length);
+                    self.fence.check()
+                };
                 self.fence.check().and_then(|()| self.files.prepare(number, turn))
             });
             state.is_urgent = false;
@@ -231,8 +234,38 @@ const QUIET: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
+    use super::super::files::FilesOptions;
+    use super::super::writer::SyncPolicy;
     use super::*;
+    use crate::store::kahadb::fs::Filesystem;
+    use crate::store::kahadb::fs::simulated::SimulatedDisk;
     use proptest::prelude::*;
+    use std::path::Path;
+    use std::sync::atomic::AtomicU32;
+
+    /// It may be gone for a while between two pieces, and the next master be at work.
+    #[test]
+    fn a_master_that_lost_its_lock_gives_no_file_its_name() {
+        let disk = SimulatedDisk::new(1);
+        let options = FilesOptions {
+            folder: "store".into(),
+            file_bytes: 4 << 20,
+            archive: "archive".into(),
+            sync: SyncPolicy::Always,
+        };
+        let files = Arc::new(Files::open(Arc::new(disk.clone()), options).unwrap());
+        let asked = AtomicU32::new(0);
+        let fence = Fence::new(move || match asked.fetch_add(1, Ordering::Relaxed) {
+            0..3 => Ok(()),
+            _ => Err("the lock is gone".into()),
+        });
+        let (retry, watch) = (Duration::from_secs(1), SpaceWatch::default());
+        let mut keeper = Keeper::start(files, fence, retry, watch).unwrap();
+        assert!(matches!(keeper.take(2), Err(JournalError::Fenced(_))));
+        let entries = disk.list(Path::new("store")).unwrap();
+        let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        assert!(names.contains(&"db-2.tmp") && !names.contains(&"db-2.log"), "{names:?}");
+    }
 
     proptest! {
         #[test]

@@ -171,7 +171,7 @@ fn a_dropped_file_is_written_again_under_a_new_number() {
 fn dropped_files_are_deleted_or_go_to_the_archive() {
     let disk = SimulatedDisk::new(1);
     let files = open_files(&disk, 8192).unwrap();
-    (1..=3).for_each(|n| drop(files.prepare(n, |_, _| {}).unwrap()));
+    (1..=3).for_each(|n| drop(files.prepare(n, |_, _| Ok(())).unwrap()));
     files.drop_files(&[1], DropAction::Delete).unwrap();
     files.drop_files(&[2, 77], DropAction::Archive).unwrap();
     assert_eq!((files.numbers(), files.bytes()), (vec![3], 8192));
