@@ -21,6 +21,8 @@ pub(super) static SPARE: Spare = Spare(Mutex::new(None));
 pub(super) struct Spare(Mutex<Option<Buffer>>);
 
 impl Buffer {
+    /// At least `length` bytes.
+    ///
     /// # Errors
     /// When there is no memory.
     pub(crate) fn new(length: usize) -> io::Result<Self> {
